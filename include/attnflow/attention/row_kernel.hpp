@@ -1,0 +1,162 @@
+/// \file
+/// One row of softmax attention, fused: scores, weights and weighted sums in one pass over tiles.
+#pragma once
+
+#include <attnflow/attention/scores.hpp>
+#include <attnflow/detail/pack.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <vector>
+
+namespace attnflow::detail {
+
+/// What a row of softmax leaves behind, with r the key of largest score:
+///
+///     sum = ∑ⱼ e^{sᵢⱼ − sᵢᵣ},   moment = ∑ⱼ e^{sᵢⱼ − sᵢᵣ} (keyⱼ − keyᵣ).
+///
+/// Differences are taken before products: near a tie the score differences keep their relative accuracy at any scale,
+/// and tokens that are equal contribute exactly nothing to the moment.
+template <class Scalar>
+struct SoftmaxRow {
+  Eigen::Index reference = 0;
+  Scalar sum = 0;
+};
+
+/// δⱼ = ⟨query, keyⱼ − keyᵣ⟩ for one pack of keys. D = 0 means that d is known at run time only.
+template <int D, class Scalar>
+[[nodiscard]] inline Pack<Scalar> score_differences(const Scalar* query, const Scalar* keys, const Scalar* reference,
+                                                    Eigen::Index d, Eigen::Index stride) {
+  Pack<Scalar> delta = query[0] * (load(keys) - reference[0]);
+  if constexpr (D > 0) {
+    for (int c = 1; c < D; ++c) delta += query[c] * (load(keys + c * stride) - reference[c]);
+  } else {
+    for (Eigen::Index c = 1; c < d; ++c) delta += query[c] * (load(keys + c * stride) - reference[c]);
+  }
+  return delta;
+}
+
+/// The key of largest score for query i (the first of equal ones among those compared in one lane).
+template <int D, class Scalar, int Dim>
+[[nodiscard]] Eigen::Index best_key(const PreparedScores<Scalar, Dim>& scores, Eigen::Index i) {
+  constexpr int width = pack_width<Scalar>;
+  using Bits = typename PackOf<Scalar>::Bits;
+  std::array<Scalar, static_cast<std::size_t>(D == 0 ? 1 : D)> zero_fixed{};
+  const Scalar* zero = zero_fixed.data();
+  thread_local std::vector<Scalar> zero_dynamic;
+  if constexpr (D == 0) {
+    zero_dynamic.assign(static_cast<std::size_t>(scores.d), Scalar(0));
+    zero = zero_dynamic.data();
+  }
+  const Scalar* query = scores.query(i);
+  Pack<Scalar> best = broadcast<Scalar>(-std::numeric_limits<Scalar>::infinity());
+  IntegerPack<Scalar> block{};
+  Bits b = 0;
+  for (Eigen::Index j = 0; j < scores.padded; j += width, ++b) {
+    const Pack<Scalar> s = score_differences<D>(query, scores.keys.data() + j, zero, scores.d, scores.padded);
+    const auto better = s > best;
+    best = better ? s : best;
+    block = better ? IntegerPack<Scalar>{} + b : block;
+  }
+  const Lanes<Scalar> value = lanes_of<Scalar>(best);
+  const auto at = std::bit_cast<std::array<Bits, value.size()>>(block);
+  std::size_t lane = 0;
+  for (std::size_t l = 1; l < value.size(); ++l)
+    if (value[l] > value[lane] || (value[l] == value[lane] && at[l] < at[lane])) lane = l;
+  const Eigen::Index j = static_cast<Eigen::Index>(at[lane]) * width + static_cast<Eigen::Index>(lane);
+  return j < scores.n ? j : 0;  // padding repeats key 0
+}
+
+/// One pass over the keys with the given reference.
+/// \returns the largest score difference found: positive only where rounding misled best_key.
+template <int D, class Scalar, int Dim>
+Scalar softmax_pass(const PreparedScores<Scalar, Dim>& scores, Eigen::Index i, SoftmaxRow<Scalar>& row,
+                    Scalar* reference, Scalar* moment, std::vector<Scalar>& lanes) {
+  constexpr int width = pack_width<Scalar>;
+  const Eigen::Index d = D > 0 ? D : scores.d, stride = scores.padded;
+  const Scalar* query = scores.query(i);
+  const Scalar* keys = scores.keys.data();
+  const Scalar half = scores.half_scale_of(i);
+  const bool sharp = half > 30;  // most weights of such a row are zero: look before computing them
+  for (Eigen::Index c = 0; c < d; ++c) reference[c] = scores.key(c, row.reference);
+
+  Pack<Scalar> sum{}, worst{};
+  std::array<Pack<Scalar>, static_cast<std::size_t>(D == 0 ? 1 : D)> fixed{};
+  if constexpr (D == 0) lanes.assign(static_cast<std::size_t>(d * width), Scalar(0));
+  for (Eigen::Index j = 0; j < stride; j += width) {
+    const Pack<Scalar> delta = score_differences<D>(query, keys + j, reference, d, stride);
+    worst = delta > worst ? delta : worst;
+    const Pack<Scalar> capped = delta < Scalar(0) ? delta : Pack<Scalar>{};
+    const Pack<Scalar> log_weight = (capped * half) * half;
+    if (sharp && horizontal_max<Scalar>(log_weight) < ExpConstants<Scalar>::lowest) continue;
+    Pack<Scalar> weight = exp_nonpositive<Scalar>(log_weight);
+    if (j + width > scores.n) {  // padding weighs nothing
+      Lanes<Scalar> values = lanes_of<Scalar>(weight);
+      for (Eigen::Index l = scores.n - j; l < width; ++l) values[static_cast<std::size_t>(l)] = 0;
+      weight = load(values.data());
+    }
+    sum += weight;
+    if constexpr (D > 0) {
+      for (std::size_t c = 0; c < D; ++c)
+        fixed[c] += weight * (load(keys + static_cast<Eigen::Index>(c) * stride + j) - reference[c]);
+    } else {
+      for (Eigen::Index c = 0; c < d; ++c) {
+        Scalar* lane = lanes.data() + c * width;
+        store<Scalar>(lane, load(lane) + weight * (load(keys + c * stride + j) - reference[c]));
+      }
+    }
+  }
+  row.sum = horizontal_sum<Scalar>(sum);
+  for (Eigen::Index c = 0; c < d; ++c)
+    moment[c] = D > 0 ? horizontal_sum<Scalar>(fixed[static_cast<std::size_t>(D > 0 ? c : 0)])
+                      : horizontal_sum<Scalar>(load(lanes.data() + c * width));
+  return horizontal_max<Scalar>(worst);
+}
+
+/// Calls finish(i, row, reference, moment) for every row i; the last two point to d numbers each.
+/// Cost: O(n² d) time, O(n d) memory.
+template <int D, class Scalar, int Dim, class Finish>
+void softmax_rows(const PreparedScores<Scalar, Dim>& scores, Finish&& finish) {
+  std::vector<Scalar> reference(static_cast<std::size_t>(scores.d)), moment(reference.size()), lanes;
+  for (Eigen::Index i = 0; i < scores.n; ++i) {
+    SoftmaxRow<Scalar> row{best_key<D>(scores, i), 0};
+    for (int attempt = 0;; ++attempt) {
+      const Scalar worst = softmax_pass<D>(scores, i, row, reference.data(), moment.data(), lanes);
+      if (worst <= 0 || attempt == 2) break;
+      // The scores of two keys agree to rounding: the differences say which one is larger.
+      Scalar largest = 0;
+      for (Eigen::Index j = 0; j < scores.n; ++j) {
+        Scalar delta = 0;
+        for (Eigen::Index c = 0; c < scores.d; ++c)
+          delta += scores.query(i)[c] * (scores.key(c, j) - reference[static_cast<std::size_t>(c)]);
+        if (delta > largest) largest = delta, row.reference = j;
+      }
+      if (largest == 0) break;
+    }
+    finish(i, row, reference.data(), moment.data());
+  }
+}
+
+/// Chooses the kernel by dimension. A faster arithmetic for a range of sizes goes in here.
+template <class Scalar, int Dim, class Finish>
+void for_each_softmax_row(const PreparedScores<Scalar, Dim>& scores, Finish&& finish) {
+  if constexpr (Dim >= 1 && Dim <= 4) {
+    softmax_rows<Dim>(scores, finish);
+  } else if constexpr (Dim == Eigen::Dynamic) {
+    switch (scores.d) {
+      case 1: return softmax_rows<1>(scores, finish);
+      case 2: return softmax_rows<2>(scores, finish);
+      case 3: return softmax_rows<3>(scores, finish);
+      case 4: return softmax_rows<4>(scores, finish);
+      default: return softmax_rows<0>(scores, finish);
+    }
+  } else {
+    softmax_rows<0>(scores, finish);
+  }
+}
+
+}  // namespace attnflow::detail

@@ -1,0 +1,109 @@
+/// \file
+/// The three roles of a run: a field gives velocities, a stepper moves the state, an observer looks on.
+#pragma once
+
+#include <concepts>
+#include <limits>
+#include <type_traits>
+
+namespace attnflow {
+
+/// The right-hand side of ẋ = f(t, x): a const call f(t, x, dx) that writes the velocity to its last argument.
+/// The state is a matrix of Eigen, as a rule d × n with a particle in each column.
+template <class F>
+concept VectorField = requires(const F& f, double t, const typename F::State& x, typename F::State& dx) {
+  { f(t, x, dx) } -> std::same_as<void>;
+};
+
+/// A field that knows the largest step at which explicit stages stay where the flow stays, such as RescaledDynamics.
+template <class F>
+concept StepBoundedField = VectorField<F> && requires(const F& f) {
+  { f.max_step() } -> std::convertible_to<double>;
+};
+
+/// Advances x from t to t + h and interpolates in the step it made last. `order` is the order of accuracy,
+/// `dense_order` that of interpolate(); tests measure both.
+template <class S, class F>
+concept StepperFor = VectorField<F> &&
+                     requires(S& stepper, const F& f, double t, typename F::State& x, double h, typename F::State& y) {
+                       { S::order } -> std::convertible_to<int>;
+                       { S::dense_order } -> std::convertible_to<int>;
+                       { stepper.step(f, t, x, h) } -> std::same_as<void>;
+                       { stepper.interpolate(f, t, y) } -> std::same_as<void>;
+                       { stepper.reset() } -> std::same_as<void>;
+                     };
+
+/// A stepper that estimates its error and proposes the next step.
+template <class S, class F>
+concept AdaptiveStepperFor = StepperFor<S, F> && requires(S& stepper, const typename S::Memory& memory) {
+  { stepper.memory() } -> std::same_as<typename S::Memory>;
+  { stepper.restore(memory) } -> std::same_as<void>;
+};
+
+/// What an observer answers: go on, or end the run after this step.
+enum class Flow { proceed, stop };
+
+/// One step of a run as an observer sees it: from t0 to t1, the state at its end, and states in between.
+/// At the start of a run observers are shown a step with t0 = t1. It lives as long as the call.
+template <class State>
+class StepView {
+ public:
+  using Interpolator = void (*)(void* self, double t, State& x);
+  StepView(double t0, double t1, const State& end, void* self, Interpolator interpolator)
+      : t0_(t0), t1_(t1), end_(end), self_(self), interpolator_(interpolator) {}
+
+  [[nodiscard]] double t0() const noexcept { return t0_; }
+  [[nodiscard]] double t1() const noexcept { return t1_; }
+  /// The state at t1.
+  [[nodiscard]] const State& state() const noexcept { return end_; }
+  /// The state at a time in [t0, t1], by the stepper's dense output; at t1 itself the state, to the last bit.
+  void at(double t, State& x) const {
+    if (t >= t1_ || t0_ == t1_)
+      x = end_;
+    else
+      interpolator_(self_, t, x);
+  }
+
+ private:
+  double t0_, t1_;
+  const State& end_;
+  void* self_;
+  Interpolator interpolator_;
+};
+
+namespace detail {
+template <class R>
+concept FlowOrVoid = std::same_as<R, void> || std::same_as<R, Flow>;
+
+template <class O, class State>
+concept StateObserver = requires(O& observer, double t, const State& x) {
+  { observer(t, x) } -> FlowOrVoid;
+};
+template <class O, class State>
+concept StepObserver = requires(O& observer, const StepView<State>& step) {
+  { observer(step) } -> FlowOrVoid;
+};
+}  // namespace detail
+
+/// Looks at a run and never changes it: callable with (t, state) at the end of each step, or with a StepView.
+/// Returns nothing, or a Flow.
+template <class O, class F>
+concept ObserverOf =
+    VectorField<F> && (detail::StateObserver<O, typename F::State> || detail::StepObserver<O, typename F::State>);
+
+/// Shows a step to an observer in the form it takes.
+template <class State, class O>
+Flow notify(O& observer, const StepView<State>& step) {
+  if constexpr (detail::StepObserver<O, State>) {
+    if constexpr (std::same_as<decltype(observer(step)), Flow>) return observer(step);
+    else observer(step);
+  } else {
+    if constexpr (std::same_as<decltype(observer(step.t1(), step.state())), Flow>)
+      return observer(step.t1(), step.state());
+    else
+      observer(step.t1(), step.state());
+  }
+  return Flow::proceed;
+}
+
+}  // namespace attnflow

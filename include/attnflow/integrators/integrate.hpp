@@ -1,0 +1,158 @@
+/// \file
+/// The driver: a field, a stepper, a state, a plan, and whoever wants to look on.
+#pragma once
+
+#include <attnflow/integrators/concepts.hpp>
+#include <attnflow/integrators/plan.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+namespace attnflow {
+
+/// Looks at nothing.
+struct NoObserver {
+  void operator()(double, const auto&) const noexcept {}
+};
+
+namespace detail {
+
+/// A field that counts its evaluations.
+template <VectorField F>
+struct CountedField {
+  using State = typename F::State;
+  const F& field;
+  long& evaluations;
+  void operator()(double t, const State& x, State& dx) const {
+    ++evaluations;
+    field(t, x, dx);
+  }
+};
+
+/// Shows the step that the stepper made last to the observer.
+template <class Field, class Stepper, class State, class Observer>
+Flow show(const Field& field, Stepper& stepper, double t0, double t1, const State& x, Observer& observer) {
+  struct Context {
+    const Field& field;
+    Stepper& stepper;
+  } context{field, stepper};
+  const StepView<State> view(t0, t1, x, &context, [](void* self, double t, State& at) {
+    auto& c = *static_cast<Context*>(self);
+    c.stepper.interpolate(c.field, t, at);
+  });
+  return notify<State>(observer, view);
+}
+
+template <class F, class S, class O>
+Report integrate_fixed(const F& f, S& stepper, typename F::State& x, const FixedSteps& plan, O& observer) {
+  plan.validate();
+  Report report{.t = plan.from};
+  const CountedField<F> field{f, report.evaluations};
+  stepper.reset();
+  const auto end = [&](Outcome outcome) {
+    report.outcome = outcome;
+    return report;
+  };
+  if (!x.allFinite()) return end(Outcome::non_finite);
+  if (show(field, stepper, plan.from, plan.from, x, observer) == Flow::stop)
+    return end(Outcome::stopped_by_observer);
+  typename F::State before = x;
+  while (report.t < plan.to) {
+    const double target = plan.from + static_cast<double>(report.steps + 1) * plan.step;
+    // What rounding leaves of the last step is not a step of its own.
+    const double next = target > plan.to - 1e-9 * plan.step ? plan.to : target;
+    before = x;
+    stepper.step(field, report.t, x, next - report.t);
+    if (!x.allFinite()) {
+      x = before;
+      return end(Outcome::non_finite);
+    }
+    ++report.steps;
+    const double from = std::exchange(report.t, next);
+    if (show(field, stepper, from, next, x, observer) == Flow::stop) return end(Outcome::stopped_by_observer);
+  }
+  return end(Outcome::reached_end);
+}
+
+template <class F, class S, class O>
+Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const AdaptiveSteps& plan, O& observer) {
+  using Scalar = typename F::State::Scalar;
+  plan.validate(static_cast<double>(std::numeric_limits<Scalar>::epsilon()));
+  Report report{.t = plan.from};
+  const CountedField<F> field{f, report.evaluations};
+  stepper.reset();
+  const auto end = [&](Outcome outcome) {
+    report.outcome = outcome;
+    return report;
+  };
+  if (!x.allFinite()) return end(Outcome::non_finite);
+  if (show(field, stepper, plan.from, plan.from, x, observer) == Flow::stop)
+    return end(Outcome::stopped_by_observer);
+  if (plan.to == plan.from) return end(Outcome::reached_end);
+  double longest = plan.max_step;
+  if constexpr (StepBoundedField<F>) longest = std::min(longest, static_cast<double>(f.max_step()));
+  double h = stepper.memory().next_step > 0 ? stepper.memory().next_step : plan.first_step;
+  if (!(h > 0))
+    h = stepper.first_step(field, plan.from, x, std::min(longest, plan.to - plan.from), plan.rtol, plan.atol);
+  while (report.t < plan.to) {
+    if (report.steps + report.rejected >= plan.max_steps) return end(Outcome::step_limit);
+    h = std::min(h, longest);
+    const double left = plan.to - report.t;
+    const bool last = h >= left * (1 - 1e-12);
+    const double step = last ? left : h;
+    const double error = stepper.attempt(field, report.t, x, step, plan.rtol, plan.atol);
+    if (error <= 1) {
+      stepper.accept(x);
+      ++report.steps;
+      const double from = std::exchange(report.t, last ? plan.to : report.t + step);
+      h = stepper.propose(step, error, true);
+      if (show(field, stepper, from, report.t, x, observer) == Flow::stop) return end(Outcome::stopped_by_observer);
+    } else {
+      ++report.rejected;
+      h = stepper.propose(step, error, false);
+      const double resolution = 4 * std::numeric_limits<double>::epsilon() * std::abs(report.t);
+      if (h <= std::max(resolution, std::numeric_limits<double>::min()))
+        return end(std::isfinite(error) ? Outcome::step_limit : Outcome::non_finite);
+    }
+  }
+  return end(Outcome::reached_end);
+}
+
+}  // namespace detail
+
+/// Integrates ẋ = f(t, x) from plan.from to plan.to with equal steps and replaces x by the last state that is finite.
+///
+/// The observer is called at the start and after each step; the trajectory has the same bits with any observer and with none.
+/// Cost of a step: that of the stepper, plus one evaluation where an observer looks in between.
+/// \throws std::invalid_argument naming the field of the plan at fault; x is then unchanged.
+template <VectorField F, class Stepper, class Observer = NoObserver>
+  requires StepperFor<std::remove_cvref_t<Stepper>, F> && (!AdaptiveStepperFor<std::remove_cvref_t<Stepper>, F>) &&
+           ObserverOf<std::remove_reference_t<Observer>, F>
+[[nodiscard]] Report integrate(const F& field, Stepper&& stepper, typename F::State& x, const FixedSteps& plan,
+                               Observer&& observer = {}) {
+  return detail::integrate_fixed(field, stepper, x, plan, observer);
+}
+
+/// The same with steps chosen by error control. The step is also at most field.max_step() where the field has one.
+/// A stepper whose memory was restored goes on with it: a run stopped after a step and resumed has the bits of one never stopped.
+/// \throws std::invalid_argument naming the field of the plan at fault; x is then unchanged.
+template <VectorField F, class Stepper, class Observer = NoObserver>
+  requires AdaptiveStepperFor<std::remove_cvref_t<Stepper>, F> && ObserverOf<std::remove_reference_t<Observer>, F>
+[[nodiscard]] Report integrate(const F& field, Stepper&& stepper, typename F::State& x, const AdaptiveSteps& plan,
+                               Observer&& observer = {}) {
+  return detail::integrate_adaptive(field, stepper, x, plan, observer);
+}
+
+/// An embedded pair with equal steps; the plan's type is spelled out: integrate(f, stepper, x, FixedSteps{…}).
+template <VectorField F, class Stepper, std::same_as<FixedSteps> Plan, class Observer = NoObserver>
+  requires AdaptiveStepperFor<std::remove_cvref_t<Stepper>, F> && ObserverOf<std::remove_reference_t<Observer>, F>
+[[nodiscard]] Report integrate(const F& field, Stepper&& stepper, typename F::State& x, const Plan& plan,
+                               Observer&& observer = {}) {
+  return detail::integrate_fixed(field, stepper, x, plan, observer);
+}
+
+}  // namespace attnflow

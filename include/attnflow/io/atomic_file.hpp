@@ -1,0 +1,181 @@
+/// \file
+/// Files that appear whole or not at all.
+#pragma once
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace attnflow {
+
+namespace detail {
+
+/// The text with control characters written \xNN (bytes from 0x80 up too, if `ascii_only`), and cut
+/// after `limit` bytes: what a message may quote of a file that nobody has checked.
+[[nodiscard]] inline std::string printable(std::string_view text, bool ascii_only, std::size_t limit = 4096) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out;
+  for (const char c : text.substr(0, limit)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f || (ascii_only && byte > 0x7f)) {
+      out += "\\x";
+      out += digits[byte >> 4];
+      out += digits[byte & 15U];
+    } else {
+      out += c;
+    }
+  }
+  if (text.size() > limit) out += "...";
+  return out;
+}
+
+}  // namespace detail
+
+/// A file that cannot be read or written, or does not hold what it should. The message is one line
+/// and starts with the path.
+class FileError : public std::runtime_error {
+ public:
+  FileError(const std::filesystem::path& path, std::string_view reason)
+      : FileError(path.string(), reason) {}
+  FileError(const std::string& name, std::string_view reason)
+      : std::runtime_error(detail::printable(name, false) + ": " + std::string(reason)) {}
+  FileError(const char* name, std::string_view reason) : FileError(std::string(name), reason) {}
+};
+
+/// A file being written under a temporary name beside its target. commit() renames it over the
+/// target in one step; without commit() the destructor removes it, and a target that existed before
+/// is as it was. Whoever opens the target sees the old contents or the new, never a part.
+///
+/// A program that is killed leaves its temporary (`.attnflow-*.tmp`) behind. A target that is a
+/// symbolic link stays one: the file it points to is replaced. Not for use from two threads at once.
+class AtomicFile {
+ public:
+  /// Creates the temporary file.
+  /// \throws FileError  if the target is a directory or a device, or the file cannot be created.
+  explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)), target_(resolve(path_)) {
+    std::random_device random;
+    for (int attempt = 0; attempt < 100; ++attempt) {
+      std::array<char, 32> name{};
+      std::snprintf(name.data(), name.size(), ".attnflow-%08x.tmp", static_cast<unsigned>(random()));
+      temporary_ = target_.parent_path() / name.data();
+      errno = 0;
+      file_.reset(open_new(temporary_));
+      if (file_ || errno != EEXIST) break;
+    }
+    if (!file_) throw FileError(path_, "cannot be created: " + reason());
+  }
+
+  AtomicFile(AtomicFile&&) noexcept = default;
+  AtomicFile& operator=(AtomicFile&&) = delete;
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  ~AtomicFile() {
+    if (file_) discard();
+  }
+
+  /// Appends the bytes. \throws FileError, as when the disk is full; \throws std::logic_error after commit().
+  void write(std::string_view bytes) {
+    require_open();
+    errno = 0;
+    if (!bytes.empty() && std::fwrite(bytes.data(), 1, bytes.size(), file_.get()) != bytes.size())
+      throw FileError(path_, "cannot be written: " + reason());
+  }
+
+  /// Replaces bytes at the start of what has been written, as for a header that holds a count known
+  /// only at the end; write() goes on at the end. \pre no more bytes than have been written.
+  void rewrite_start(std::string_view bytes) {
+    require_open();
+    errno = 0;
+    if (std::fseek(file_.get(), 0, SEEK_SET) != 0) throw FileError(path_, "cannot be written: " + reason());
+    write(bytes);
+    if (std::fseek(file_.get(), 0, SEEK_END) != 0) throw FileError(path_, "cannot be written: " + reason());
+  }
+
+  /// Flushes, closes and renames over the target. \throws FileError if any of these fails, or any
+  /// write before did: the temporary is then gone and the target as it was.
+  void commit() {
+    require_open();
+    errno = 0;
+    const bool had_failed = std::ferror(file_.get()) != 0;
+    if (had_failed || std::fflush(file_.get()) != 0) {
+      const std::string why = had_failed ? "an earlier write failed" : reason();
+      discard();
+      throw FileError(path_, "cannot be written: " + why);
+    }
+    if (std::fclose(file_.release()) != 0) {
+      const std::string why = reason();
+      remove_temporary();
+      throw FileError(path_, "cannot be written: " + why);
+    }
+    std::error_code error;
+    std::filesystem::rename(temporary_, target_, error);
+    if (error) {
+      remove_temporary();
+      throw FileError(path_, "cannot be renamed from its temporary name: " + error.message());
+    }
+  }
+
+  /// The path as the caller gave it.
+  [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
+
+ private:
+  struct Close {
+    void operator()(std::FILE* file) const noexcept { std::fclose(file); }
+  };
+
+  static std::FILE* open_new(const std::filesystem::path& path) {
+#ifdef _WIN32
+    return _wfopen(path.c_str(), L"wbx");
+#else
+    return std::fopen(path.c_str(), "wbx");
+#endif
+  }
+
+  static std::filesystem::path resolve(const std::filesystem::path& path) {
+    if (!path.has_filename()) throw FileError(path, "cannot be created: not the name of a file");
+    std::error_code error;
+    const auto status = std::filesystem::status(path, error);
+    if (std::filesystem::is_directory(status)) throw FileError(path, "cannot be created: it is a directory");
+    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+      throw FileError(path, "cannot be created: it exists and is not a regular file");
+    if (std::filesystem::is_symlink(std::filesystem::symlink_status(path, error))) {
+      const auto target = std::filesystem::weakly_canonical(path, error);
+      if (!error && !std::filesystem::is_symlink(std::filesystem::symlink_status(target, error))) return target;
+    }
+    return path;
+  }
+
+  static std::string reason() {
+    return errno == 0 ? "unknown reason" : std::generic_category().message(errno);
+  }
+
+  void require_open() const {
+    if (!file_) throw std::logic_error("AtomicFile: used after commit()");
+  }
+
+  void discard() noexcept {
+    file_.reset();
+    remove_temporary();
+  }
+
+  void remove_temporary() noexcept {
+    std::error_code ignored;
+    std::filesystem::remove(temporary_, ignored);
+  }
+
+  std::filesystem::path path_, target_, temporary_;
+  std::unique_ptr<std::FILE, Close> file_;
+};
+
+}  // namespace attnflow

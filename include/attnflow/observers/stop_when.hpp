@@ -1,0 +1,76 @@
+/// \file
+/// Observers that end a run, and observers that stand together.
+#pragma once
+
+#include <attnflow/integrators/concepts.hpp>
+
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace attnflow {
+
+/// Ends a run after the first step at whose end a condition on (t, x) holds.
+template <class Condition>
+struct StopWhen {
+  Condition holds;
+  Flow operator()(double t, const auto& x) { return holds(t, x) ? Flow::stop : Flow::proceed; }
+};
+
+/// An observer that stops the run once condition(t, x) holds.
+template <class Condition>
+[[nodiscard]] auto stop_when(Condition condition) {
+  return StopWhen<Condition>{std::move(condition)};
+}
+
+/// Ends a run once every token is within `tol` of the first one, coordinate by coordinate.
+struct StopWhenConsensus {
+  double tol = 1e-6;
+  Flow operator()(double /*t*/, const auto& x) const {
+    if (x.cols() == 0) return Flow::stop;
+    const auto spread = (x.colwise() - x.col(0)).cwiseAbs().maxCoeff();
+    return static_cast<double>(spread) <= tol ? Flow::stop : Flow::proceed;
+  }
+};
+
+/// Ends a run once no coordinate of a token moved by more than `tol` · Δt within a step of length Δt.
+/// A metastable state stands still, too: choose `tol` below the speeds of interest.
+template <class State>
+class StopWhenStill {
+ public:
+  explicit StopWhenStill(double tol) : tol_(tol) {}
+  Flow operator()(const StepView<State>& step) {
+    const double duration = step.t1() - step.t0();
+    const bool still = duration > 0 && before_.size() == step.state().size() && before_.size() > 0 &&
+                       static_cast<double>((step.state() - before_).cwiseAbs().maxCoeff()) <= tol_ * duration;
+    before_ = step.state();
+    return still ? Flow::stop : Flow::proceed;
+  }
+
+ private:
+  double tol_;
+  State before_;
+};
+
+/// Several observers as one. All of them see every step, also the one at which one of them says stop.
+template <class State, class... Observers>
+class Together {
+ public:
+  explicit Together(Observers&... observers) : observers_(observers...) {}
+  Flow operator()(const StepView<State>& step) {
+    bool stop = false;
+    std::apply([&](auto&... each) { ((stop |= notify<State>(each, step) == Flow::stop), ...); }, observers_);
+    return stop ? Flow::stop : Flow::proceed;
+  }
+
+ private:
+  std::tuple<Observers&...> observers_;
+};
+
+/// Makes one observer of several, which are held by reference.
+template <class State, class... Observers>
+[[nodiscard]] auto together(Observers&... observers) {
+  return Together<State, Observers...>(observers...);
+}
+
+}  // namespace attnflow

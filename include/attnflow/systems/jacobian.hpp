@@ -1,0 +1,54 @@
+/// \file
+/// The derivative of the attention drift with respect to the tokens.
+#pragma once
+
+#include <attnflow/algebra/scaled_matrix.hpp>
+#include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/types.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace attnflow::detail {
+
+/// Adds to J the derivative of xᵢ ↦ V mᵢ, mᵢ = ∑ⱼ Pᵢⱼ xⱼ, P = softmax(xᵢᵀ M xⱼ): with Cᵢ = ∑ⱼ Pᵢⱼ (xⱼ − mᵢ)(xⱼ − mᵢ)ᵀ,
+///
+///     ∂(V mᵢ)/∂x_k = Pᵢₖ V (I + (x_k − mᵢ)(Mᵀ xᵢ)ᵀ) + δᵢₖ V Cᵢ Mᵀ.
+///
+/// J is nd × nd; token i owns rows i d … i d + d − 1. Cost: O(n² d² + n d³) after P.
+template <class Scalar, int Dim>
+void add_attention_jacobian(const SquareMatrix<Scalar>& P, const Tokens<Scalar, Dim>& x, const ScaledMatrix<Dim>& M,
+                            const Eigen::Matrix<Scalar, Dim, Dim>& V, Eigen::MatrixXd& J) {
+  using Vector = Eigen::Matrix<double, Dim, 1>;
+  using Square = Eigen::Matrix<double, Dim, Dim>;
+  const Eigen::Index n = x.cols(), d = x.rows();
+  const double half = std::min(std::exp(0.5 * M.log_scale), std::numeric_limits<double>::max());
+  const Square value = V.template cast<double>();
+  const Eigen::Matrix<double, Dim, Eigen::Dynamic> tokens = x.template cast<double>();
+  for (Eigen::Index i = 0; i < n; ++i) {
+    const Vector query = M.matrix.transpose() * tokens.col(i);
+    Vector mean = Vector::Zero(d);
+    for (Eigen::Index j = 0; j < n; ++j) mean += static_cast<double>(P(i, j)) * tokens.col(j);
+    Square covariance = Square::Zero(d, d);
+    for (Eigen::Index k = 0; k < n; ++k) {
+      const double p = static_cast<double>(P(i, k));
+      const Vector deviation = tokens.col(k) - mean;
+      covariance += p * deviation * deviation.transpose();
+      Square inner = ((p * deviation) * query.transpose() * half) * half;
+      inner.diagonal().array() += p;
+      J.block(i * d, k * d, d, d) += value * inner;
+    }
+    J.block(i * d, i * d, d, d) += value * Square((covariance * M.matrix.transpose() * half) * half);
+  }
+}
+
+/// \throws std::overflow_error unless every entry is finite.
+inline void require_finite_jacobian(const Eigen::MatrixXd& J, const char* owner) {
+  if (!J.allFinite())
+    throw std::overflow_error(std::string(owner) + "::jacobian: an entry is beyond the range of double");
+}
+
+}  // namespace attnflow::detail

@@ -1,0 +1,140 @@
+/// \file
+/// Self-attention layer by layer: the discrete residual map and its exact rescaling.
+#pragma once
+
+#include <attnflow/systems/rescaled_dynamics.hpp>
+#include <attnflow/systems/token_dynamics.hpp>
+
+#include <Eigen/LU>
+
+#include <cmath>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace attnflow {
+
+namespace detail {
+
+inline double positive_layer_step(double step, const char* owner) {
+  if (std::isfinite(step) && step > 0) return step;
+  std::ostringstream text;
+  text << owner << ": step is " << step << ", expected a positive finite number";
+  throw std::invalid_argument(text.str());
+}
+
+}  // namespace detail
+
+/// One residual self-attention layer without normalisation or feed-forward part [GLPR23, eq. (1.1)]:
+///
+///     xᵢᵏ⁺¹ = xᵢᵏ + Δt ∑ₕ ∑ⱼ Pʰᵢⱼ(xᵏ) Vₕ xⱼᵏ,
+///
+/// the same weights in every layer. It is the Euler step of TokenDynamics; Δt = 1 is the ordinary layer.
+template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
+          AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
+class Layers {
+ public:
+  using Scalar = Scalar_;
+  static constexpr int Dim = Dim_;
+  using State = Tokens<Scalar, Dim>;
+
+  /// \throws std::invalid_argument if a head is wrong (see Head::validate) or the step Δt is not positive and finite.
+  Layers(Head<Scalar, Dim> head, double step, Law law = {}, Mask mask = {}, Bias bias = {})
+      : Layers(std::vector<Head<Scalar, Dim>>{std::move(head)}, step, law, mask, bias) {}
+  /// Several heads. Errors as above.
+  Layers(std::vector<Head<Scalar, Dim>> heads, double step, Law law = {}, Mask mask = {}, Bias bias = {})
+      : drift_(std::move(heads), law, mask, bias), step_(detail::positive_layer_step(step, "Layers")) {}
+
+  /// Replaces x (d × n) by the output of one layer. Cost: one drift.
+  void apply(State& x) const {
+    static thread_local State update;
+    drift_(0, x, update);
+    x += static_cast<Scalar>(step_) * update;
+  }
+
+  [[nodiscard]] double step() const noexcept { return step_; }
+  /// The drift whose Euler step a layer is.
+  [[nodiscard]] const TokenDynamics<Scalar, Dim, Law, Mask, Bias>& drift() const noexcept { return drift_; }
+
+ private:
+  TokenDynamics<Scalar, Dim, Law, Mask, Bias> drift_;
+  double step_;
+};
+
+/// The exact rescaling of Layers with one head, zᵏ = R⁻ᵏ xᵏ with R = I + ΔtV [GLPR23, remark on discrete time]:
+///
+///     zᵢᵏ⁺¹ = zᵢᵏ + Δt ∑ⱼ Pᵢⱼ(Rᵏ zᵏ) R⁻¹ V (zⱼᵏ − zᵢᵏ).
+///
+/// For V = I its hulls are nested for every Δt > 0. It is not the Euler scheme of RescaledDynamics, whose factor is e^{Δt λ} and not 1 + Δt λ.
+template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
+          AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
+class RescaledLayers {
+  static_assert(Law::rows_sum_to_one, "RescaledLayers needs a weight law whose rows sum to one, such as Softmax");
+
+ public:
+  using Scalar = Scalar_;
+  static constexpr int Dim = Dim_;
+  using State = Tokens<Scalar, Dim>;
+
+  /// \throws std::invalid_argument if the head is wrong, the step is not positive and finite, or R = I + ΔtV is singular to working precision:
+  /// −1/Δt is an eigenvalue of V.
+  RescaledLayers(Head<Scalar, Dim> head, double step, Law law = {}, Mask = {}, Bias = {})
+      : head_((head.validate("RescaledLayers"), law.validate(), std::move(head))),
+        form_(score_form(head_, law.beta)),
+        step_(detail::positive_layer_step(step, "RescaledLayers")) {
+    using Square = Eigen::Matrix<double, Dim, Dim>;
+    const Square V = head_.V.template cast<double>();
+    const Square R = Square::Identity(V.rows(), V.cols()) + step_ * V;
+    const Eigen::FullPivLU<Square> lu(R);
+    if (!R.allFinite() || !lu.isInvertible() || !(lu.rcond() > std::numeric_limits<double>::epsilon())) {
+      std::ostringstream text;
+      text << "RescaledLayers: R = I + step V is singular to working precision (reciprocal condition " << lu.rcond()
+           << "), expected that -1/step = " << -1 / step_ << " is not an eigenvalue of V";
+      throw std::invalid_argument(text.str());
+    }
+    growth_ = ScaledMatrix<Dim>::of(R);
+    shrinkage_ = ScaledMatrix<Dim>::of(lu.inverse());
+    value_ = (step_ * lu.solve(V)).template cast<Scalar>();
+  }
+
+  /// Replaces zᵏ by zᵏ⁺¹. Cost: one drift and O(d³ log k). \pre k ≥ 0.
+  void apply(long k, State& z) const {
+    static thread_local State displacement;
+    const ScaledMatrix<Dim> flow = power(growth_, k);
+    attend(form_, &flow, Weighted::displacements, z, displacement);
+    z += value_ * displacement;
+  }
+
+  /// P of layer k, from Rᵏ zᵏ. \throws std::invalid_argument if a token is not finite.
+  [[nodiscard]] SquareMatrix<Scalar> attention(long k, const State& z) const {
+    const ScaledMatrix<Dim> flow = power(growth_, k);
+    return attention_matrix(form_, &flow, z);
+  }
+
+  /// zᵏ = R⁻ᵏ xᵏ.
+  [[nodiscard]] State rescale(long k, const State& x) const { return detail::apply_scaled(power(shrinkage_, k), x); }
+  /// xᵏ = Rᵏ zᵏ; an entry beyond the range of Scalar becomes ±∞.
+  [[nodiscard]] State unrescale(long k, const State& z) const { return detail::apply_scaled(power(growth_, k), z); }
+
+  [[nodiscard]] double step() const noexcept { return step_; }
+
+ private:
+  static ScaledMatrix<Dim> power(ScaledMatrix<Dim> base, long k) {
+    ScaledMatrix<Dim> result = ScaledMatrix<Dim>::identity(base.matrix.rows());
+    for (; k > 0; k /= 2) {
+      if (k % 2 != 0) result.premultiply(base);
+      if (k > 1) base.square();
+    }
+    return result;
+  }
+
+  Head<Scalar, Dim> head_;
+  ScoreForm<Dim> form_;
+  double step_;
+  ScaledMatrix<Dim> growth_, shrinkage_;         // R, R⁻¹
+  Eigen::Matrix<Scalar, Dim, Dim> value_;        // Δt R⁻¹ V
+};
+
+}  // namespace attnflow

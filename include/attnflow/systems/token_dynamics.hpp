@@ -1,0 +1,126 @@
+/// \file
+/// Self-attention dynamics of the tokens themselves.
+#pragma once
+
+#include <attnflow/attention/attend.hpp>
+#include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/systems/jacobian.hpp>
+#include <attnflow/types.hpp>
+
+#include <cstddef>
+#include <numbers>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace attnflow {
+
+namespace detail {
+
+/// The heads of one layer, validated, each with the form of its scores.
+template <class Scalar, int Dim>
+struct HeadBank {
+  std::vector<Head<Scalar, Dim>> heads;
+  std::vector<ScoreForm<Dim>> forms;
+  std::vector<ScaledValue<Scalar, Dim>> values;
+
+  HeadBank(std::vector<Head<Scalar, Dim>> given, double beta, const std::string& owner) : heads(std::move(given)) {
+    if (heads.empty()) throw std::invalid_argument(owner + ": no head given, expected at least one");
+    for (std::size_t h = 0; h < heads.size(); ++h) {
+      const std::string name = heads.size() == 1 ? owner : owner + ", head " + std::to_string(h);
+      heads[h].validate(name);
+      if (heads[h].dim() != heads[0].dim())
+        throw std::invalid_argument(name + ": V has d = " + std::to_string(heads[h].dim()) + ", expected " +
+                                    std::to_string(heads[0].dim()) + " as in head 0");
+      forms.push_back(score_form(heads[h], beta));
+      values.emplace_back(heads[h].V);
+    }
+  }
+
+  /// out = ∑ₕ ∑ⱼ Pʰᵢⱼ Vₕ xⱼ.
+  void attend(const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out) const {
+    static thread_local Tokens<Scalar, Dim> sums;
+    int exponent = 0;
+    for (std::size_t h = 0; h < heads.size(); ++h) {
+      exponent = attend_scaled(forms[h], nullptr, Weighted::tokens, x, sums, nullptr);
+      if (h == 0) {
+        out.resize(x.rows(), x.cols());
+        multiply(values[h].matrix, sums, out);
+      } else {
+        // Heads may differ in the units of their V.
+        const int shift = values[h].exponent - values[0].exponent;
+        scale_by_power_of_two(sums, shift);
+        out.noalias() += values[h].matrix * sums;
+      }
+    }
+    exponent += values[0].exponent;
+    if (exponent != 0) scale_by_power_of_two(out, exponent);
+  }
+
+  [[nodiscard]] const ScoreForm<Dim>& form(std::size_t head, const char* owner) const {
+    if (head >= forms.size())
+      throw std::out_of_range(std::string(owner) + "::attention: head " + std::to_string(head) + " of " +
+                              std::to_string(forms.size()));
+    return forms[head];
+  }
+};
+
+}  // namespace detail
+
+/// Self-attention dynamics in R^d, for one head or several [GLPR23, eq. (1.2); §8 for several heads]:
+///
+///     ẋᵢ = ∑ₕ ∑ⱼ Pʰᵢⱼ Vₕ xⱼ,   Pʰᵢⱼ = softmaxⱼ(β ⟨Qₕ xᵢ, Kₕ xⱼ⟩).
+///
+/// State: d × n. Tokens may grow like e^{‖V‖ t}; RescaledDynamics follows them for longer.
+/// One call costs O(H (n² d + n d²)) time for H heads and O(n d) memory.
+template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
+          AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
+class TokenDynamics {
+ public:
+  using Scalar = Scalar_;
+  static constexpr int Dim = Dim_;
+  using State = Tokens<Scalar, Dim>;
+
+  /// \throws std::invalid_argument naming the matrix, unless the shapes of Q, K, V agree and all is finite.
+  explicit TokenDynamics(Head<Scalar, Dim> head, Law law = {}, Mask mask = {}, Bias bias = {})
+      : TokenDynamics(std::vector<Head<Scalar, Dim>>{std::move(head)}, law, mask, bias) {}
+
+  /// Several heads, all for tokens of one dimension. Errors as above, naming the head.
+  explicit TokenDynamics(std::vector<Head<Scalar, Dim>> heads, Law law = {}, Mask = {}, Bias = {})
+      : bank_(std::move(heads), (law.validate(), law.beta), "TokenDynamics") {}
+
+  /// Writes the velocity at x to dx, resized to fit. \pre x and dx are different objects, x has d rows.
+  void operator()(double /*t*/, const State& x, State& dx) const {
+    eigen_assert(x.rows() == dim());
+    bank_.attend(x, dx);
+  }
+
+  /// P of one head at x, rows summing to one. \throws std::invalid_argument if a token is not finite.
+  [[nodiscard]] SquareMatrix<Scalar> attention(double /*t*/, const State& x, std::size_t head = 0) const {
+    return attention_matrix(bank_.form(head, "TokenDynamics"), nullptr, x);
+  }
+
+  /// The derivative of the drift, nd × nd; token i owns rows and columns i d … i d + d − 1 (see
+  /// detail::add_attention_jacobian for the formula). Cost: O(H (n² d² + n d³)).
+  /// \throws std::overflow_error where an entry is beyond double.
+  [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& x) const {
+    const Eigen::Index size = x.size();
+    Eigen::MatrixXd J = Eigen::MatrixXd::Zero(size, size);
+    for (std::size_t h = 0; h < bank_.heads.size(); ++h) {
+      ScaledMatrix<Dim> M = bank_.forms[h].M;
+      M.matrix *= bank_.forms[h].beta;
+      detail::add_attention_jacobian(attention(t, x, h), x, M, bank_.heads[h].V, J);
+    }
+    detail::require_finite_jacobian(J, "TokenDynamics");
+    return J;
+  }
+
+  [[nodiscard]] Eigen::Index dim() const noexcept { return bank_.heads.front().dim(); }
+  [[nodiscard]] const std::vector<Head<Scalar, Dim>>& heads() const noexcept { return bank_.heads; }
+
+ private:
+  detail::HeadBank<Scalar, Dim> bank_;
+};
+
+}  // namespace attnflow

@@ -1,0 +1,75 @@
+/// \file
+/// The state and the weights: Tokens and Head.
+#pragma once
+
+#include <Eigen/Core>
+
+#include <concepts>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace attnflow {
+
+/// Tokens x₁ … xₙ as the columns of a d × n matrix: the same bytes as a NumPy array of shape (n, d).
+template <class Scalar, int Dim = Eigen::Dynamic>
+using Tokens = Eigen::Matrix<Scalar, Dim, Eigen::Dynamic>;
+
+/// A real floating-point type that the kernels are written for.
+template <class T>
+concept RealScalar = std::same_as<T, float> || std::same_as<T, double>;
+
+/// The weights of one attention head. The score of query i on key j is ⟨Q xᵢ, K xⱼ⟩ and token j
+/// carries the value V xⱼ. Only the products M = QᵀK (the bilinear form) and V enter the dynamics.
+template <class Scalar_, int Dim_ = Eigen::Dynamic>
+struct Head {
+  using Scalar = Scalar_;
+  static constexpr int Dim = Dim_;
+  using Projection = Eigen::Matrix<Scalar, Eigen::Dynamic, Dim>;
+  using Square = Eigen::Matrix<Scalar, Dim, Dim>;
+
+  Projection Q;  ///< d_k × d
+  Projection K;  ///< d_k × d
+  Square V;      ///< d × d
+
+  /// Q = K = V = I in dimension d.
+  [[nodiscard]] static Head identity(Eigen::Index d = Dim) {
+    if (d < 1) throw std::invalid_argument("Head::identity: d must be at least 1");
+    return {Projection::Identity(d, d), Projection::Identity(d, d), Square::Identity(d, d)};
+  }
+
+  /// Q = K = I and the given V (d × d).
+  [[nodiscard]] static Head with_value(Square value) {
+    const Eigen::Index d = value.rows();
+    return {Projection::Identity(d, d), Projection::Identity(d, d), std::move(value)};
+  }
+
+  /// d, the dimension of the tokens.
+  [[nodiscard]] Eigen::Index dim() const noexcept { return V.rows(); }
+
+  /// \throws std::invalid_argument naming `owner` and the matrix at fault, unless the shapes agree
+  /// (Q and K both d_k × d with d_k ≥ 1, V d × d) and every entry is finite.
+  void validate(std::string_view owner) const {
+    const auto fail = [&](const char* what, const auto& m, const std::string& expected) {
+      std::ostringstream text;
+      text << owner << ": " << what << " is " << m.rows() << " x " << m.cols() << ", expected " << expected;
+      throw std::invalid_argument(text.str());
+    };
+    if (V.rows() < 1 || V.rows() != V.cols()) fail("V", V, "a square matrix of size at least 1");
+    const std::string columns = "d = " + std::to_string(V.rows()) + " columns, as V has";
+    if (Q.rows() < 1 || Q.cols() != V.cols()) fail("Q", Q, "at least one row and " + columns);
+    if (K.rows() < 1 || K.cols() != V.cols()) fail("K", K, "at least one row and " + columns);
+    if (Q.rows() != K.rows()) fail("K", K, std::to_string(Q.rows()) + " rows, as Q has");
+    const auto finite = [&](const char* what, const auto& m) {
+      if (!m.allFinite())
+        throw std::invalid_argument(std::string(owner) + ": " + what + " has an entry that is not finite");
+    };
+    finite("Q", Q);
+    finite("K", K);
+    finite("V", V);
+  }
+};
+
+}  // namespace attnflow
