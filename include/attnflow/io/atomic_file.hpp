@@ -45,8 +45,7 @@ namespace detail {
 /// and starts with the path.
 class FileError : public std::runtime_error {
  public:
-  FileError(const std::filesystem::path& path, std::string_view reason)
-      : FileError(path.string(), reason) {}
+  FileError(const std::filesystem::path& path, std::string_view reason) : FileError(path.string(), reason) {}
   FileError(const std::string& name, std::string_view reason)
       : std::runtime_error(detail::printable(name, false) + ": " + std::string(reason)) {}
   FileError(const char* name, std::string_view reason) : FileError(std::string(name), reason) {}
@@ -151,7 +150,8 @@ class AtomicFile {
       throw FileError(path, "cannot be created: it exists and is not a regular file");
     if (std::filesystem::is_symlink(std::filesystem::symlink_status(path, error))) {
       const auto target = std::filesystem::weakly_canonical(path, error);
-      if (!error && !std::filesystem::is_symlink(std::filesystem::symlink_status(target, error))) return target;
+      if (!error && !std::filesystem::is_symlink(std::filesystem::symlink_status(target, error)))
+        return target;
     }
     return path;
   }

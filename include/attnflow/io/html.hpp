@@ -60,11 +60,13 @@ struct View {
     if (!std::is_sorted(times.begin(), times.end())) fail("times decreases");
     if (tokens < 0) fail("tokens is " + std::to_string(tokens) + ", expected at least 0");
     if (dim < 1 || dim > 3) fail("dim is " + std::to_string(dim) + ", expected 1, 2 or 3");
-    const std::size_t m = times.size(), n = static_cast<std::size_t>(tokens), d = static_cast<std::size_t>(dim);
+    const std::size_t m = times.size(), n = static_cast<std::size_t>(tokens),
+                      d = static_cast<std::size_t>(dim);
     // n is compared first: it is then small enough for the products not to overflow.
     if (n > positions.size() || positions.size() != m * n * d)
-      sized("positions", positions.size(), "times x tokens x dim = " + std::to_string(m) + " x " +
-                                               std::to_string(n) + " x " + std::to_string(d));
+      sized("positions", positions.size(),
+            "times x tokens x dim = " + std::to_string(m) + " x " + std::to_string(n) + " x " +
+                std::to_string(d));
     if (!axes.empty() && axes.size() != d) sized("axes", axes.size(), "none or dim = " + std::to_string(d));
     if (!clusters.empty() && clusters.size() != n)
       sized("clusters", clusters.size(), "none or tokens = " + std::to_string(n));
@@ -74,10 +76,12 @@ struct View {
       if (i < 0 || i >= tokens)
         fail("leaders has token " + std::to_string(i) + ", expected 0 to " + std::to_string(tokens - 1));
     if (!attention.empty() && (n == 0 || attention.size() / n / n != m || attention.size() != m * n * n))
-      sized("attention", attention.size(), "none or times x tokens x tokens = " + std::to_string(m) + " x " +
-                                               std::to_string(n) + " x " + std::to_string(n));
+      sized("attention", attention.size(),
+            "none or times x tokens x tokens = " + std::to_string(m) + " x " + std::to_string(n) + " x " +
+                std::to_string(n));
     for (const Series& s : series)
-      if (s.values.size() != m) sized("series '" + s.name + "'", s.values.size(), "times = " + std::to_string(m));
+      if (s.values.size() != m)
+        sized("series '" + s.name + "'", s.values.size(), "times = " + std::to_string(m));
   }
 };
 
@@ -87,12 +91,18 @@ namespace detail {
 [[nodiscard]] inline std::string html_escaped(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c == '&') out += "&amp;";
-    else if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '"') out += "&quot;";
-    else if (c == '\'') out += "&#39;";
-    else out += c;
+    if (c == '&')
+      out += "&amp;";
+    else if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else if (c == '"')
+      out += "&quot;";
+    else if (c == '\'')
+      out += "&#39;";
+    else
+      out += c;
   }
   return out;
 }
@@ -169,8 +179,10 @@ inline void write_html(const std::filesystem::path& path, const View& view) {
   AtomicFile file(path);
   file.write("<!doctype html>\n<html lang=\"en\" data-theme=\"light\">\n<head>\n<meta charset=\"utf-8\">\n");
   file.write("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-  file.write("<link rel=\"icon\" href=\"data:,\">\n<title>" + detail::html_escaped(view.title) + "</title>\n");
-  file.write("<script>window.onerror = m => { document.documentElement.dataset.error = String(m); };</script>\n");
+  file.write("<link rel=\"icon\" href=\"data:,\">\n<title>" + detail::html_escaped(view.title) +
+             "</title>\n");
+  file.write(
+      "<script>window.onerror = m => { document.documentElement.dataset.error = String(m); };</script>\n");
   file.write("<style>");
   file.write(detail::page_style);
   file.write("</style>\n</head>\n<body>");
@@ -178,7 +190,9 @@ inline void write_html(const std::filesystem::path& path, const View& view) {
 
   const auto quoted = [](const std::string& text) { return detail::json_in_html(text); };
   const auto number = [](auto value) { return std::to_string(value); };
-  const auto pair = [&](const View::Parameter& p) { return '[' + quoted(p.name) + ',' + quoted(p.value) + ']'; };
+  const auto pair = [&](const View::Parameter& p) {
+    return '[' + quoted(p.name) + ',' + quoted(p.value) + ']';
+  };
   const auto name = [&](const View::Series& s) { return quoted(s.name); };
   file.write("<script id=\"view\" type=\"application/json\">{\"title\":" + quoted(view.title) +
              ",\"note\":" + quoted(view.note) + ",\"tokens\":" + std::to_string(view.tokens) +

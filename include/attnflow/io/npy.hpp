@@ -39,7 +39,7 @@ struct NpyArray {
 
 /// What an .npy file is written from: float, double, and signed integers of 4 or 8 bytes.
 template <class T>
-concept NpyElement = RealScalar<T> || (std::signed_integral<T> && (sizeof(T) == 4 || sizeof(T) == 8));
+concept NpyElement = RealScalar<T> ||(std::signed_integral<T> && (sizeof(T) == 4 || sizeof(T) == 8));
 
 namespace detail {
 
@@ -126,9 +126,7 @@ class NpyHeaderParser {
     fail("has " + found + " at byte " + std::to_string(at_) + " of its header text, expected " + expected);
   }
 
-  void skip_space() {
-    at_ = std::min(text_.find_first_not_of(" \t\n\r", at_), text_.size());
-  }
+  void skip_space() { at_ = std::min(text_.find_first_not_of(" \t\n\r", at_), text_.size()); }
 
   bool accept(char c) {
     skip_space();
@@ -305,7 +303,9 @@ void write_elements(AtomicFile& file, std::span<const T> values) {
   if (std::string_view(start.data(), 6) != "\x93NUMPY")
     fail("starts with '" + detail::printable({start.data(), 6}, true) +
          "', expected '\\x93NUMPY': not an .npy file");
-  const auto byte = [&](std::size_t k) { return static_cast<std::size_t>(static_cast<unsigned char>(start[k])); };
+  const auto byte = [&](std::size_t k) {
+    return static_cast<std::size_t>(static_cast<unsigned char>(start[k]));
+  };
   if (byte(6) < 1 || byte(6) > 3 || byte(7) != 0)
     fail("is of .npy version " + std::to_string(byte(6)) + '.' + std::to_string(byte(7)) +
          ", expected 1.0, 2.0 or 3.0");
@@ -316,18 +316,18 @@ void write_elements(AtomicFile& file, std::span<const T> values) {
   std::size_t length = byte(8) | byte(9) << 8;
   if (length_bytes == 4) length |= byte(10) << 16 | byte(11) << 24;
   if (length > file_size - before)
-    fail("has a header of " + std::to_string(length) + " bytes, but only " + std::to_string(file_size - before) +
-         " follow: cut short, or not an .npy file");
+    fail("has a header of " + std::to_string(length) + " bytes, but only " +
+         std::to_string(file_size - before) + " follow: cut short, or not an .npy file");
   constexpr std::size_t longest_header = 1 << 20;
   if (length > longest_header)
-    fail("has a header of " + std::to_string(length) + " bytes, expected at most " + std::to_string(longest_header));
+    fail("has a header of " + std::to_string(length) + " bytes, expected at most " +
+         std::to_string(longest_header));
   std::string text(length, '\0');
   read(text.data(), length);
   const detail::NpyHeader header = detail::NpyHeaderParser(path, text).parse();
 
   const auto count = detail::element_count(header.shape, header.element_size);
-  if (!count)
-    fail("has the shape " + detail::shape_text(header.shape) + ", expected fewer than 2^63 bytes");
+  if (!count) fail("has the shape " + detail::shape_text(header.shape) + ", expected fewer than 2^63 bytes");
   const std::uintmax_t found = file_size - before - length, expected = *count * header.element_size;
   if (found != expected)
     fail("holds " + std::to_string(found) + " bytes after its header, expected " + std::to_string(expected) +
@@ -340,7 +340,8 @@ void write_elements(AtomicFile& file, std::span<const T> values) {
   std::vector<Eigen::Index> index(axes, 0);
   std::vector<std::size_t> stride(axes, 1);
   if (header.fortran_order && *count > 0)
-    for (std::size_t k = axes; k-- > 1;) stride[k - 1] = stride[k] * static_cast<std::size_t>(header.shape[k]);
+    for (std::size_t k = axes; k-- > 1;)
+      stride[k - 1] = stride[k] * static_cast<std::size_t>(header.shape[k]);
   std::size_t place = 0;
   const auto advance = [&] {
     if (!header.fortran_order) {
@@ -384,7 +385,8 @@ void write_elements(AtomicFile& file, std::span<const T> values) {
 /// at all. \param values  in C order, as many as the shape says.
 /// \throws std::invalid_argument if they are not; FileError if the file cannot be written.
 template <NpyElement T>
-void save_npy(const std::filesystem::path& path, std::span<const Eigen::Index> shape, std::span<const T> values) {
+void save_npy(const std::filesystem::path& path, std::span<const Eigen::Index> shape,
+              std::span<const T> values) {
   const auto count = detail::element_count(shape, sizeof(T));
   if (!count || *count != values.size())
     throw std::invalid_argument("save_npy: shape " + detail::shape_text(shape) + " does not fit " +
@@ -432,8 +434,8 @@ class NpyWriter {
   /// FileError if it cannot be written; std::logic_error after finish().
   void append(std::span<const T> row) {
     if (row.size() != row_size_)
-      throw std::invalid_argument("NpyWriter::append: a row of " + std::to_string(row.size()) + " values, expected " +
-                                  std::to_string(row_size_));
+      throw std::invalid_argument("NpyWriter::append: a row of " + std::to_string(row.size()) +
+                                  " values, expected " + std::to_string(row_size_));
     detail::write_elements(file_, row);
     ++shape_[0];
   }
@@ -477,7 +479,8 @@ template <RealScalar Scalar>
     if (std::isfinite(value) && std::abs(value) > static_cast<double>(std::numeric_limits<float>::max())) {
       std::array<char, 32> text{};
       std::snprintf(text.data(), text.size(), "%.9g", value);
-      throw FileError(std::string(name), "holds " + std::string(text.data()) + ", which is too large for float");
+      throw FileError(std::string(name),
+                      "holds " + std::string(text.data()) + ", which is too large for float");
     }
   }
   return static_cast<Scalar>(value);

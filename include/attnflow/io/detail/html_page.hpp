@@ -37,7 +37,7 @@ canvas { display: block; width: 100%; }
   color: var(--bg); font-size: 0.8rem; line-height: 1.35; white-space: pre; font-variant-numeric: tabular-nums; z-index: 2; }
 #transport { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; }
 #scrub { flex: 1 1 140px; min-width: 0; accent-color: var(--accent); height: 28px; margin: 0 4px; }
-#clock { font-variant-numeric: tabular-nums; white-space: nowrap; min-width: 12.5em; }
+#clock { font-variant-numeric: tabular-nums; white-space: nowrap; min-width: 14em; }
 #clock b { font-weight: 650; }
 #clock span { color: var(--muted); }
 button, select { font: inherit; font-size: 0.9rem; color: inherit; background: var(--panel); border: 1px solid var(--line);
@@ -768,7 +768,7 @@ function drawSpace() {
     const x0 = [], y0 = [];  // the outline of the hull in space is the hull of the outline's points
     for (let i = 0; i < n; ++i) { const q = project(positions[3 * i], positions[3 * i + 1], positions[3 * i + 2]); x0.push(q[0]); y0.push(q[1]); }
     drawHulls(ctx, hull2(screenX, screenY), hull2(x0, y0));
-    if (n <= 1500) drawFacets(ctx, hull3(now));
+    if (n <= 600) drawFacets(ctx, hull3(now));
   }
   drawTails(ctx, (f, i) => {
     const at = 3 * (f * n + i), q = project(positions[at], positions[at + 1], positions[at + 2]);

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# The checks that cmake/test.sh leaves out: layout, every header alone, clang, sanitizers, clang-tidy and the
+# page in a browser. The first that fails ends the run.
+#
+#   bash cmake/further-checks.sh [NAME...]     all of them, or those named: format headers clang asan tidy page
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source cmake/workflow.sh
+
+# Every source file of ours, each ended by a null byte.
+sources() {
+  find include tests bench examples -name '*.[ch]pp' -print0
+}
+
+check_format() {
+  sources | xargs -0 clang-format --dry-run -Werror
+}
+
+check_headers() {
+  run_workflow headers
+}
+
+check_clang() {
+  run_workflow clang
+}
+
+check_asan() {
+  run_workflow asan
+}
+
+# All headers at once, through the test file that includes them all.
+check_tidy() {
+  cmake --preset clang >/dev/null
+  timeout 900 clang-tidy --quiet -p build/clang tests/odr/a.cpp
+}
+
+# The page that the main job writes, in a browser; 77 would mean that there is none.
+check_page() {
+  bash cmake/main-job.sh
+  bash cmake/check-page.sh build/polytope/view.html
+}
+
+checks=("$@")
+[[ ${#checks[@]} -eq 0 ]] && checks=(format headers clang asan tidy page)
+for check in "${checks[@]}"; do
+  if ! declare -F "check_$check" >/dev/null; then
+    echo "further-checks: no check is called $check" >&2
+    exit 2
+  fi
+done
+
+bash cmake/setup.sh --all
+current=
+trap '[[ $? -eq 0 || -z $current ]] || echo "== $current: FAILED ==" >&2' EXIT
+for current in "${checks[@]}"; do
+  echo "== $current =="
+  started=$SECONDS
+  "check_$current"
+  echo "== $current: passed in $((SECONDS - started)) s =="
+done

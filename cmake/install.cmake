@@ -1,0 +1,27 @@
+# What `cmake --install` writes: the headers, a CMake package and a pkg-config file. All of it is text that
+# is the same on every machine.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+install(TARGETS attnflow EXPORT attnflowTargets FILE_SET HEADERS)
+install(
+  EXPORT attnflowTargets
+  NAMESPACE attnflow::
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/cmake/attnflow
+)
+
+configure_package_config_file(
+  ${CMAKE_CURRENT_LIST_DIR}/attnflowConfig.cmake.in ${PROJECT_BINARY_DIR}/attnflowConfig.cmake
+  INSTALL_DESTINATION ${CMAKE_INSTALL_DATADIR}/cmake/attnflow
+  NO_SET_AND_CHECK_MACRO
+)
+write_basic_package_version_file(
+  ${PROJECT_BINARY_DIR}/attnflowConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT
+)
+install(
+  FILES ${PROJECT_BINARY_DIR}/attnflowConfig.cmake ${PROJECT_BINARY_DIR}/attnflowConfigVersion.cmake
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/cmake/attnflow
+)
+
+configure_file(${CMAKE_CURRENT_LIST_DIR}/attnflow.pc.in ${PROJECT_BINARY_DIR}/attnflow.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/attnflow.pc DESTINATION ${CMAKE_INSTALL_DATADIR}/pkgconfig)
