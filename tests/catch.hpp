@@ -6,6 +6,8 @@
 
 #include <catch2/catch_all.hpp>
 
+using Catch::Approx;
+
 #else
 
 #include <catch2/catch.hpp>
@@ -17,5 +19,3 @@ inline auto ContainsSubstring(const std::string& text, CaseSensitive::Choice cho
 }  // namespace Catch::Matchers
 
 #endif
-
-using Catch::Approx;

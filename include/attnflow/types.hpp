@@ -2,11 +2,11 @@
 /// The state and the weights: Tokens and Head.
 #pragma once
 
+#include <attnflow/detail/refuse.hpp>
+
 #include <Eigen/Core>
 
 #include <concepts>
-#include <sstream>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -36,7 +36,7 @@ struct Head {
 
   /// Q = K = V = I in dimension d.
   [[nodiscard]] static Head identity(Eigen::Index d = Dim) {
-    if (d < 1) throw std::invalid_argument("Head::identity: d must be at least 1");
+    if (d < 1) detail::refuse("Head::identity: d is ", d, ", expected at least 1");
     return {Projection::Identity(d, d), Projection::Identity(d, d), Square::Identity(d, d)};
   }
 
@@ -53,9 +53,7 @@ struct Head {
   /// (Q and K both d_k × d with d_k ≥ 1, V d × d) and every entry is finite.
   void validate(std::string_view owner) const {
     const auto fail = [&](const char* what, const auto& m, const std::string& expected) {
-      std::ostringstream text;
-      text << owner << ": " << what << " is " << m.rows() << " x " << m.cols() << ", expected " << expected;
-      throw std::invalid_argument(text.str());
+      detail::refuse(owner, ": ", what, " is ", m.rows(), " x ", m.cols(), ", expected ", expected);
     };
     if (V.rows() < 1 || V.rows() != V.cols()) fail("V", V, "a square matrix of size at least 1");
     const std::string columns = "d = " + std::to_string(V.rows()) + " columns, as V has";
@@ -63,8 +61,7 @@ struct Head {
     if (K.rows() < 1 || K.cols() != V.cols()) fail("K", K, "at least one row and " + columns);
     if (Q.rows() != K.rows()) fail("K", K, std::to_string(Q.rows()) + " rows, as Q has");
     const auto finite = [&](const char* what, const auto& m) {
-      if (!m.allFinite())
-        throw std::invalid_argument(std::string(owner) + ": " + what + " has an entry that is not finite");
+      if (!m.allFinite()) detail::refuse(owner, ": ", what, " has an entry that is not finite");
     };
     finite("Q", Q);
     finite("K", K);

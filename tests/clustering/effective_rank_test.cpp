@@ -2,11 +2,14 @@
 
 #include "catch.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <complex>
+#include <functional>
 #include <limits>
-#include <numeric>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {

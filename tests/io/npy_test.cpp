@@ -403,6 +403,18 @@ TEST_CASE("npy: rows streamed one by one make one array", "[io][npy]") {
   }
 }
 
+TEST_CASE("npy: the header of a streamed array has room for any number of rows", "[io][npy]") {
+  const Folder folder;
+  for (std::size_t axes = 1; axes < 50; ++axes) {  // some of these headers fill their 64 bytes at m = 0
+    NpyWriter<std::int32_t> writer(folder / "a.npy", Shape(axes, 1));
+    for (std::int32_t k = 0; k < 1234; ++k) writer.append(std::vector{k});
+    writer.finish();
+    const NpyArray array = load_npy(folder / "a.npy");
+    CHECK(array.shape[0] == 1234);
+    CHECK(array.values[1233] == 1233);
+  }
+}
+
 TEST_CASE("npy: a writer that never finishes leaves nothing", "[io][npy]") {
   const Folder folder;
   put(folder / "a.npy", "before");

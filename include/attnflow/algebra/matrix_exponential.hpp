@@ -4,10 +4,13 @@
 
 #include <attnflow/algebra/scaled_matrix.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <stdexcept>
+#include <utility>
 
 namespace attnflow {
 
@@ -54,16 +57,27 @@ class MatrixExponential {
     if (is_diagonal_) return of_diagonal(t);
     const double tau = times(norm_, t);
     const int squarings = std::abs(tau) <= 1 ? 0 : std::ilogb(tau) + 1;
-    ScaledMatrix<Dim> result{taylor(std::ldexp(tau, -squarings)), 0};
-    result.normalize();
-    for (int k = 0; k < squarings; ++k) result.square();
-    result.log_scale = ScaledMatrix<Dim>::clamp_log(result.log_scale + times(shift_, t));
-    return result;
+    Power power{taylor(std::ldexp(tau, -squarings)), 0};
+    power.normalize();
+    double gain = 0;  // of the last squaring
+    for (int k = 0; k < squarings; ++k) {
+      const Power last = power;
+      power.square();
+      if (power.matrix.cwiseAbs().maxCoeff() == 0) {
+        // No exponential is zero: the square underflowed. Its direction has settled, and its norm is a power of t.
+        power = last;
+        power.exponent += gain * (squarings - k);
+        break;
+      }
+      gain = power.exponent - last.exponent;
+    }
+    const double log = power.exponent * std::numbers::ln2 + times(shift_, t);
+    return {std::move(power.matrix), ScaledMatrix<Dim>::clamp_log(log)};
   }
 
   /// An upper bound of the spectral radius ρ(V), exact for a diagonal V and otherwise within a
   /// factor (d κ)^{1/1024}, κ the condition of the eigenvectors: ‖V^m‖^{1/m} with m = 1024
-  /// (Gelfand's formula). It may be infinite, where V has entries of the order of 10³⁰⁸.
+  /// (Gelfand's formula); a smaller m where V is scaled so badly that powers underflow. It may be infinite, where V has entries of the order of 10³⁰⁸.
   [[nodiscard]] double spectral_radius_bound() const noexcept { return spectral_radius_bound_; }
 
   /// Whether V is a diagonal matrix, to the last bit.
@@ -79,23 +93,64 @@ class MatrixExponential {
     return ScaledMatrix<Dim>::clamp_log(std::ldexp(a.mantissa * t, a.exponent));
   }
 
+  /// matrix · 2^exponent, the exponent an integer: squaring doubles it without rounding up to 2⁵³, whereas a
+  /// logarithm would double its own error each time.
+  struct Power {
+    Matrix matrix;
+    double exponent = 0;
+
+    void normalize() {
+      const int e = detail::exponent_of(matrix.cwiseAbs().maxCoeff());
+      if (e == 0) return;
+      detail::scale_by_power_of_two(matrix, -e);
+      exponent += e;
+    }
+    void square() {
+      matrix = (matrix * matrix).eval();
+      exponent *= 2;
+      normalize();
+    }
+  };
+
   static double bound_spectral_radius(const Matrix& V) {
     if (V.isDiagonal(0)) return V.diagonal().cwiseAbs().maxCoeff();
-    ScaledMatrix<Dim> power = ScaledMatrix<Dim>::of(V);
-    constexpr int doublings = 10;
-    for (int k = 0; k < doublings; ++k) power.square();
+    constexpr double smallest_normal = std::numeric_limits<double>::min();
+    const auto least = [](const Matrix& m) {  // of the entries that are not zero
+      return (m.array() == 0).select(std::numeric_limits<double>::infinity(), m.cwiseAbs()).minCoeff();
+    };
+    // V / 2^e: the root of a large power of V itself would be rounded at the size of its logarithm.
+    Power power{V, 0};
+    power.normalize();
+    const int e = static_cast<int>(power.exponent);
+    power.exponent = 0;
+    // What underflow may have taken from an entry so far, relative to the largest one.
+    double lost = least(V) < std::ldexp(smallest_normal, std::max(e, 0)) ? smallest_normal : 0;
+    int doublings = 0;
+    for (; doublings < 10; ++doublings) {
+      const double least_product = least(power.matrix) * least(power.matrix);
+      const Matrix square = power.matrix * power.matrix;
+      const double most = square.cwiseAbs().maxCoeff();
+      const double rows = static_cast<double>(V.rows());
+      lost = rows * (4 * lost + (least_product < smallest_normal ? smallest_normal : 0));
+      if (lost > 0) {
+        lost /= most;
+        if (!(lost < 1e-6)) break;  // the last power still bounds ρ, the next one might not
+      }
+      power = {square, 2 * power.exponent};
+      power.normalize();
+    }
     const double norm = power.matrix.cwiseAbs().rowwise().sum().maxCoeff();
     if (norm == 0) return 0;  // nilpotent
-    return std::exp(std::ldexp(std::log(norm) + power.log_scale, -doublings));
+    return std::ldexp(std::exp2(std::ldexp(std::log2(norm) + power.exponent, -doublings)), e);
   }
 
   ScaledMatrix<Dim> of_diagonal(double t) const {
-    const auto clamp = ScaledMatrix<Dim>::clamp_log;
-    double largest = -std::numeric_limits<double>::infinity();
-    for (const double v : diagonal_) largest = std::max(largest, clamp(t * v));
-    ScaledMatrix<Dim> result{Matrix::Zero(diagonal_.size(), diagonal_.size()), largest};
+    // t (vₖ − v), v the entry that leads: t vₖ and t v would both be rounded at their own size.
+    const double leading = t >= 0 ? diagonal_.maxCoeff() : diagonal_.minCoeff();
+    ScaledMatrix<Dim> result{Matrix::Identity(diagonal_.size(), diagonal_.size()),
+                             ScaledMatrix<Dim>::clamp_log(t * leading)};
     for (Eigen::Index k = 0; k < diagonal_.size(); ++k)
-      result.matrix(k, k) = std::exp(clamp(t * diagonal_[k]) - largest);
+      if (t != 0 && diagonal_[k] != leading) result.matrix(k, k) = std::exp(t * (diagonal_[k] - leading));
     return result;
   }
 

@@ -9,8 +9,6 @@
 
 #include <cmath>
 #include <limits>
-#include <stdexcept>
-#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -108,8 +106,7 @@ void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask&, const Bi
   head.validate("attend");
   law.validate();
   if (x.rows() != head.dim())
-    throw std::invalid_argument("attend: x has " + std::to_string(x.rows()) + " rows, expected d = " +
-                                std::to_string(head.dim()));
+    detail::refuse("attend: x has ", x.rows(), " rows, expected d = ", head.dim());
   Tokens<Scalar, Dim> sums;
   attend(score_form(head, law.beta), nullptr, Weighted::tokens, x, sums, rows);
   out.resize(x.rows(), x.cols());

@@ -4,9 +4,10 @@
 
 #include <attnflow/attention/attend.hpp>
 
+#include <algorithm>
 #include <cmath>
-#include <stdexcept>
-#include <string>
+#include <type_traits>
+#include <vector>
 
 namespace attnflow {
 
@@ -26,7 +27,7 @@ template <class Scalar, int Dim>
                                                  const Tokens<Scalar, Dim>& x) {
   auto& scores = detail::PreparedScores<Scalar, Dim>::of_this_thread();
   if (!scores.prepare(x, form, flow))
-    throw std::invalid_argument("log_attention: x has an entry that is not finite");
+    detail::refuse("log_attention: x has an entry that is not finite");
   SquareMatrix<Scalar> log_weights(x.cols(), x.cols());
   std::vector<double> w(static_cast<std::size_t>(x.cols()));
   detail::for_each_softmax_row(scores, [&](Eigen::Index i, const detail::SoftmaxRow<Scalar>&, const Scalar* reference,
@@ -67,8 +68,7 @@ template <class Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, Attent
   head.validate("log_attention");
   law.validate();
   if (x.rows() != head.dim())
-    throw std::invalid_argument("log_attention: x has " + std::to_string(x.rows()) + " rows, expected d = " +
-                                std::to_string(head.dim()));
+    detail::refuse("log_attention: x has ", x.rows(), " rows, expected d = ", head.dim());
   return log_attention(score_form(head, law.beta), nullptr, x);
 }
 

@@ -81,7 +81,7 @@ Scalar softmax_pass(const PreparedScores<Scalar, Dim>& scores, Eigen::Index i, S
   const Scalar* query = scores.query(i);
   const Scalar* keys = scores.keys.data();
   const Scalar half = scores.half_scale_of(i);
-  const bool sharp = half > 30;  // most weights of such a row are zero: look before computing them
+  const bool sharp = half > 30;  // most weights of such a row are zero or one: look before computing them
   for (Eigen::Index c = 0; c < d; ++c) reference[c] = scores.key(c, row.reference);
 
   Pack<Scalar> sum{}, worst{};
@@ -92,8 +92,13 @@ Scalar softmax_pass(const PreparedScores<Scalar, Dim>& scores, Eigen::Index i, S
     worst = delta > worst ? delta : worst;
     const Pack<Scalar> capped = delta < Scalar(0) ? delta : Pack<Scalar>{};
     const Pack<Scalar> log_weight = (capped * half) * half;
-    if (sharp && horizontal_max<Scalar>(log_weight) < ExpConstants<Scalar>::lowest) continue;
-    Pack<Scalar> weight = exp_nonpositive<Scalar>(log_weight);
+    Pack<Scalar> weight;
+    if (sharp && !any<Scalar>((log_weight < Scalar(0)) & (log_weight > ExpConstants<Scalar>::lowest))) {
+      if (!any<Scalar>(log_weight == Scalar(0))) continue;
+      weight = log_weight == Scalar(0) ? broadcast<Scalar>(1) : Pack<Scalar>{};
+    } else {
+      weight = exp_nonpositive<Scalar>(log_weight);
+    }
     if (j + width > scores.n) {  // padding weighs nothing
       Lanes<Scalar> values = lanes_of<Scalar>(weight);
       for (Eigen::Index l = scores.n - j; l < width; ++l) values[static_cast<std::size_t>(l)] = 0;

@@ -41,10 +41,18 @@ namespace detail {
 /// y = A x, without the overhead that a general product has for a few rows.
 template <class A, class X, class Y>
 void multiply(const A& a, const X& x, Y& y) {
-  if (a.rows() <= 8)
-    y.noalias() = a.lazyProduct(x);
-  else
+  const Eigen::Index d = a.rows();
+  if (d > 8) {
     y.noalias() = a * x;
+    return;
+  }
+  y.resize(d, x.cols());
+  for (Eigen::Index j = 0; j < x.cols(); ++j)
+    for (Eigen::Index i = 0; i < d; ++i) {
+      typename Y::Scalar sum = a(i, 0) * x(0, j);
+      for (Eigen::Index k = 1; k < a.cols(); ++k) sum += a(i, k) * x(k, j);
+      y(i, j) = sum;
+    }
 }
 
 /// The tokens and queries of one evaluation, laid out for the row kernels. Scratch space: grows, never
@@ -133,23 +141,25 @@ bool PreparedScores<Scalar, Dim>::prepare(const Eigen::Ref<const Tokens<Scalar, 
   const double beta_mantissa = std::frexp(form.beta, &beta_exponent);
   queries.resize(static_cast<std::size_t>(n * d));
   half_scale.resize(static_cast<std::size_t>(n));
-  int previous_power = 0;
-  Scalar previous_half = half_scale_for(log, 0);
+  const int others = query_exponent + exponent + beta_exponent;
+  // Neighbours share their power of two as a rule: what depends on it is computed when it changes.
+  int down = std::numeric_limits<int>::min();
+  double first = 0, second = 0;  // 2^{−down} in two factors: by itself it may not be a double
+  Scalar half = 0;
   for (Eigen::Index i = 0; i < n; ++i) {
     double size = 0;
     for (Eigen::Index c = 0; c < d; ++c) size = std::max(size, std::abs(u(c, i)));
-    const int others = query_exponent + exponent + beta_exponent;
-    int down = exponent_of(size);
-    if ((down + others) % 2 != 0) --down;  // an even power has an exact root
-    const double up = std::ldexp(beta_mantissa, -(down / 2)), rest = std::ldexp(1.0, -(down - down / 2));
-    for (Eigen::Index c = 0; c < d; ++c)
-      queries[static_cast<std::size_t>(i * d + c)] = static_cast<Scalar>(u(c, i) * rest * up);
-    const int power = form.beta == 0 ? 0 : down + others;
-    if (power != previous_power) {  // neighbours share their power as a rule
-      previous_half = half_scale_for(log, power);
-      previous_power = power;
+    int wanted = exponent_of(size);
+    if ((wanted + others) % 2 != 0) --wanted;  // an even power has an exact root
+    if (wanted != down) {
+      down = wanted;
+      first = std::ldexp(beta_mantissa, -(down / 2));
+      second = std::ldexp(1.0, -(down - down / 2));
+      half = form.beta == 0 ? Scalar(0) : half_scale_for(log, down + others);
     }
-    half_scale[static_cast<std::size_t>(i)] = form.beta == 0 ? Scalar(0) : previous_half;
+    for (Eigen::Index c = 0; c < d; ++c)
+      queries[static_cast<std::size_t>(i * d + c)] = static_cast<Scalar>(u(c, i) * second * first);
+    half_scale[static_cast<std::size_t>(i)] = half;
   }
   return true;
 }

@@ -2,12 +2,11 @@
 /// The weight law of the papers: softmax.
 #pragma once
 
+#include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 
 #include <cmath>
 #include <concepts>
-#include <sstream>
-#include <stdexcept>
 
 namespace attnflow {
 
@@ -22,10 +21,7 @@ struct Softmax {
 
   /// \throws std::invalid_argument unless β is finite.
   void validate() const {
-    if (std::isfinite(beta)) return;
-    std::ostringstream text;
-    text << "Softmax::beta is " << beta << ", expected a finite number";
-    throw std::invalid_argument(text.str());
+    if (!std::isfinite(beta)) detail::refuse("Softmax::beta is ", beta, ", expected a finite number");
   }
 };
 

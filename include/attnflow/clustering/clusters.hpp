@@ -2,6 +2,7 @@
 /// Clusters of tokens: single linkage at a tolerance, without the n × n matrix of distances.
 #pragma once
 
+#include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
@@ -10,8 +11,6 @@
 #include <array>
 #include <cmath>
 #include <numeric>
-#include <sstream>
-#include <stdexcept>
 #include <vector>
 
 namespace attnflow {
@@ -163,19 +162,13 @@ class CellGrid {
 template <class Derived>
 requires RealScalar<typename Derived::Scalar>
 [[nodiscard]] Clusters detect_clusters(const Eigen::MatrixBase<Derived>& tokens, double tol) {
-  if (!(tol >= 0) || !std::isfinite(tol)) {
-    std::ostringstream text;
-    text << "detect_clusters: tol is " << tol << ", expected a finite number, at least 0";
-    throw std::invalid_argument(text.str());
-  }
+  if (!(tol >= 0) || !std::isfinite(tol))
+    detail::refuse("detect_clusters: tol is ", tol, ", expected a finite number, at least 0");
   const Tokens<double, Derived::RowsAtCompileTime> x = tokens.template cast<double>();
   for (Eigen::Index i = 0; i < x.cols(); ++i)
-    if (!x.col(i).allFinite()) {
-      std::ostringstream text;
-      text << "detect_clusters: token " << i << " of tokens is (" << x.col(i).transpose()
-           << "), expected finite numbers";
-      throw std::invalid_argument(text.str());
-    }
+    if (!x.col(i).allFinite())
+      detail::refuse("detect_clusters: token ", i, " of tokens is (", x.col(i).transpose(),
+                     "), expected finite numbers");
 
   Clusters clusters;
   if (x.cols() == 0) return clusters;

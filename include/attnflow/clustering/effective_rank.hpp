@@ -3,6 +3,7 @@
 /// The one header that includes Eigen's singular value decompositions, which take long to compile.
 #pragma once
 
+#include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/SVD>
@@ -11,7 +12,6 @@
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <sstream>
 #include <stdexcept>
 
 namespace attnflow {
@@ -44,16 +44,10 @@ requires RealScalar<typename Derived::Scalar>
                                            std::optional<double> tolerance = std::nullopt) {
   for (Eigen::Index j = 0; j < P.cols(); ++j)
     for (Eigen::Index i = 0; i < P.rows(); ++i)
-      if (!std::isfinite(P(i, j))) {
-        std::ostringstream text;
-        text << "effective_rank: P(" << i << ", " << j << ") is " << P(i, j) << ", expected a finite number";
-        throw std::invalid_argument(text.str());
-      }
-  if (tolerance && !(*tolerance >= 0 && std::isfinite(*tolerance))) {
-    std::ostringstream text;
-    text << "effective_rank: tolerance is " << *tolerance << ", expected a finite number, at least 0";
-    throw std::invalid_argument(text.str());
-  }
+      if (!std::isfinite(P(i, j)))
+        detail::refuse("effective_rank: P(", i, ", ", j, ") is ", P(i, j), ", expected a finite number");
+  if (tolerance && !(*tolerance >= 0 && std::isfinite(*tolerance)))
+    detail::refuse("effective_rank: tolerance is ", *tolerance, ", expected a finite number, at least 0");
 
   EffectiveRank found;
   found.tolerance = tolerance.value_or(0);

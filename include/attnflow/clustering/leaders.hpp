@@ -2,6 +2,7 @@
 /// Leaders: the tokens that others attend to most.
 #pragma once
 
+#include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
@@ -11,8 +12,6 @@
 #include <map>
 #include <set>
 #include <span>
-#include <sstream>
-#include <stdexcept>
 #include <vector>
 
 namespace attnflow {
@@ -37,23 +36,15 @@ struct Leaders {
 
 namespace detail {
 
-template <class... Parts>
-[[noreturn]] void refuse_leaders(const Parts&... parts) {
-  std::ostringstream text;
-  text << "leaders: ";
-  (text << ... << parts);
-  throw std::invalid_argument(text.str());
-}
-
 template <class Derived>
 void validate_leaders(const Eigen::MatrixBase<Derived>& P, double tie_tolerance) {
-  if (P.rows() != P.cols()) refuse_leaders("P is ", P.rows(), " x ", P.cols(), ", expected a square matrix");
+  if (P.rows() != P.cols()) refuse("leaders: P is ", P.rows(), " x ", P.cols(), ", expected a square matrix");
   for (Eigen::Index j = 0; j < P.cols(); ++j)
     for (Eigen::Index i = 0; i < P.rows(); ++i)
       if (!std::isfinite(P(i, j)))
-        refuse_leaders("P(", i, ", ", j, ") is ", P(i, j), ", expected a finite number");
+        refuse("leaders: P(", i, ", ", j, ") is ", P(i, j), ", expected a finite number");
   if (!(tie_tolerance >= 0) || !std::isfinite(tie_tolerance))
-    refuse_leaders("tie_tolerance is ", tie_tolerance, ", expected a finite number, at least 0");
+    refuse("leaders: tie_tolerance is ", tie_tolerance, ", expected a finite number, at least 0");
 }
 
 /// Leaders by the columns of `weights` (n × c), where column j stands for token names[j]; names increase.
@@ -132,12 +123,12 @@ requires RealScalar<typename Derived::Scalar>
   detail::validate_leaders(P, tie_tolerance);
   const Eigen::Index n = P.cols();
   if (static_cast<Eigen::Index>(labels.size()) != n)
-    detail::refuse_leaders("there are ", labels.size(), " labels, expected ", n, ", as P has columns");
+    detail::refuse("leaders: there are ", labels.size(), " labels, expected ", n, ", as P has columns");
   constexpr Eigen::Index unseen = -1;
   std::vector<Eigen::Index> column_of(labels.size(), unseen), names;
   for (std::size_t j = 0; j < labels.size(); ++j) {
     if (labels[j] < 0 || labels[j] >= n)
-      detail::refuse_leaders("labels[", j, "] is ", labels[j], ", expected a number from 0 to ", n - 1);
+      detail::refuse("leaders: labels[", j, "] is ", labels[j], ", expected a number from 0 to ", n - 1);
     Eigen::Index& column = column_of[static_cast<std::size_t>(labels[j])];
     if (column != unseen) continue;
     column = static_cast<Eigen::Index>(names.size());
@@ -159,7 +150,7 @@ requires RealScalar<typename Derived::Scalar>
   std::set<Eigen::Index> indices;
   for (std::size_t i = 0; i < row_argmax.size(); ++i) {
     if (row_argmax[i] < -1 || row_argmax[i] >= n)
-      detail::refuse_leaders("row_argmax[", i, "] is ", row_argmax[i], ", expected a number from -1 to ",
+      detail::refuse("leaders: row_argmax[", i, "] is ", row_argmax[i], ", expected a number from -1 to ",
                              n - 1);
     if (row_argmax[i] >= 0) indices.insert(row_argmax[i]);
   }

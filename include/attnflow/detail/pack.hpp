@@ -81,6 +81,14 @@ template <class T>
   return *std::max_element(lanes.begin(), lanes.end());
 }
 
+/// Whether an entry of a comparison holds.
+template <class T>
+[[nodiscard]] inline bool any(const IntegerPack<T>& holds) noexcept {
+  typename PackOf<T>::Bits some = 0;
+  for (const auto lane : std::bit_cast<std::array<typename PackOf<T>::Bits, Lanes<T>{}.size()>>(holds)) some |= lane;
+  return some != 0;
+}
+
 /// What exp_nonpositive is made of: x = n ln 2 + r with |r| ≤ ln 2 / 2, ln 2 in two parts whose
 /// first has trailing zeros enough that n · high is exact, and the Taylor polynomial of eʳ.
 template <class T>

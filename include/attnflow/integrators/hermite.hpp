@@ -4,6 +4,8 @@
 
 #include <attnflow/integrators/concepts.hpp>
 
+#include <Eigen/Core>
+
 namespace attnflow::detail {
 
 /// f(t, x), remembered: asking again for the same t and x gives the stored slope. A state that was changed in between is

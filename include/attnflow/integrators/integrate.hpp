@@ -100,6 +100,7 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
     h = stepper.first_step(field, plan.from, x, std::min(longest, plan.to - plan.from), plan.rtol, plan.atol);
   while (report.t < plan.to) {
     if (report.steps + report.rejected >= plan.max_steps) return end(Outcome::step_limit);
+    if (report.t + longest <= report.t) return end(Outcome::step_limit);  // the time would stand still
     h = std::min(h, longest);
     const double left = plan.to - report.t;
     const bool last = h >= left * (1 - 1e-12);

@@ -2,10 +2,10 @@
 /// What a run is asked for, and how it ended.
 #pragma once
 
+#include <attnflow/detail/refuse.hpp>
+
 #include <cmath>
 #include <limits>
-#include <sstream>
-#include <stdexcept>
 #include <string_view>
 
 namespace attnflow {
@@ -16,12 +16,8 @@ inline constexpr double required = std::numeric_limits<double>::quiet_NaN();
 namespace detail {
 inline void require_option(bool holds, std::string_view field, double value, std::string_view expected) {
   if (holds) return;
-  std::ostringstream text;
-  text << field << " is ";
-  if (std::isnan(value)) text << "not set or not a number";
-  else text << value;
-  text << ", expected " << expected;
-  throw std::invalid_argument(text.str());
+  if (std::isnan(value)) refuse(field, " is not set or not a number, expected ", expected);
+  refuse(field, " is ", value, ", expected ", expected);
 }
 }  // namespace detail
 
@@ -70,7 +66,7 @@ struct AdaptiveSteps {
 enum class Outcome {
   reached_end,          ///< at plan.to
   stopped_by_observer,  ///< an observer answered Flow::stop
-  step_limit,           ///< max_steps were made, or the error asks for steps that the time cannot resolve
+  step_limit,           ///< max_steps were made, or the error or max_step asks for steps that the time cannot resolve
   non_finite            ///< the next state would not be finite; the state returned is the last that is
 };
 

@@ -2,12 +2,11 @@
 /// Observers that record: states at given times, and calls at equal intervals.
 #pragma once
 
+#include <attnflow/detail/refuse.hpp>
 #include <attnflow/integrators/concepts.hpp>
 
 #include <cmath>
 #include <cstddef>
-#include <sstream>
-#include <stdexcept>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -18,7 +17,8 @@ namespace attnflow {
 /// \throws std::invalid_argument unless count ≥ 1 and from ≤ to, both finite.
 [[nodiscard]] inline std::vector<double> equal_times(double from, double to, std::size_t count) {
   if (count < 1 || !std::isfinite(from) || !std::isfinite(to) || from > to)
-    throw std::invalid_argument("equal_times: expected from <= to, both finite, and a count of at least 1");
+    detail::refuse("equal_times: from ", from, " to ", to, ", count ", count,
+                   ", expected from <= to, both finite, and a count of at least 1");
   if (from == to || count == 1) return {to};
   std::vector<double> times(count);
   for (std::size_t k = 0; k + 1 < count; ++k)
@@ -45,11 +45,8 @@ class AtTimes {
   /// \throws std::invalid_argument unless the times are finite and increase.
   AtTimes(std::vector<double> times, Function f) : times_(std::move(times)), f_(std::move(f)) {
     for (std::size_t k = 0; k < times_.size(); ++k)
-      if (!std::isfinite(times_[k]) || (k > 0 && !(times_[k] > times_[k - 1]))) {
-        std::ostringstream text;
-        text << "AtTimes: time " << k << " is " << times_[k] << ", expected finite times that increase";
-        throw std::invalid_argument(text.str());
-      }
+      if (!std::isfinite(times_[k]) || (k > 0 && !(times_[k] > times_[k - 1])))
+        detail::refuse("AtTimes: time ", k, " is ", times_[k], ", expected finite times that increase");
   }
 
   Flow operator()(const StepView<State>& step) {
@@ -75,10 +72,8 @@ class Every {
  public:
   /// \throws std::invalid_argument unless the interval is positive and finite.
   Every(double interval, Function f) : interval_(interval), f_(std::move(f)) {
-    if (std::isfinite(interval) && interval > 0) return;
-    std::ostringstream text;
-    text << "every: interval is " << interval << ", expected a positive finite number";
-    throw std::invalid_argument(text.str());
+    if (!(std::isfinite(interval) && interval > 0))
+      detail::refuse("every: interval is ", interval, ", expected a positive finite number");
   }
 
   Flow operator()(const StepView<State>& step) {

@@ -2,6 +2,7 @@
 /// The convex hull of tokens on the line and in the plane, and the support function in any dimension.
 #pragma once
 
+#include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
@@ -12,26 +13,17 @@
 #include <cstddef>
 #include <limits>
 #include <numeric>
-#include <sstream>
-#include <stdexcept>
 #include <vector>
 
 namespace attnflow {
 
 namespace detail {
 
-template <class... Parts>
-[[noreturn]] void refuse_hull(const Parts&... parts) {
-  std::ostringstream text;
-  (text << ... << parts);
-  throw std::invalid_argument(text.str());
-}
-
 template <class Derived>
 void validate_columns(const char* function, const char* name, const Eigen::MatrixBase<Derived>& x) {
   for (Eigen::Index i = 0; i < x.cols(); ++i)
     if (!x.col(i).allFinite())
-      refuse_hull(function, ": column ", i, " of ", name, " is (", x.col(i).transpose(),
+      refuse(function, ": column ", i, " of ", name, " is (", x.col(i).transpose(),
                   "), expected finite numbers");
 }
 
@@ -146,7 +138,7 @@ requires RealScalar<typename Derived::Scalar>
 [[nodiscard]] std::vector<Eigen::Index> convex_hull(const Eigen::MatrixBase<Derived>& tokens) {
   const Eigen::Index d = tokens.rows(), n = tokens.cols();
   if (d > 2 || (d < 1 && n > 0))
-    detail::refuse_hull("convex_hull: tokens have d = ", d, ", expected d = 1 or d = 2");
+    detail::refuse("convex_hull: tokens have d = ", d, ", expected d = 1 or d = 2");
   detail::validate_columns("convex_hull", "tokens", tokens);
   if (n == 0) return {};
   if (d == 2) {
@@ -178,9 +170,9 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::
                                       const Eigen::MatrixBase<Derived>& vertices) {
   const Eigen::Index d = vertices.rows(), m = vertices.cols();
   if (d < 1 || d > 2)
-    detail::refuse_hull("distance_outside: vertices have d = ", d, ", expected d = 1 or d = 2");
+    detail::refuse("distance_outside: vertices have d = ", d, ", expected d = 1 or d = 2");
   if (point.rows() != d || point.cols() != 1)
-    detail::refuse_hull("distance_outside: point is ", point.rows(), " x ", point.cols(), ", expected ", d,
+    detail::refuse("distance_outside: point is ", point.rows(), " x ", point.cols(), ", expected ", d,
                         " x 1, as the vertices are");
   detail::validate_columns("distance_outside", "vertices", vertices);
   detail::validate_columns("distance_outside", "point", point);
@@ -205,7 +197,7 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::
   double nearest = std::numeric_limits<double>::infinity();
   for (Eigen::Index k = 0; k < m; ++k) {
     if (detail::orientation(vertex(k), vertex(k + 1), vertex(k + 2)) <= 0)
-      detail::refuse_hull("distance_outside: vertices do not turn left at vertex ", (k + 1) % m,
+      detail::refuse("distance_outside: vertices do not turn left at vertex ", (k + 1) % m,
                           ", expected those of a convex polygon, counter-clockwise");
     if (detail::orientation(vertex(k), vertex(k + 1), p) < 0)
       nearest = std::min(nearest, detail::distance_to_segment(p, vertex(k), vertex(k + 1)));
@@ -225,7 +217,7 @@ requires RealScalar<typename Derived::Scalar> && RealScalar<typename Direction::
 [[nodiscard]] double support(const Eigen::MatrixBase<Derived>& tokens,
                              const Eigen::MatrixBase<Direction>& direction) {
   if (direction.rows() != tokens.rows() || direction.cols() != 1)
-    detail::refuse_hull("support: direction is ", direction.rows(), " x ", direction.cols(), ", expected ",
+    detail::refuse("support: direction is ", direction.rows(), " x ", direction.cols(), ", expected ",
                         tokens.rows(), " x 1, as the tokens are");
   detail::validate_columns("support", "direction", direction);
   const Eigen::VectorXd u = direction.template cast<double>();
@@ -233,7 +225,7 @@ requires RealScalar<typename Derived::Scalar> && RealScalar<typename Direction::
   for (Eigen::Index i = 0; i < tokens.cols(); ++i) {
     const double product = tokens.col(i).template cast<double>().dot(u);
     if (!std::isfinite(product))
-      detail::refuse_hull("support: the inner product with column ", i, " of tokens is ", product,
+      detail::refuse("support: the inner product with column ", i, " of tokens is ", product,
                           ", expected a finite number");
     largest = std::max(largest, product);
   }

@@ -8,9 +8,7 @@
 #include <Eigen/LU>
 
 #include <cmath>
-#include <sstream>
-#include <stdexcept>
-#include <string>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -19,10 +17,9 @@ namespace attnflow {
 namespace detail {
 
 inline double positive_layer_step(double step, const char* owner) {
-  if (std::isfinite(step) && step > 0) return step;
-  std::ostringstream text;
-  text << owner << ": step is " << step << ", expected a positive finite number";
-  throw std::invalid_argument(text.str());
+  if (!(std::isfinite(step) && step > 0))
+    refuse(owner, ": step is ", step, ", expected a positive finite number");
+  return step;
 }
 
 }  // namespace detail
@@ -88,12 +85,9 @@ class RescaledLayers {
     const Square V = head_.V.template cast<double>();
     const Square R = Square::Identity(V.rows(), V.cols()) + step_ * V;
     const Eigen::FullPivLU<Square> lu(R);
-    if (!R.allFinite() || !lu.isInvertible() || !(lu.rcond() > std::numeric_limits<double>::epsilon())) {
-      std::ostringstream text;
-      text << "RescaledLayers: R = I + step V is singular to working precision (reciprocal condition " << lu.rcond()
-           << "), expected that -1/step = " << -1 / step_ << " is not an eigenvalue of V";
-      throw std::invalid_argument(text.str());
-    }
+    if (!R.allFinite() || !lu.isInvertible() || !(lu.rcond() > std::numeric_limits<double>::epsilon()))
+      detail::refuse("RescaledLayers: R = I + step V is singular to working precision (reciprocal condition ",
+                     lu.rcond(), "), expected that -1/step = ", -1 / step_, " is not an eigenvalue of V");
     growth_ = ScaledMatrix<Dim>::of(R);
     shrinkage_ = ScaledMatrix<Dim>::of(lu.inverse());
     value_ = (step_ * lu.solve(V)).template cast<Scalar>();

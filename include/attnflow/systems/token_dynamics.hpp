@@ -8,7 +8,6 @@
 #include <attnflow/types.hpp>
 
 #include <cstddef>
-#include <numbers>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -26,13 +25,12 @@ struct HeadBank {
   std::vector<ScaledValue<Scalar, Dim>> values;
 
   HeadBank(std::vector<Head<Scalar, Dim>> given, double beta, const std::string& owner) : heads(std::move(given)) {
-    if (heads.empty()) throw std::invalid_argument(owner + ": no head given, expected at least one");
+    if (heads.empty()) refuse(owner, ": no head given, expected at least one");
     for (std::size_t h = 0; h < heads.size(); ++h) {
       const std::string name = heads.size() == 1 ? owner : owner + ", head " + std::to_string(h);
       heads[h].validate(name);
       if (heads[h].dim() != heads[0].dim())
-        throw std::invalid_argument(name + ": V has d = " + std::to_string(heads[h].dim()) + ", expected " +
-                                    std::to_string(heads[0].dim()) + " as in head 0");
+        refuse(name, ": V has d = ", heads[h].dim(), ", expected ", heads[0].dim(), " as in head 0");
       forms.push_back(score_form(heads[h], beta));
       values.emplace_back(heads[h].V);
     }

@@ -2,6 +2,7 @@
 /// Where tokens start: random laws whose draws are the same on every platform, and regular figures.
 #pragma once
 
+#include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 
 #include <cmath>
@@ -11,8 +12,6 @@
 #include <limits>
 #include <numbers>
 #include <random>
-#include <sstream>
-#include <stdexcept>
 #include <type_traits>
 
 namespace attnflow {
@@ -27,20 +26,13 @@ concept BitGenerator64 = std::uniform_random_bit_generator<G> &&(G::min() == 0) 
 
 namespace detail {
 
-template <class... Parts>
-[[noreturn]] void refuse_start(const Parts&... parts) {
-  std::ostringstream text;
-  (text << ... << parts);
-  throw std::invalid_argument(text.str());
-}
-
 /// Refuses a shape that Tokens<Scalar, Dim> cannot have.
 template <int Dim>
 void validate_start(const char* function, Eigen::Index n, Eigen::Index d) {
-  if (n < 0) refuse_start(function, ": n is ", n, ", expected at least 0");
-  if (d < 1) refuse_start(function, ": d is ", d, ", expected at least 1");
+  if (n < 0) refuse(function, ": n is ", n, ", expected at least 0");
+  if (d < 1) refuse(function, ": d is ", d, ", expected at least 1");
   if (Dim != Eigen::Dynamic && d != Dim)
-    refuse_start(function, ": d is ", d, ", expected ", Dim, ", the dimension of the type");
+    refuse(function, ": d is ", d, ", expected ", Dim, ", the dimension of the type");
 }
 
 /// (u >> 11) 2⁻⁵³, exact and in [0, 1).
@@ -75,13 +67,13 @@ template <RealScalar Scalar = double, int Dim = Eigen::Dynamic, BitGenerator64 G
   detail::validate_start<Dim>("uniform_box", n, d);
   constexpr double largest = static_cast<double>(std::numeric_limits<Scalar>::max());
   if (!(std::abs(low) <= largest))
-    detail::refuse_start("uniform_box: low is ", low, ", expected a finite number");
+    detail::refuse("uniform_box: low is ", low, ", expected a finite number");
   if (!(std::abs(high) <= largest))
-    detail::refuse_start("uniform_box: high is ", high, ", expected a finite number");
-  if (low > high) detail::refuse_start("uniform_box: high is ", high, ", expected at least low = ", low);
+    detail::refuse("uniform_box: high is ", high, ", expected a finite number");
+  if (low > high) detail::refuse("uniform_box: high is ", high, ", expected at least low = ", low);
   const double width = high - low;
   if (!std::isfinite(width))
-    detail::refuse_start("uniform_box: high - low is ", width, ", expected a finite width, from low = ", low,
+    detail::refuse("uniform_box: high - low is ", width, ", expected a finite width, from low = ", low,
                          " to high = ", high);
   Tokens<Scalar, Dim> x(d, n);
   for (Eigen::Index i = 0; i < n; ++i)
@@ -106,7 +98,7 @@ template <RealScalar Scalar = double, int Dim = Eigen::Dynamic, BitGenerator64 G
   detail::validate_start<Dim>("gaussian", n, d);
   constexpr double largest = static_cast<double>(std::numeric_limits<Scalar>::max()) / 16;
   if (!(sigma >= 0 && sigma <= largest))
-    detail::refuse_start("gaussian: sigma is ", sigma, ", expected a number from 0 to ", largest);
+    detail::refuse("gaussian: sigma is ", sigma, ", expected a number from 0 to ", largest);
   Tokens<Scalar, Dim> x(d, n);
   for (Eigen::Index i = 0; i < n; ++i)
     for (Eigen::Index k = 0; k < d; ++k)
@@ -161,13 +153,13 @@ template <RealScalar Scalar = double, int Dim = Eigen::Dynamic>
   constexpr double roundoff = 0x1p-52;
   if (!(std::abs(c) <= 1) || (n > 1 && s(n - 1) < -roundoff)) {
     const double lowest = n > 1 ? -1 / static_cast<double>(n - 1) : -1;
-    detail::refuse_start("equiangular: inner_product is ", c, ", expected a number from ", lowest,
+    detail::refuse("equiangular: inner_product is ", c, ", expected a number from ", lowest,
                          n > 1 ? " = -1/(n-1)" : "", " to 1");
   }
   const bool simplex = n > 1 && s(n - 1) <= roundoff;
   const Eigen::Index spanned = c == 1 ? 1 : simplex ? n - 1 : n;
   if (d < spanned)
-    detail::refuse_start("equiangular: d is ", d, ", expected at least ", spanned, " for n = ", n,
+    detail::refuse("equiangular: d is ", d, ", expected at least ", spanned, " for n = ", n,
                          " tokens with inner products ", c);
   Tokens<Scalar, Dim> x = Tokens<Scalar, Dim>::Zero(d, n);
   for (Eigen::Index k = 0; k < n && k < spanned; ++k) {
@@ -195,12 +187,12 @@ template <RealScalar Scalar = double, int Dim = Eigen::Dynamic>
   Eigen::Index i = 0;
   for (const auto& row : rows) {
     if (static_cast<Eigen::Index>(row.size()) != d || d < 1)
-      detail::refuse_start("tokens_from_rows: row ", i, " has ", row.size(), " numbers, expected ",
+      detail::refuse("tokens_from_rows: row ", i, " has ", row.size(), " numbers, expected ",
                            d < 1 ? "at least " : "", d < 1 ? Eigen::Index{1} : d);
     Eigen::Index k = 0;
     for (const Scalar value : row) {
       if (!std::isfinite(value))
-        detail::refuse_start("tokens_from_rows: number ", k, " of row ", i, " is ", value,
+        detail::refuse("tokens_from_rows: number ", k, " of row ", i, " is ", value,
                              ", expected a finite number");
       x(k++, i) = value;
     }

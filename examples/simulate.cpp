@@ -1,0 +1,757 @@
+// The general program: self-attention dynamics from files or a random start, to .npy files, a report and a page.
+// `simulate --help` lists the options; examples/README.md says what is written.
+
+#include <attnflow/clustering/clusters.hpp>
+#include <attnflow/clustering/effective_rank.hpp>
+#include <attnflow/clustering/leaders.hpp>
+#include <attnflow/integrators/dormand_prince.hpp>
+#include <attnflow/integrators/euler.hpp>
+#include <attnflow/integrators/integrate.hpp>
+#include <attnflow/integrators/runge_kutta4.hpp>
+#include <attnflow/io/html.hpp>
+#include <attnflow/io/npy.hpp>
+#include <attnflow/observers/progress.hpp>
+#include <attnflow/observers/stop_when.hpp>
+#include <attnflow/observers/trajectory.hpp>
+#include <attnflow/polytope/convex_hull.hpp>
+#include <attnflow/spectral/invariant_basis.hpp>
+#include <attnflow/systems/layers.hpp>
+#include <attnflow/systems/rescaled_dynamics.hpp>
+#include <attnflow/systems/token_dynamics.hpp>
+#include <attnflow/tokens/initial_laws.hpp>
+#include <attnflow/version.hpp>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+using attnflow::Head;
+using attnflow::SquareMatrix;
+using attnflow::Tokens;
+using Eigen::Index;
+using Json = nlohmann::ordered_json;
+
+/// What the caller did wrong: one line, exit status 2, nothing written.
+struct Mistake : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+template <class... Parts>
+[[noreturn]] void refuse(const Parts&... parts) {
+  std::ostringstream text;
+  (text << ... << parts);
+  throw Mistake(text.str());
+}
+
+struct Options {
+  std::string tokens, uniform_box, gaussian, uniform_sphere;
+  std::string query, key, value;
+  std::string system = "rescaled", law = "softmax", mask = "none", alibi;
+  std::string stepper = "dopri5", precision = "double", times, out;
+  std::uint64_t seed = 0;
+  double beta = 1, t_end = attnflow::required;
+  std::optional<double> dt, rtol, atol, save_every;
+  long threads = 1;
+  bool attention = false, quiet = false, force = false;
+};
+
+// --- Reading the command line ------------------------------------------------------------------------------
+
+/// Exits by exception: Mistake, or CLI::CallForHelp.
+Options parse(int argc, char** argv) {
+  Options o;
+  CLI::App app("Self-attention dynamics: tokens that attend to each other, and what they converge to.", "simulate");
+  app.set_version_flag("--version", std::string(attnflow::version));
+  const auto group = [&](const char* name) { return app.add_option_group(name); };
+
+  auto* start = group("Start (one of)");
+  start->add_option("--tokens", o.tokens, "file x0.npy of shape (n, d)");
+  start->add_option("--uniform-box", o.uniform_box, "N,D,LOW,HIGH: independent coordinates, uniform in [LOW, HIGH)");
+  start->add_option("--gaussian", o.gaussian, "N,D: independent standard normal coordinates");
+  start->add_option("--uniform-sphere", o.uniform_sphere, "N,D: independent, uniform on the unit sphere");
+  app.add_option("--seed", o.seed, "of the random start (default 0)");
+
+  auto* weights = group("Weights (identity when absent)");
+  weights->add_option("--query", o.query, "file Q.npy of shape (d_k, d) or (heads, d_k, d)");
+  weights->add_option("--key", o.key, "file K.npy of the same shape");
+  weights->add_option("--value", o.value, "file V.npy of shape (d, d) or (heads, d, d)");
+
+  auto* model = group("Model");
+  model->add_option("--system", o.system, "rescaled: z = exp(-tV) x (default) | tokens: x | layers: residual layers");
+  model->add_option("--law", o.law, "softmax");
+  model->add_option("--beta", o.beta, "factor of the scores (default 1)");
+  model->add_option("--mask", o.mask, "none");
+  model->add_option("--alibi", o.alibi)->group("");
+
+  auto* run = group("Run");
+  run->add_option("--t-end", o.t_end, "final time, from 0")->required();
+  run->add_option("--stepper", o.stepper, "dopri5 (default) | rk4 | euler");
+  run->add_option("--dt", o.dt, "step of rk4 and euler; of a layer");
+  run->add_option("--rtol", o.rtol, "relative tolerance of dopri5 (default 1e-9; float 1e-5)");
+  run->add_option("--atol", o.atol, "absolute tolerance of dopri5 (default 1e-11; float 1e-6)");
+  run->add_option("--precision", o.precision, "double (default) | float");
+  run->add_option("--threads", o.threads, "at most so many threads; results do not depend on it");
+
+  auto* output = group("Output");
+  output->add_option("--out", o.out, "folder, created if absent")->required();
+  output->add_option("--save-every", o.save_every, "save at 0, DT, 2 DT, … (default: 101 equal times)");
+  output->add_option("--times", o.times, "file times.npy of increasing times in [0, t-end] to save at");
+  output->add_flag("--attention", o.attention, "write the attention matrices, too");
+  output->add_flag("--force", o.force, "replace the files of another run in the folder");
+  output->add_flag("--quiet", o.quiet, "say nothing but errors");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    std::exit(app.exit(success));
+  } catch (const CLI::ParseError& error) {
+    std::string text = error.what();
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    throw Mistake(text + " (simulate --help lists the options)");
+  }
+  return o;
+}
+
+void require_one_of(const char* option, const std::string& value, const std::vector<std::string>& known) {
+  if (std::find(known.begin(), known.end(), value) != known.end()) return;
+  std::string expected = known.front();
+  for (std::size_t k = 1; k < known.size(); ++k) expected += (k + 1 == known.size() ? " or " : ", ") + known[k];
+  refuse(option, ": ", value, ", expected ", expected);
+}
+
+void require_positive(const char* option, const std::optional<double>& value) {
+  if (value && !(std::isfinite(*value) && *value > 0)) refuse(option, ": ", *value, ", expected a positive number");
+}
+
+bool has_fixed_steps(const Options& o) { return o.system == "layers" || o.stepper != "dopri5"; }
+
+/// Checks what one option says by itself or about another; fills in defaults that depend on others.
+void check(Options& o) {
+  require_one_of("--system", o.system, {"rescaled", "tokens", "layers"});
+  require_one_of("--law", o.law, {"softmax"});
+  require_one_of("--mask", o.mask, {"none"});
+  if (!o.alibi.empty()) refuse("--alibi: ", o.alibi, ", expected to be absent: there are no positional biases yet");
+  require_one_of("--stepper", o.stepper, {"dopri5", "rk4", "euler"});
+  require_one_of("--precision", o.precision, {"double", "float"});
+  if (!(std::isfinite(o.t_end) && o.t_end >= 0)) refuse("--t-end: ", o.t_end, ", expected a finite time, at least 0");
+  if (!std::isfinite(o.beta)) refuse("--beta: ", o.beta, ", expected a finite number");
+  if (o.threads < 1) refuse("--threads: ", o.threads, ", expected at least 1");
+  require_positive("--dt", o.dt);
+  require_positive("--save-every", o.save_every);
+  if (o.save_every && !o.times.empty()) refuse("--times: ", o.times, ", expected either --times or --save-every");
+
+  const std::string steps = o.system == "layers" ? "--system layers" : "--stepper " + o.stepper;
+  if (has_fixed_steps(o)) {
+    if (!o.dt) refuse("--dt: absent, expected a step for ", steps);
+    if (o.t_end / *o.dt > 1e12) refuse("--dt: ", *o.dt, ", expected at most 1e12 steps up to --t-end ", o.t_end);
+    if (o.rtol) refuse("--rtol: ", *o.rtol, ", expected to be absent: ", steps, " has fixed steps");
+    if (o.atol) refuse("--atol: ", *o.atol, ", expected to be absent: ", steps, " has fixed steps");
+    return;
+  }
+  if (o.dt) refuse("--dt: ", *o.dt, ", expected to be absent: dopri5 chooses its steps (see --rtol)");
+  const bool is_float = o.precision == "float";
+  if (!o.rtol) o.rtol = is_float ? 1e-5 : 1e-9;
+  if (!o.atol) o.atol = is_float ? 1e-6 : 1e-11;
+  const double least = 10 * (is_float ? static_cast<double>(std::numeric_limits<float>::epsilon())
+                                      : std::numeric_limits<double>::epsilon());
+  if (!(std::isfinite(*o.rtol) && *o.rtol >= least))
+    refuse("--rtol: ", *o.rtol, ", expected at least ", least, ", ten times the rounding of ", o.precision);
+  if (!(std::isfinite(*o.atol) && *o.atol >= 0)) refuse("--atol: ", *o.atol, ", expected zero or a positive number");
+}
+
+/// The numbers of N,D,… with n and d at least 1.
+std::vector<double> read_numbers(const char* option, const std::string& text, std::size_t count, const char* form) {
+  std::vector<double> numbers;
+  std::istringstream fields(text);
+  bool good = !text.empty() && text.back() != ',';
+  for (std::string field; good && std::getline(fields, field, ',');) {
+    std::size_t used = 0;
+    try {
+      numbers.push_back(std::stod(field, &used));
+    } catch (const std::exception&) {
+    }
+    good = used == field.size() && used > 0 && std::isfinite(numbers.back());
+  }
+  good = good && numbers.size() == count;
+  for (std::size_t k = 0; good && k < 2; ++k)
+    good = numbers[k] >= 1 && numbers[k] <= 1e9 && numbers[k] == std::floor(numbers[k]);
+  if (!good) refuse(option, ": ", text, ", expected ", form, " with whole numbers N and D, at least 1");
+  return numbers;
+}
+
+// --- Reading tokens, weights and times --------------------------------------------------------------------
+
+attnflow::NpyArray load(const char* option, const std::string& path) {
+  try {
+    attnflow::NpyArray array = attnflow::load_npy(path);
+    for (std::size_t k = 0; k < array.values.size(); ++k)
+      if (!std::isfinite(array.values[k])) refuse(path, " has ", array.values[k], " at place ", k, ", expected finite numbers");
+    return array;
+  } catch (const std::exception& error) {
+    refuse(option, ": ", error.what());
+  }
+}
+
+Tokens<double> read_start(const Options& o) {
+  const int given = !o.tokens.empty() + !o.uniform_box.empty() + !o.gaussian.empty() + !o.uniform_sphere.empty();
+  if (given != 1)
+    refuse("--tokens: ", given == 0 ? "no start" : "several starts",
+           ", expected one of --tokens, --uniform-box, --gaussian, --uniform-sphere");
+  attnflow::Generator generator(o.seed);
+  if (!o.uniform_box.empty()) {
+    const auto v = read_numbers("--uniform-box", o.uniform_box, 4, "N,D,LOW,HIGH");
+    if (!(v[2] < v[3])) refuse("--uniform-box: ", o.uniform_box, ", expected LOW < HIGH");
+    return attnflow::uniform_box(generator, static_cast<Index>(v[0]), static_cast<Index>(v[1]), v[2], v[3]);
+  }
+  if (!o.gaussian.empty()) {
+    const auto v = read_numbers("--gaussian", o.gaussian, 2, "N,D");
+    return attnflow::gaussian(generator, static_cast<Index>(v[0]), static_cast<Index>(v[1]));
+  }
+  if (!o.uniform_sphere.empty()) {
+    const auto v = read_numbers("--uniform-sphere", o.uniform_sphere, 2, "N,D");
+    return attnflow::uniform_sphere(generator, static_cast<Index>(v[0]), static_cast<Index>(v[1]));
+  }
+  const attnflow::NpyArray array = load("--tokens", o.tokens);
+  if (array.shape.size() != 2 || array.shape[0] < 1 || array.shape[1] < 1)
+    refuse("--tokens: ", o.tokens, " has shape ", attnflow::detail::shape_text(array.shape),
+           ", expected (n, d), both at least 1");
+  return attnflow::tokens_from<double>(array, o.tokens);
+}
+
+/// The heads of the weight files, for tokens of dimension d.
+std::vector<Head<double>> read_heads(const Options& o, Index d) {
+  using Matrices = std::vector<Eigen::MatrixXd>;
+  const auto read = [&](const char* option, const std::string& path, bool square) {
+    Matrices matrices;
+    if (path.empty()) return matrices;
+    const attnflow::NpyArray array = load(option, path);
+    const std::size_t axes = array.shape.size();
+    const bool good = (axes == 2 || axes == 3) && !array.values.empty() && array.shape[axes - 1] == d &&
+                      (!square || array.shape[axes - 2] == d);
+    if (!good)
+      refuse(option, ": ", path, " has shape ", attnflow::detail::shape_text(array.shape), ", expected ",
+             square ? "(d, d) or (heads, d, d)" : "(d_k, d) or (heads, d_k, d)", " with d = ", d, " as the tokens have");
+    return attnflow::matrices_from<double>(array, path);
+  };
+  const Matrices Q = read("--query", o.query, false), K = read("--key", o.key, false), V = read("--value", o.value, true);
+  const std::size_t heads = std::max({Q.size(), K.size(), V.size(), std::size_t{1}});
+  const auto require_count = [&](const char* option, const std::string& path, const Matrices& m) {
+    if (!m.empty() && m.size() != heads)
+      refuse(option, ": ", path, " has ", m.size(), " head(s), expected ", heads, " as the other weights have");
+  };
+  require_count("--query", o.query, Q);
+  require_count("--key", o.key, K);
+  require_count("--value", o.value, V);
+  std::vector<Head<double>> result;
+  for (std::size_t h = 0; h < heads; ++h) {
+    const Eigen::MatrixXd identity = Eigen::MatrixXd::Identity(d, d);
+    Head<double> head{Q.empty() ? identity : Q[h], K.empty() ? identity : K[h], V.empty() ? identity : V[h]};
+    if (head.Q.rows() != head.K.rows())
+      refuse(o.key.empty() ? "--query: " : "--key: ", o.key.empty() ? o.query : o.key, " has d_k = ",
+             o.key.empty() ? head.Q.rows() : head.K.rows(), ", expected ", o.key.empty() ? head.K.rows() : head.Q.rows(),
+             " as the ", o.key.empty() ? "keys have" : "queries have");
+    result.push_back(std::move(head));
+  }
+  if (o.system == "rescaled" && heads > 1)
+    refuse("--system: rescaled with ", heads, " heads, expected one head (several have no common rescaling: use tokens)");
+  return result;
+}
+
+std::vector<double> read_times(const Options& o) {
+  if (!o.times.empty()) {
+    const attnflow::NpyArray array = load("--times", o.times);
+    if (array.shape.size() != 1 || array.values.empty())
+      refuse("--times: ", o.times, " has shape ", attnflow::detail::shape_text(array.shape), ", expected (m,), m at least 1");
+    for (std::size_t k = 0; k < array.values.size(); ++k) {
+      if (!(array.values[k] >= 0 && array.values[k] <= o.t_end))
+        refuse("--times: ", o.times, " has ", array.values[k], " at place ", k, ", expected times in [0, --t-end = ", o.t_end, "]");
+      if (k > 0 && !(array.values[k] > array.values[k - 1]))
+        refuse("--times: ", o.times, " has ", array.values[k], " at place ", k, ", expected times that increase");
+    }
+    return array.values;
+  }
+  if (!o.save_every) return attnflow::equal_times(0, o.t_end, 101);
+  const double count = std::floor(o.t_end / *o.save_every * (1 + 1e-12) + 1e-9);
+  if (count > 1e8) refuse("--save-every: ", *o.save_every, ", expected at most 1e8 times up to --t-end ", o.t_end);
+  std::vector<double> times;
+  for (double k = 0; k <= count; ++k) times.push_back(std::min(k * *o.save_every, o.t_end));
+  return times;
+}
+
+// --- The folder ---------------------------------------------------------------------------------------------
+
+const char* const output_files[] = {"times.npy", "tokens.npy", "attention.npy", "report.json", "view.html"};
+
+void check_folder(const Options& o) {
+  std::error_code error;
+  const fs::file_status status = fs::status(o.out, error);
+  if (fs::exists(status) && !fs::is_directory(status)) refuse("--out: ", o.out, " is a file, expected a folder");
+  for (const char* name : output_files)
+    if (!o.force && fs::exists(fs::path(o.out) / name, error))
+      refuse("--out: ", o.out, " holds ", name, " of another run, expected an empty folder (or --force to replace it)");
+}
+
+void make_folder(const Options& o) {
+  std::error_code error;
+  fs::create_directories(o.out, error);
+  if (error) refuse("--out: ", o.out, " cannot be created: ", error.message());
+  try {
+    attnflow::AtomicFile probe(fs::path(o.out) / "times.npy");  // removed at once: it is not committed
+  } catch (const std::exception& failure) {
+    refuse("--out: ", o.out, " cannot be written: ", failure.what());
+  }
+}
+
+// --- The run ------------------------------------------------------------------------------------------------
+
+/// A system ready to run: how to advance, and what can be asked of it.
+template <class Scalar>
+struct Run {
+  std::vector<double> times;
+  double radius = 0;  // ρ(V), of the sum of the heads
+  /// Runs from x, shows states at the saved times, leaves the last state in x.
+  std::function<attnflow::Report(Tokens<Scalar>& x, const std::function<void(double, const Tokens<Scalar>&)>& save,
+                                 attnflow::Progress* progress)>
+      go;
+  /// P of each head at a state.
+  std::function<std::vector<SquareMatrix<Scalar>>(double, const Tokens<Scalar>&)> attention;
+  /// From the coordinates that are integrated to those that are shown.
+  std::function<Tokens<Scalar>(const Tokens<Scalar>&)> shown = [](const Tokens<Scalar>& x) { return x; };
+};
+
+template <class Scalar, class System>
+auto go_with(std::shared_ptr<const System> system, const Options& o, std::vector<double> times) {
+  return [=](Tokens<Scalar>& x, const std::function<void(double, const Tokens<Scalar>&)>& save,
+             attnflow::Progress* progress) {
+    using State = Tokens<Scalar>;
+    auto record = attnflow::at_times<State>(times, save);
+    auto tell = [progress](double t, const State& state) {
+      if (progress != nullptr) (*progress)(t, state);
+    };
+    auto observers = attnflow::together<State>(record, tell);
+    if (o.stepper == "dopri5")
+      return attnflow::integrate(*system, attnflow::DormandPrince5<State>{}, x,
+                                 {.to = o.t_end, .rtol = *o.rtol, .atol = *o.atol}, observers);
+    const attnflow::FixedSteps plan{.to = o.t_end, .step = *o.dt};
+    if (o.stepper == "rk4") return attnflow::integrate(*system, attnflow::RungeKutta4<State>{}, x, plan, observers);
+    return attnflow::integrate(*system, attnflow::Euler<State>{}, x, plan, observers);
+  };
+}
+
+/// Layers are a map, not a flow: the state shown at t is the output of layer ⌊t / Δt⌋.
+template <class Scalar>
+attnflow::Report go_through_layers(const attnflow::Layers<Scalar>& layers, double t_end, const std::vector<double>& times,
+                                   Tokens<Scalar>& x, const std::function<void(double, const Tokens<Scalar>&)>& save,
+                                   attnflow::Progress* progress) {
+  attnflow::Report report;
+  const auto layer_of = [&](double t) { return static_cast<long>(std::floor(t / layers.step() + 1e-9)); };
+  const long last = layer_of(t_end);
+  std::size_t next = 0;
+  for (long k = 0;; ++k) {
+    report.t = std::min(static_cast<double>(k) * layers.step(), t_end);
+    for (; next < times.size() && layer_of(times[next]) == k; ++next) save(times[next], x);
+    if (progress != nullptr) (*progress)(report.t, x);
+    if (k == last) return report;
+    Tokens<Scalar> before = x;
+    layers.apply(x);
+    ++report.evaluations;
+    if (!x.allFinite()) {
+      x = std::move(before);
+      report.outcome = attnflow::Outcome::non_finite;
+      return report;
+    }
+    ++report.steps;
+  }
+}
+
+template <class Scalar>
+std::vector<Head<Scalar>> cast_heads(const std::vector<Head<double>>& heads) {
+  std::vector<Head<Scalar>> result;
+  for (const auto& h : heads)
+    result.push_back({h.Q.template cast<Scalar>(), h.K.template cast<Scalar>(), h.V.template cast<Scalar>()});
+  return result;
+}
+
+/// Sets up the system; moves x to the coordinates that are integrated.
+template <class Scalar>
+Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Scalar>& x) {
+  const attnflow::Softmax<Scalar> law{.beta = o.beta};
+  Run<Scalar> run{.times = read_times(o), .radius = 0, .go = {}, .attention = {}};
+  Eigen::MatrixXd sum = heads[0].V;
+  for (std::size_t h = 1; h < heads.size(); ++h) sum += heads[h].V;
+  run.radius = attnflow::MatrixExponential<>(sum).spectral_radius_bound();
+  if (o.system == "rescaled") {
+    const attnflow::InvariantBasis coordinates = attnflow::invariant_basis(heads[0].V);
+    if (!coordinates.is_identity) {
+      heads[0] = {heads[0].Q * coordinates.basis, heads[0].K * coordinates.basis, coordinates.blocks};
+      const Tokens<Scalar> start = x;
+      x = (coordinates.inverse * start.template cast<double>()).template cast<Scalar>();
+      const Tokens<Scalar> inside = x;
+      run.shown = [=, basis = coordinates.basis](const Tokens<Scalar>& y) -> Tokens<Scalar> {
+        if (y == inside) return start;
+        return (basis * y.template cast<double>()).template cast<Scalar>();
+      };
+    }
+    auto system = std::make_shared<const attnflow::RescaledDynamics<Scalar>>(cast_heads<Scalar>(heads)[0], law);
+    run.go = go_with<Scalar>(system, o, run.times);
+    run.attention = [system](double t, const Tokens<Scalar>& z) {
+      return std::vector<SquareMatrix<Scalar>>{system->attention(t, z)};
+    };
+    return run;
+  }
+  auto system = std::make_shared<const attnflow::TokenDynamics<Scalar>>(cast_heads<Scalar>(heads), law);
+  if (o.system == "layers") {
+    auto layers = std::make_shared<const attnflow::Layers<Scalar>>(cast_heads<Scalar>(heads), *o.dt, law);
+    run.go = [layers, o, times = run.times](Tokens<Scalar>& state, const auto& save, attnflow::Progress* progress) {
+      return go_through_layers(*layers, o.t_end, times, state, save, progress);
+    };
+  } else {
+    run.go = go_with<Scalar>(system, o, run.times);
+  }
+  run.attention = [system, count = heads.size()](double t, const Tokens<Scalar>& state) {
+    std::vector<SquareMatrix<Scalar>> P;
+    for (std::size_t h = 0; h < count; ++h) P.push_back(system->attention(t, state, h));
+    return P;
+  };
+  return run;
+}
+
+// --- What was found -----------------------------------------------------------------------------------------
+
+/// The largest coordinate less the smallest one.
+template <class Scalar>
+double spread(const Tokens<Scalar>& x) {
+  return 2 * (static_cast<double>(x.maxCoeff()) / 2 - static_cast<double>(x.minCoeff()) / 2);
+}
+
+/// Tokens this close are one cluster at time t. Followers come closer to their leaders like e^{−ρt},
+/// so the tolerance falls with t, from 2 % of the spread to a thousandth.
+template <class Scalar>
+double cluster_tolerance(const Tokens<Scalar>& start, double t, const Tokens<Scalar>& x, double radius) {
+  return std::clamp(10 * std::exp(-radius * t), 1e-3, 2e-2) * std::max(spread(start), spread(x));
+}
+
+template <class Scalar>
+Json found_in(const Tokens<Scalar>& start, double t, const Tokens<Scalar>& x, const Tokens<Scalar>& inside,
+              const Run<Scalar>& run, attnflow::Clusters& clusters, std::vector<Index>& leaders) {
+  Json found;
+  const double tolerance = cluster_tolerance(start, t, x, run.radius);
+  clusters = attnflow::detect_clusters(x, tolerance);
+  found["clusters"] = clusters.count();
+  found["cluster_tolerance"] = tolerance;
+  found["labels"] = clusters.labels;
+  found["sizes"] = clusters.sizes;
+  for (const char* name : {"leaders", "hull_vertices", "hyperplane_levels", "boolean_distance", "rank", "effective_rank",
+                           "stable_rank", "distance_to_prediction"})
+    found[name] = nullptr;
+  if (x.rows() <= 2) {
+    Tokens<Scalar> representatives(x.rows(), clusters.count());
+    for (Index c = 0; c < clusters.count(); ++c)
+      representatives.col(c) = x.col(clusters.representatives[static_cast<std::size_t>(c)]);
+    Json hull = Json::array();
+    for (const Index v : attnflow::convex_hull(representatives))
+      hull.push_back(clusters.representatives[static_cast<std::size_t>(v)]);
+    found["hull_vertices"] = std::move(hull);
+  }
+  if (x.cols() <= 2000) {  // these want the matrices
+    const auto P = run.attention(t, inside);
+    // Tokens that rounding cannot tell apart share the weight of their place.
+    const double rounding = 64 * static_cast<double>(std::numeric_limits<Scalar>::epsilon()) * spread(x);
+    const attnflow::Clusters places = attnflow::detect_clusters(x, rounding);
+    std::set<Index> all;
+    for (const auto& head : P)
+      for (const Index leader : attnflow::leaders(head, places.labels).indices) all.insert(leader);
+    leaders.assign(all.begin(), all.end());
+    found["leaders"] = leaders;
+    if (x.cols() <= 500 && P.size() == 1) {
+      const attnflow::EffectiveRank rank = attnflow::effective_rank(P[0]);
+      found["rank"] = rank.rank;
+      found["effective_rank"] = rank.entropy_rank;
+      found["stable_rank"] = rank.stable_rank;
+    }
+  }
+  return found;
+}
+
+/// The theorems that can be told from exactly structured weights; everything else is not decided here.
+Json predict(const Options& o, const std::vector<Head<double>>& heads) {
+  Json prediction{{"case", "none"}, {"reference", nullptr}, {"reason", ""}, {"margins", Json::object()}};
+  const auto state = [&](const char* which, const char* reference, const std::string& reason) {
+    prediction["case"] = which;
+    prediction["reference"] = reference;
+    prediction["reason"] = reason;
+    return prediction;
+  };
+  if (heads.size() > 1) return state("none", nullptr, "no theorem covers several heads");
+  const Head<double>& head = heads[0];
+  const Index d = head.dim();
+  const Eigen::MatrixXd M = o.beta * head.Q.transpose() * head.K;
+  const double lambda = head.V(0, 0);
+  if (head.V != Eigen::MatrixXd(lambda * Eigen::MatrixXd::Identity(d, d)))
+    return state("none", nullptr, "not decided: V is not a multiple of the identity");
+  const bool symmetric = M.isApprox(M.transpose(), 1e-12);
+  const double least = symmetric ? Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>(M).eigenvalues()[0] : attnflow::required;
+  prediction["margins"] = {{"lambda", lambda}, {"smallest_eigenvalue_of_QtK", symmetric ? Json(least) : Json(nullptr)}};
+  if (lambda > 0 && symmetric && least > 0) {
+    if (d == 1 && o.system != "rescaled")
+      return state("boolean_line", "arXiv:2305.05465, Theorem 2.1", "d = 1, V > 0 and QK > 0");
+    return state("polytope", "arXiv:2305.05465, Theorem 3.1", "V is a positive multiple of I, QᵀK is positive definite");
+  }
+  if (lambda == -1 && M == Eigen::MatrixXd::Identity(d, d))
+    return state("origin", "arXiv:2305.05465, Section 8", "V = −I and QᵀK = I: the tokens x tend to 0");
+  return state("none", nullptr, lambda > 0 ? "V is a positive multiple of I, but QᵀK is not symmetric positive definite"
+                                           : "no theorem covers this V with this QᵀK");
+}
+
+const char* name_of(attnflow::Outcome outcome) {
+  switch (outcome) {
+    case attnflow::Outcome::reached_end: return "reached_end";
+    case attnflow::Outcome::stopped_by_observer: return "stopped";
+    case attnflow::Outcome::step_limit: return "step_limit";
+    case attnflow::Outcome::non_finite: return "non_finite";
+  }
+  return "unknown";
+}
+
+Json resolved(const Options& o, Index n, Index d, std::size_t heads, std::size_t saved) {
+  const auto text = [](const std::string& s) { return s.empty() ? Json(nullptr) : Json(s); };
+  const auto number = [](const std::optional<double>& v) { return v ? Json(*v) : Json(nullptr); };
+  return {{"tokens", text(o.tokens)}, {"uniform_box", text(o.uniform_box)}, {"gaussian", text(o.gaussian)},
+          {"uniform_sphere", text(o.uniform_sphere)}, {"seed", o.seed}, {"n", n}, {"d", d}, {"heads", heads},
+          {"query", text(o.query)}, {"key", text(o.key)}, {"value", text(o.value)}, {"system", o.system},
+          {"law", o.law}, {"beta", o.beta}, {"mask", o.mask}, {"alibi", nullptr},
+          {"stepper", o.system == "layers" ? Json(nullptr) : Json(o.stepper)}, {"dt", number(o.dt)},
+          {"rtol", number(o.rtol)}, {"atol", number(o.atol)}, {"t_end", o.t_end}, {"save_every", number(o.save_every)},
+          {"times", text(o.times)}, {"saved_times", saved}, {"attention", o.attention}, {"precision", o.precision},
+          {"threads", o.threads}, {"out", o.out}};
+}
+
+// --- The page -----------------------------------------------------------------------------------------------
+
+/// Collects what the page shows while the run goes on: at most so many numbers, and says what was left out.
+template <class Scalar>
+class PageBuilder {
+ public:
+  PageBuilder(const Options& o, const std::vector<double>& times, const Tokens<Scalar>& start) : start_(start) {
+    constexpr double most_numbers = 8e6;      // of positions: 43 MB as text
+    constexpr double most_attention = 1e6;
+    const auto d = static_cast<int>(start.rows());
+    view_.dim = std::min(d, 3);
+    const double room = most_numbers / view_.dim;
+    shown_ = static_cast<Index>(std::min<double>(static_cast<double>(start.cols()), room / 25));
+    const double frames = std::max(1.0, std::min(static_cast<double>(times.size()), room / static_cast<double>(shown_)));
+    stride_ = static_cast<std::size_t>(std::ceil(static_cast<double>(times.size()) / frames));
+    view_.tokens = shown_;
+    const auto kept = static_cast<double>((times.size() + stride_ - 1) / stride_);
+    with_attention_ = start.cols() == shown_ && kept * static_cast<double>(shown_ * shown_) <= most_attention;
+    const char* letter = o.system == "rescaled" ? "z" : "x";
+    const char* const subscripts[] = {"₁", "₂", "₃"};
+    for (int c = 0; c < view_.dim; ++c) view_.axes.push_back(std::string(letter) + subscripts[c]);
+    if (shown_ < start.cols())
+      view_.note += "Shown are the first " + std::to_string(shown_) + " of " + std::to_string(start.cols()) + " tokens. ";
+    if (stride_ > 1) view_.note += "Every " + std::to_string(stride_) + "th saved time is shown. ";
+    if (d > 3) view_.note += "Shown are the first three of " + std::to_string(d) + " coordinates. ";
+  }
+
+  void add(double t, const Tokens<Scalar>& x, const Tokens<Scalar>& inside, const Run<Scalar>& run) {
+    if (count_++ % stride_ != 0) return;
+    view_.times.push_back(t);
+    for (Index j = 0; j < shown_; ++j)
+      for (Index c = 0; c < view_.dim; ++c) view_.positions.push_back(static_cast<float>(x(c, j)));
+    const bool small = x.cols() <= 1000;
+    clusters_.push_back(small ? static_cast<double>(attnflow::detect_clusters(x, cluster_tolerance(start_, t, x, run.radius)).count())
+                              : attnflow::required);
+    if (!with_attention_) return;
+    const SquareMatrix<Scalar> P = run.attention(t, inside)[0];
+    for (Index i = 0; i < shown_; ++i)
+      for (Index j = 0; j < shown_; ++j) view_.attention.push_back(static_cast<float>(P(i, j)));
+  }
+
+  /// The page; labels and leaders are of all tokens.
+  attnflow::View finish(const std::string& title, const attnflow::Clusters& clusters, const std::vector<Index>& leaders,
+                        std::vector<attnflow::View::Parameter> parameters, std::size_t heads) {
+    view_.title = title;
+    for (Index j = 0; j < shown_; ++j) view_.clusters.push_back(static_cast<int>(clusters.labels[static_cast<std::size_t>(j)]));
+    for (const Index i : leaders)
+      if (i < shown_) view_.leaders.push_back(i);
+    if (start_.cols() <= 1000) view_.series.push_back({"clusters", clusters_});
+    view_.parameters = std::move(parameters);
+    if (heads > 1 && with_attention_) view_.note += "The attention matrix is that of the first head. ";
+    return std::move(view_);
+  }
+
+ private:
+  attnflow::View view_;
+  Tokens<Scalar> start_;
+  std::vector<double> clusters_;
+  Index shown_ = 0;
+  std::size_t stride_ = 1, count_ = 0;
+  bool with_attention_ = false;
+};
+
+std::string compact(double value) {
+  std::ostringstream text;
+  text << value;
+  return text.str();
+}
+
+std::vector<attnflow::View::Parameter> parameters_of(const Options& o, Index n, Index d, std::size_t heads,
+                                                     const attnflow::Report& report) {
+  std::vector<attnflow::View::Parameter> rows{{"system", o.system}, {"n", std::to_string(n)}, {"d", std::to_string(d)}};
+  if (heads > 1) rows.push_back({"heads", std::to_string(heads)});
+  rows.push_back({"start", !o.tokens.empty()        ? fs::path(o.tokens).filename().string()
+                           : !o.uniform_box.empty() ? "uniform box " + o.uniform_box
+                           : !o.gaussian.empty()    ? "Gaussian " + o.gaussian
+                                                    : "uniform sphere " + o.uniform_sphere});
+  if (o.tokens.empty()) rows.push_back({"seed", std::to_string(o.seed)});
+  for (const auto& [name, path] : {std::pair{"Q", o.query}, {"K", o.key}, {"V", o.value}})
+    rows.push_back({name, path.empty() ? "identity" : fs::path(path).filename().string()});
+  rows.push_back({"β", compact(o.beta)});
+  if (o.system != "layers") rows.push_back({"stepper", o.stepper});
+  if (o.dt) rows.push_back({"step", compact(*o.dt)});
+  if (o.rtol) rows.push_back({"tolerance", compact(*o.rtol) + ", " + compact(*o.atol)});
+  rows.push_back({"precision", o.precision});
+  rows.push_back({"steps", std::to_string(report.steps)});
+  rows.push_back({"ended", std::string(name_of(report.outcome)) + " at t = " + compact(report.t)});
+  return rows;
+}
+
+// --- All of it ----------------------------------------------------------------------------------------------
+
+/// \returns the exit status.
+template <class Scalar>
+int simulate(const Options& o) {
+  const Tokens<double> given = read_start(o);
+  const Index n = given.cols(), d = given.rows();
+  const std::vector<Head<double>> heads = read_heads(o, d);
+  if constexpr (std::is_same_v<Scalar, float>) {
+    constexpr auto largest = static_cast<double>(std::numeric_limits<float>::max());
+    if (given.cwiseAbs().maxCoeff() > largest) refuse("--precision: float, expected double: a token is beyond its range");
+    for (const auto& h : heads)
+      if (std::max({h.Q.cwiseAbs().maxCoeff(), h.K.cwiseAbs().maxCoeff(), h.V.cwiseAbs().maxCoeff()}) > largest)
+        refuse("--precision: float, expected double: a weight is beyond its range");
+  }
+  const Tokens<Scalar> start = given.template cast<Scalar>();
+  Tokens<Scalar> inside = start;
+  const Run<Scalar> run = set_up(o, heads, inside);
+  if (o.attention) {
+    const double bytes = static_cast<double>(run.times.size()) * static_cast<double>(heads.size()) * static_cast<double>(n) *
+                         static_cast<double>(n) * sizeof(Scalar);
+    if (bytes > 4e9)
+      refuse("--attention: attention.npy would have ", bytes / 1e9, " GB, expected at most 4 (save fewer times, or leave it out)");
+  }
+  check_folder(o);
+  make_folder(o);
+
+  const fs::path folder = o.out;
+  attnflow::NpyWriter<double> times_file(folder / "times.npy", {});
+  attnflow::NpyWriter<Scalar> tokens_file(folder / "tokens.npy", {n, d});
+  std::optional<attnflow::NpyWriter<Scalar>> attention_file;
+  if (o.attention) {
+    std::vector<Index> shape{n, n};
+    if (heads.size() > 1) shape.insert(shape.begin(), static_cast<Index>(heads.size()));
+    attention_file.emplace(folder / "attention.npy", shape);
+  }
+  PageBuilder<Scalar> page(o, run.times, start);
+  const auto save = [&](double t, const Tokens<Scalar>& state) {
+    const Tokens<Scalar> x = run.shown(state);
+    times_file.append(std::span(&t, 1));
+    tokens_file.append(std::span(x.data(), static_cast<std::size_t>(x.size())));
+    page.add(t, x, state, run);
+    if (!attention_file) return;
+    std::vector<Scalar> row_major;
+    for (const auto& P : run.attention(t, state))
+      for (Index i = 0; i < n; ++i)
+        for (Index j = 0; j < n; ++j) row_major.push_back(P(i, j));
+    attention_file->append(row_major);
+  };
+
+  const auto began = std::chrono::steady_clock::now();
+  std::optional<attnflow::Progress> progress;
+  if (!o.quiet && isatty(STDERR_FILENO) != 0) progress.emplace(std::cerr, 0, o.t_end);
+  const attnflow::Report report = run.go(inside, save, progress ? &*progress : nullptr);
+  if (progress) progress->finish();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+
+  const Tokens<Scalar> final_tokens = run.shown(inside);
+  attnflow::Clusters clusters;
+  std::vector<Index> leaders;
+  Json found = found_in(start, report.t, final_tokens, inside, run, clusters, leaders);
+  const Json document{{"program", "simulate"},
+                      {"version", attnflow::version},
+                      {"options", resolved(o, n, d, heads.size(), run.times.size())},
+                      {"outcome", name_of(report.outcome)},
+                      {"t", report.t},
+                      {"steps", report.steps},
+                      {"rejected", report.rejected},
+                      {"evaluations", report.evaluations},
+                      {"seconds", seconds},
+                      {"prediction", predict(o, heads)},
+                      {"found", found}};
+  const std::string title = "Self-attention dynamics, " + o.system + ": " + std::to_string(n) + " tokens in dimension " +
+                            std::to_string(d);
+  const attnflow::View view = page.finish(title, clusters, leaders, parameters_of(o, n, d, heads.size(), report), heads.size());
+
+  times_file.finish();
+  tokens_file.finish();
+  if (attention_file) attention_file->finish();
+  else fs::remove(folder / "attention.npy");
+  attnflow::AtomicFile report_file(folder / "report.json");
+  report_file.write(document.dump(2) + "\n");
+  report_file.commit();
+  attnflow::write_html(folder / "view.html", view);
+
+  const bool whole = report.outcome == attnflow::Outcome::reached_end;
+  if (!o.quiet) {
+    std::cout << name_of(report.outcome) << " at t = " << report.t << " after " << report.steps << " steps; "
+              << clusters.count() << " cluster(s)";
+    if (!leaders.empty()) std::cout << ", " << leaders.size() << " leader(s)";
+    if (!found["rank"].is_null()) std::cout << ", rank of P " << found["rank"];
+    std::cout << "\nwritten: " << (folder / "view.html").string() << '\n';
+  }
+  if (!whole)
+    std::cerr << "simulate: ended early, " << name_of(report.outcome) << " at t = " << report.t << " of " << o.t_end
+              << "; what was computed is in " << o.out << '\n';
+  return whole ? 0 : 3;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    Options options = parse(argc, argv);
+    check(options);
+    return options.precision == "float" ? simulate<float>(options) : simulate<double>(options);
+  } catch (const Mistake& mistake) {
+    std::cerr << "simulate: " << mistake.what() << '\n';
+    return 2;
+  } catch (const std::bad_alloc&) {
+    std::cerr << "simulate: not enough memory for a run of this size\n";
+    return 2;
+  } catch (const std::exception& error) {  // a file that could be created, but not written to its end
+    std::cerr << "simulate: " << error.what() << '\n';
+    return 2;
+  }
+}
