@@ -1,5 +1,5 @@
-// The general program: self-attention dynamics from files or a random start, to .npy files, a report and a page.
-// `simulate --help` lists the options; examples/README.md says what is written.
+// The general program: self-attention dynamics from files or a random start, to .npy files, a report and a
+// page. `simulate --help` lists the options; examples/README.md says what is written.
 
 #include <attnflow/clustering/clusters.hpp>
 #include <attnflow/clustering/effective_rank.hpp>
@@ -8,6 +8,7 @@
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
+#include <attnflow/io/atomic_file.hpp>
 #include <attnflow/io/html.hpp>
 #include <attnflow/io/npy.hpp>
 #include <attnflow/observers/progress.hpp>
@@ -27,6 +28,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -41,6 +44,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -58,10 +62,20 @@ struct Mistake : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// The shortest decimal that reads back as the value: 1.0000001 does not look like 1.
+std::string exact(double value) {
+  std::array<char, 32> text{};
+  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
+}
+
 template <class... Parts>
 [[noreturn]] void refuse(const Parts&... parts) {
   std::ostringstream text;
-  (text << ... << parts);
+  const auto put = [&](const auto& part) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(part)>, double>) text << exact(part);
+    else text << part;
+  };
+  (put(parts), ...);
   throw Mistake(text.str());
 }
 
@@ -79,7 +93,25 @@ struct Options {
 
 // --- Reading the command line ------------------------------------------------------------------------------
 
-/// Exits by exception: Mistake, or CLI::CallForHelp.
+/// What CLI11's own conversions let pass (an empty value, −1 as an unsigned number) or refuse without saying
+/// what was expected. An answer other than "" is the rest of the message.
+template <class Number>
+std::string require_number(const std::string& text) {
+  const char* const end = text.data() + text.size();
+  if constexpr (std::is_floating_point_v<Number>) {
+    char* stopped = nullptr;
+    std::strtod(text.c_str(), &stopped);
+    return !text.empty() && stopped == end ? "" : text + ", expected a number";
+  } else {
+    Number value{};
+    const auto [stopped, error] = std::from_chars(text.data(), end, value);
+    if (error == std::errc{} && stopped == end) return "";
+    return text + ", expected a whole number from " + (std::is_unsigned_v<Number> ? "0" : "1") + " to " +
+           std::to_string(std::numeric_limits<Number>::max());
+  }
+}
+
+/// Exits by exception (Mistake), and with status 0 after --help and --version.
 Options parse(int argc, char** argv) {
   Options o;
   CLI::App app("Self-attention dynamics: tokens that attend to each other, and what they converge to.", "simulate");
@@ -91,7 +123,7 @@ Options parse(int argc, char** argv) {
   start->add_option("--uniform-box", o.uniform_box, "N,D,LOW,HIGH: independent coordinates, uniform in [LOW, HIGH)");
   start->add_option("--gaussian", o.gaussian, "N,D: independent standard normal coordinates");
   start->add_option("--uniform-sphere", o.uniform_sphere, "N,D: independent, uniform on the unit sphere");
-  app.add_option("--seed", o.seed, "of the random start (default 0)");
+  app.add_option("--seed", o.seed, "of the random start (default 0)")->check(require_number<std::uint64_t>);
 
   auto* weights = group("Weights (identity when absent)");
   weights->add_option("--query", o.query, "file Q.npy of shape (d_k, d) or (heads, d_k, d)");
@@ -101,35 +133,54 @@ Options parse(int argc, char** argv) {
   auto* model = group("Model");
   model->add_option("--system", o.system, "rescaled: z = exp(-tV) x (default) | tokens: x | layers: residual layers");
   model->add_option("--law", o.law, "softmax");
-  model->add_option("--beta", o.beta, "factor of the scores (default 1)");
+  model->add_option("--beta", o.beta, "factor of the scores (default 1)")->check(require_number<double>);
   model->add_option("--mask", o.mask, "none");
   model->add_option("--alibi", o.alibi)->group("");
 
   auto* run = group("Run");
-  run->add_option("--t-end", o.t_end, "final time, from 0")->required();
+  run->add_option("--t-end", o.t_end, "final time, from 0")->check(require_number<double>)->required();
   run->add_option("--stepper", o.stepper, "dopri5 (default) | rk4 | euler");
-  run->add_option("--dt", o.dt, "step of rk4 and euler; of a layer");
-  run->add_option("--rtol", o.rtol, "relative tolerance of dopri5 (default 1e-9; float 1e-5)");
-  run->add_option("--atol", o.atol, "absolute tolerance of dopri5 (default 1e-11; float 1e-6)");
+  run->add_option("--dt", o.dt, "step of rk4 and euler; of a layer")->check(require_number<double>);
+  run->add_option("--rtol", o.rtol, "relative tolerance of dopri5 (default 1e-9; float 1e-5)")
+      ->check(require_number<double>);
+  run->add_option("--atol", o.atol, "absolute tolerance of dopri5 (default 1e-11; float 1e-6)")
+      ->check(require_number<double>);
   run->add_option("--precision", o.precision, "double (default) | float");
-  run->add_option("--threads", o.threads, "at most so many threads; results do not depend on it");
+  run->add_option("--threads", o.threads, "at most so many threads; results do not depend on it")
+      ->check(require_number<long>);
 
   auto* output = group("Output");
   output->add_option("--out", o.out, "folder, created if absent")->required();
-  output->add_option("--save-every", o.save_every, "save at 0, DT, 2 DT, … (default: 101 equal times)");
+  output->add_option("--save-every", o.save_every, "save at 0, DT, 2 DT, … (default: 101 equal times)")
+      ->check(require_number<double>);
   output->add_option("--times", o.times, "file times.npy of increasing times in [0, t-end] to save at");
   output->add_flag("--attention", o.attention, "write the attention matrices, too");
   output->add_flag("--force", o.force, "replace the files of another run in the folder");
   output->add_flag("--quiet", o.quiet, "say nothing but errors");
 
+  for (int k = 1; k < argc; ++k) {  // such as "$Q" with Q not set
+    const std::string argument = argv[k];
+    if (!argument.empty() && (argument.rfind("--", 0) != 0 || argument.find('=') != argument.size() - 1)) continue;
+    if (argument.empty()) refuse(k > 1 ? argv[k - 1] : "command line", ": empty, expected a value");
+    refuse(argument.substr(0, argument.size() - 1), ": empty, expected a value");
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
     std::exit(app.exit(success));
+  } catch (const CLI::ExtrasError&) {
+    const std::vector<std::string> extras = app.remaining(true);
+    for (int k = 1; k < argc; ++k)  // the first of them
+      if (std::find(extras.begin(), extras.end(), argv[k]) != extras.end())
+        refuse(argv[k], argv[k][0] == '-' ? ": unknown option" : ": unexpected argument",
+               ", expected one that simulate --help lists");
+    refuse("unexpected arguments, expected those that simulate --help lists");
+  } catch (const CLI::RequiredError& error) {
+    refuse(error.what(), " (simulate --help lists the options)");
+  } catch (const CLI::ArgumentMismatch& error) {
+    refuse(error.what(), ", expected the option once, with its value");
   } catch (const CLI::ParseError& error) {
-    std::string text = error.what();
-    std::replace(text.begin(), text.end(), '\n', ' ');
-    throw Mistake(text + " (simulate --help lists the options)");
+    refuse(error.what());
   }
   return o;
 }
@@ -164,7 +215,7 @@ void check(Options& o) {
 
   const std::string steps = o.system == "layers" ? "--system layers" : "--stepper " + o.stepper;
   if (has_fixed_steps(o)) {
-    if (!o.dt) refuse("--dt: absent, expected a step for ", steps);
+    if (!o.dt) refuse("--dt: not given, expected a positive step for ", steps);
     if (o.t_end / *o.dt > 1e12) refuse("--dt: ", *o.dt, ", expected at most 1e12 steps up to --t-end ", o.t_end);
     if (o.rtol) refuse("--rtol: ", *o.rtol, ", expected to be absent: ", steps, " has fixed steps");
     if (o.atol) refuse("--atol: ", *o.atol, ", expected to be absent: ", steps, " has fixed steps");
@@ -203,11 +254,23 @@ std::vector<double> read_numbers(const char* option, const std::string& text, st
 
 // --- Reading tokens, weights and times --------------------------------------------------------------------
 
+/// "1, 0" for element 2 of an array of shape (3, 2).
+std::string index_text(const std::vector<Index>& shape, std::size_t element) {
+  std::string text;
+  for (std::size_t axis = shape.size(); axis-- > 0;) {
+    const auto size = static_cast<std::size_t>(shape[axis]);
+    text = std::to_string(element % size) + (text.empty() ? "" : ", ") + text;
+    element /= size;
+  }
+  return text;
+}
+
 attnflow::NpyArray load(const char* option, const std::string& path) {
   try {
     attnflow::NpyArray array = attnflow::load_npy(path);
     for (std::size_t k = 0; k < array.values.size(); ++k)
-      if (!std::isfinite(array.values[k])) refuse(path, " has ", array.values[k], " at place ", k, ", expected finite numbers");
+      if (!std::isfinite(array.values[k]))
+        refuse(path, " has ", array.values[k], " at [", index_text(array.shape, k), "], expected finite numbers");
     return array;
   } catch (const std::exception& error) {
     refuse(option, ": ", error.what());
@@ -217,12 +280,13 @@ attnflow::NpyArray load(const char* option, const std::string& path) {
 Tokens<double> read_start(const Options& o) {
   const int given = !o.tokens.empty() + !o.uniform_box.empty() + !o.gaussian.empty() + !o.uniform_sphere.empty();
   if (given != 1)
-    refuse("--tokens: ", given == 0 ? "no start" : "several starts",
+    refuse("the start: ", given == 0 ? "not given" : "given more than once",
            ", expected one of --tokens, --uniform-box, --gaussian, --uniform-sphere");
   attnflow::Generator generator(o.seed);
   if (!o.uniform_box.empty()) {
     const auto v = read_numbers("--uniform-box", o.uniform_box, 4, "N,D,LOW,HIGH");
-    if (!(v[2] < v[3])) refuse("--uniform-box: ", o.uniform_box, ", expected LOW < HIGH");
+    if (!(v[2] < v[3] && std::isfinite(v[3] - v[2])))
+      refuse("--uniform-box: ", o.uniform_box, ", expected LOW < HIGH, and HIGH - LOW in the range of double");
     return attnflow::uniform_box(generator, static_cast<Index>(v[0]), static_cast<Index>(v[1]), v[2], v[3]);
   }
   if (!o.gaussian.empty()) {
@@ -286,9 +350,9 @@ std::vector<double> read_times(const Options& o) {
       refuse("--times: ", o.times, " has shape ", attnflow::detail::shape_text(array.shape), ", expected (m,), m at least 1");
     for (std::size_t k = 0; k < array.values.size(); ++k) {
       if (!(array.values[k] >= 0 && array.values[k] <= o.t_end))
-        refuse("--times: ", o.times, " has ", array.values[k], " at place ", k, ", expected times in [0, --t-end = ", o.t_end, "]");
+        refuse("--times: ", o.times, " has ", array.values[k], " at [", k, "], expected times in [0, --t-end = ", o.t_end, "]");
       if (k > 0 && !(array.values[k] > array.values[k - 1]))
-        refuse("--times: ", o.times, " has ", array.values[k], " at place ", k, ", expected times that increase");
+        refuse("--times: ", o.times, " has ", array.values[k], " at [", k, "], expected times that increase");
     }
     return array.values;
   }
@@ -300,7 +364,8 @@ std::vector<double> read_times(const Options& o) {
   return times;
 }
 
-// --- The folder ---------------------------------------------------------------------------------------------
+// --- The folder
+// ---------------------------------------------------------------------------------------------
 
 const char* const output_files[] = {"times.npy", "tokens.npy", "attention.npy", "report.json", "view.html"};
 
@@ -324,7 +389,8 @@ void make_folder(const Options& o) {
   }
 }
 
-// --- The run ------------------------------------------------------------------------------------------------
+// --- The run
+// ------------------------------------------------------------------------------------------------
 
 /// A system ready to run: how to advance, and what can be asked of it.
 template <class Scalar>
@@ -438,12 +504,14 @@ Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Sca
   return run;
 }
 
-// --- What was found -----------------------------------------------------------------------------------------
+// --- What was found
+// -----------------------------------------------------------------------------------------
 
-/// The largest coordinate less the smallest one.
+/// The largest coordinate less the smallest one, at most the largest finite number.
 template <class Scalar>
 double spread(const Tokens<Scalar>& x) {
-  return 2 * (static_cast<double>(x.maxCoeff()) / 2 - static_cast<double>(x.minCoeff()) / 2);
+  const double half = static_cast<double>(x.maxCoeff()) / 2 - static_cast<double>(x.minCoeff()) / 2;
+  return std::min(2 * half, std::numeric_limits<double>::max());
 }
 
 /// Tokens this close are one cluster at time t. Followers come closer to their leaders like e^{−ρt},
@@ -500,7 +568,7 @@ Json predict(const Options& o, const std::vector<Head<double>>& heads) {
   Json prediction{{"case", "none"}, {"reference", nullptr}, {"reason", ""}, {"margins", Json::object()}};
   const auto state = [&](const char* which, const char* reference, const std::string& reason) {
     prediction["case"] = which;
-    prediction["reference"] = reference;
+    if (reference != nullptr) prediction["reference"] = reference;
     prediction["reason"] = reason;
     return prediction;
   };
@@ -535,6 +603,16 @@ const char* name_of(attnflow::Outcome outcome) {
   return "unknown";
 }
 
+const char* meaning_of(attnflow::Outcome outcome) {
+  switch (outcome) {
+    case attnflow::Outcome::reached_end: return "all was computed";
+    case attnflow::Outcome::stopped_by_observer: return "it was told to stop";
+    case attnflow::Outcome::step_limit: return "too many steps, or too small ones, would be needed to go on";
+    case attnflow::Outcome::non_finite: return "the next numbers are beyond the range of the precision";
+  }
+  return "unknown";
+}
+
 Json resolved(const Options& o, Index n, Index d, std::size_t heads, std::size_t saved) {
   const auto text = [](const std::string& s) { return s.empty() ? Json(nullptr) : Json(s); };
   const auto number = [](const std::optional<double>& v) { return v ? Json(*v) : Json(nullptr); };
@@ -548,7 +626,8 @@ Json resolved(const Options& o, Index n, Index d, std::size_t heads, std::size_t
           {"threads", o.threads}, {"out", o.out}};
 }
 
-// --- The page -----------------------------------------------------------------------------------------------
+// --- The page
+// -----------------------------------------------------------------------------------------------
 
 /// Collects what the page shows while the run goes on: at most so many numbers, and says what was left out.
 template <class Scalar>
@@ -638,7 +717,8 @@ std::vector<attnflow::View::Parameter> parameters_of(const Options& o, Index n, 
   return rows;
 }
 
-// --- All of it ----------------------------------------------------------------------------------------------
+// --- All of it
+// ----------------------------------------------------------------------------------------------
 
 /// \returns the exit status.
 template <class Scalar>
@@ -732,8 +812,8 @@ int simulate(const Options& o) {
     std::cout << "\nwritten: " << (folder / "view.html").string() << '\n';
   }
   if (!whole)
-    std::cerr << "simulate: ended early, " << name_of(report.outcome) << " at t = " << report.t << " of " << o.t_end
-              << "; what was computed is in " << o.out << '\n';
+    std::cerr << "simulate: ended early at t = " << report.t << " of " << o.t_end << " (" << name_of(report.outcome)
+              << ": " << meaning_of(report.outcome) << "); what was computed is in " << o.out << '\n';
   return whole ? 0 : 3;
 }
 
@@ -745,13 +825,13 @@ int main(int argc, char** argv) {
     check(options);
     return options.precision == "float" ? simulate<float>(options) : simulate<double>(options);
   } catch (const Mistake& mistake) {
-    std::cerr << "simulate: " << mistake.what() << '\n';
+    std::cerr << "simulate: " << attnflow::detail::printable(mistake.what(), false) << '\n';  // one line
     return 2;
   } catch (const std::bad_alloc&) {
     std::cerr << "simulate: not enough memory for a run of this size\n";
     return 2;
   } catch (const std::exception& error) {  // a file that could be created, but not written to its end
-    std::cerr << "simulate: " << error.what() << '\n';
+    std::cerr << "simulate: " << attnflow::detail::printable(error.what(), false) << '\n';
     return 2;
   }
 }

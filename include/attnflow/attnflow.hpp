@@ -1,5 +1,5 @@
 /// \file
-/// Everything but io.
+/// Everything but io. Eigen's decompositions make it slow to compile: programs that need few parts include those.
 #pragma once
 
 #include <attnflow/algebra/matrix_exponential.hpp>
@@ -8,6 +8,7 @@
 #include <attnflow/attention/attention_matrix.hpp>
 #include <attnflow/attention/softmax.hpp>
 #include <attnflow/clustering/clusters.hpp>
+#include <attnflow/clustering/effective_rank.hpp>
 #include <attnflow/clustering/leaders.hpp>
 #include <attnflow/integrators/concepts.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
@@ -19,6 +20,7 @@
 #include <attnflow/observers/stop_when.hpp>
 #include <attnflow/observers/trajectory.hpp>
 #include <attnflow/polytope/convex_hull.hpp>
+#include <attnflow/spectral/invariant_basis.hpp>
 #include <attnflow/systems/layers.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>

@@ -16,14 +16,14 @@ namespace attnflow {
 
 /// The map t ↦ e^{tV}, made once for a matrix V and evaluated at any finite t without overflow.
 ///
-/// With μ = tr V / d and W = (V − μI)/‖V − μI‖₁, e^{tV} = e^{tμ} (e^{θW})^{2^s}, |θ| ≤ 1: a Taylor
-/// polynomial of degree 19 (its remainder is below 2⁻⁵⁴ there; Paterson–Stockmeyer on the powers
-/// W², …, W⁵, which are computed once) and s squarings, each followed by moving a power of two to the
-/// logarithm [MVL03, §3; HM11]. The relative error of the norm grows like ε(1 + |t| ‖V − μI‖). A diagonal V is
-/// exponentiated entry by entry, a multiple of the identity exactly; entries smaller than 10⁻³⁰⁸
-/// of the largest one become zero.
+/// With μ = tr V / d and W = (V − μI)/‖V − μI‖₁, e^{tV} = e^{tμ} (e^{θW})^{2^s}, |θ| ≤ 1: a Taylor polynomial
+/// of degree 19 (its remainder is below 2⁻⁵⁴ there; Paterson–Stockmeyer on the powers W², …, W⁵, which are
+/// computed once) and s squarings, each followed by moving a power of two to the logarithm [MVL03, §3; HM11].
+/// The relative error of the norm grows like ε(1 + |t| ‖V − μI‖). A diagonal V is exponentiated entry by
+/// entry, a multiple of the identity exactly; entries smaller than 10⁻³⁰⁸ of the largest one become zero.
 ///
-/// Cost of one evaluation: (3 + s) products of d × d matrices, s ≈ log₂(|t| ‖V − μI‖₁); O(d) if V is diagonal.
+/// Cost of one evaluation: (3 + s) products of d × d matrices, s ≈ log₂(|t| ‖V − μI‖₁); O(d) if V is
+/// diagonal.
 template <int Dim = Eigen::Dynamic>
 class MatrixExponential {
  public:
@@ -64,7 +64,8 @@ class MatrixExponential {
       const Power last = power;
       power.square();
       if (power.matrix.cwiseAbs().maxCoeff() == 0) {
-        // No exponential is zero: the square underflowed. Its direction has settled, and its norm is a power of t.
+        // No exponential is zero: the square underflowed. Its direction has settled, and its norm is a power
+        // of t.
         power = last;
         power.exponent += gain * (squarings - k);
         break;
@@ -75,9 +76,10 @@ class MatrixExponential {
     return {std::move(power.matrix), ScaledMatrix<Dim>::clamp_log(log)};
   }
 
-  /// An upper bound of the spectral radius ρ(V), exact for a diagonal V and otherwise within a
-  /// factor (d κ)^{1/1024}, κ the condition of the eigenvectors: ‖V^m‖^{1/m} with m = 1024
-  /// (Gelfand's formula); a smaller m where V is scaled so badly that powers underflow. It may be infinite, where V has entries of the order of 10³⁰⁸.
+  /// An upper bound of the spectral radius ρ(V), exact for a diagonal V and otherwise within a factor (d
+  /// κ)^{1/1024}, κ the condition of the eigenvectors: ‖V^m‖^{1/m} with m = 1024 (Gelfand's formula); a
+  /// smaller m where V is scaled so badly that powers underflow. It may be infinite, where V has entries of
+  /// the order of 10³⁰⁸.
   [[nodiscard]] double spectral_radius_bound() const noexcept { return spectral_radius_bound_; }
 
   /// Whether V is a diagonal matrix, to the last bit.

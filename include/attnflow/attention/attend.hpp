@@ -17,7 +17,7 @@ namespace attnflow {
 
 /// What the operator can write beside its result, in the same pass.
 struct RowRecord {
-  std::vector<double> log_normalizer;     ///< log ∑ⱼ exp(sᵢⱼ); ±∞ only where it is beyond 10³⁰⁸
+  std::vector<double> log_normalizer;  ///< log ∑ⱼ exp(sᵢⱼ); ±∞ only where it is beyond 10³⁰⁸
   std::vector<Eigen::Index> largest_key;  ///< argmaxⱼ sᵢⱼ, the token that i attends to most
 };
 
@@ -29,11 +29,12 @@ enum class Weighted {
 
 namespace detail {
 
-/// The operator in units of 2^e: writes out · 2^{−e} and returns e, which is zero unless tokens are so large that
-/// products of them could overflow. For callers that apply a value matrix before going back to plain units.
+/// The operator in units of 2^e: writes out · 2^{−e} and returns e, which is zero unless tokens are so large
+/// that products of them could overflow. For callers that apply a value matrix before going back to plain
+/// units.
 template <class Scalar, int Dim>
-int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, Weighted what,
-                  const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out, RowRecord* rows) {
+int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+                  Weighted what, const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out, RowRecord* rows) {
   eigen_assert(&x != &out);
   out.resize(x.rows(), x.cols());
   if (rows != nullptr) {
@@ -45,25 +46,26 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
     out.setConstant(std::numeric_limits<Scalar>::quiet_NaN());
     return 0;
   }
-  for_each_softmax_row(
-      scores, [&](Eigen::Index i, const SoftmaxRow<Scalar>& row, const Scalar* reference, const Scalar* moment) {
-        for (Eigen::Index c = 0; c < scores.d; ++c) {
-          const Scalar from = what == Weighted::tokens ? Scalar(0) : scores.key(c, i);
-          out(c, i) = (reference[c] - from) + moment[c] / row.sum;
-        }
-        if (rows == nullptr) return;
-        const double half = static_cast<double>(scores.half_scale_of(i));
-        double product = 0;
-        for (Eigen::Index c = 0; c < scores.d; ++c)
-          product += static_cast<double>(scores.query(i)[c]) * static_cast<double>(reference[c]);
-        rows->log_normalizer[static_cast<std::size_t>(i)] =
-            product * half * half + std::log(static_cast<double>(row.sum));
-        rows->largest_key[static_cast<std::size_t>(i)] = row.reference;
-      });
+  for_each_softmax_row(scores, [&](Eigen::Index i, const SoftmaxRow<Scalar>& row, const Scalar* reference,
+                                   const Scalar* moment) {
+    for (Eigen::Index c = 0; c < scores.d; ++c) {
+      const Scalar from = what == Weighted::tokens ? Scalar(0) : scores.key(c, i);
+      out(c, i) = (reference[c] - from) + moment[c] / row.sum;
+    }
+    if (rows == nullptr) return;
+    const double half = static_cast<double>(scores.half_scale_of(i));
+    double product = 0;
+    for (Eigen::Index c = 0; c < scores.d; ++c)
+      product += static_cast<double>(scores.query(i)[c]) * static_cast<double>(reference[c]);
+    rows->log_normalizer[static_cast<std::size_t>(i)] =
+        product * half * half + std::log(static_cast<double>(row.sum));
+    rows->largest_key[static_cast<std::size_t>(i)] = row.reference;
+  });
   return scores.exponent;
 }
 
-/// A value matrix in units of a power of two, so that V times a sum of tokens overflows at the very end or not at all.
+/// A value matrix in units of a power of two, so that V times a sum of tokens overflows at the very end or
+/// not at all.
 template <class Scalar, int Dim>
 struct ScaledValue {
   Eigen::Matrix<Scalar, Dim, Dim> matrix;
@@ -101,12 +103,11 @@ void attend(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<
 /// \throws std::invalid_argument if the head, the law or the number of rows of x is wrong.
 template <class Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, AttentionMask Mask = NoMask,
           PositionalBias Bias = NoBias>
-void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask&, const Bias&, const Tokens<Scalar, Dim>& x,
-            Tokens<Scalar, Dim>& out, RowRecord* rows = nullptr) {
+void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask&, const Bias&,
+            const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out, RowRecord* rows = nullptr) {
   head.validate("attend");
   law.validate();
-  if (x.rows() != head.dim())
-    detail::refuse("attend: x has ", x.rows(), " rows, expected d = ", head.dim());
+  if (x.rows() != head.dim()) detail::refuse("attend: x has ", x.rows(), " rows, expected d = ", head.dim());
   Tokens<Scalar, Dim> sums;
   attend(score_form(head, law.beta), nullptr, Weighted::tokens, x, sums, rows);
   out.resize(x.rows(), x.cols());

@@ -15,10 +15,11 @@ namespace attnflow {
 template <class Scalar>
 using SquareMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
 
-/// log Pᵢⱼ = sᵢⱼ − log ∑ₗ exp(sᵢₗ) for scores given as a form, E = e^{tV} applied to the tokens first (null: identity).
+/// log Pᵢⱼ = sᵢⱼ − log ∑ₗ exp(sᵢₗ) for scores given as a form, E = e^{tV} applied to the tokens first (null:
+/// identity).
 ///
-/// Finite where P itself underflows (its rows converge to Boolean ones like exp(−c e^{2λt})); −∞ only below −10³⁰⁸
-/// (float: −10³⁸). The differences sᵢⱼ − maxₗ sᵢₗ are taken from differences of tokens.
+/// Finite where P itself underflows (its rows converge to Boolean ones like exp(−c e^{2λt})); −∞ only below
+/// −10³⁰⁸ (float: −10³⁸). The differences sᵢⱼ − maxₗ sᵢₗ are taken from differences of tokens.
 /// Cost: O(n² d) time, n² numbers.
 /// \throws std::invalid_argument if a token is not finite.
 template <class Scalar, int Dim>
@@ -26,18 +27,18 @@ template <class Scalar, int Dim>
                                                  const std::type_identity_t<ScaledMatrix<Dim>>* flow,
                                                  const Tokens<Scalar, Dim>& x) {
   auto& scores = detail::PreparedScores<Scalar, Dim>::of_this_thread();
-  if (!scores.prepare(x, form, flow))
-    detail::refuse("log_attention: x has an entry that is not finite");
+  if (!scores.prepare(x, form, flow)) detail::refuse("log_attention: x has an entry that is not finite");
   SquareMatrix<Scalar> log_weights(x.cols(), x.cols());
   std::vector<double> w(static_cast<std::size_t>(x.cols()));
-  detail::for_each_softmax_row(scores, [&](Eigen::Index i, const detail::SoftmaxRow<Scalar>&, const Scalar* reference,
-                                           const Scalar* /*moment*/) {
+  detail::for_each_softmax_row(scores, [&](Eigen::Index i, const detail::SoftmaxRow<Scalar>&,
+                                           const Scalar* reference, const Scalar* /*moment*/) {
     const double half = static_cast<double>(scores.half_scale_of(i));
     double sum = 0;
     for (Eigen::Index j = 0; j < scores.n; ++j) {
       double delta = 0;
       for (Eigen::Index c = 0; c < scores.d; ++c)
-        delta += static_cast<double>(scores.query(i)[c]) * static_cast<double>(scores.key(c, j) - reference[c]);
+        delta +=
+            static_cast<double>(scores.query(i)[c]) * static_cast<double>(scores.key(c, j) - reference[c]);
       const double difference = (std::min(delta, 0.0) * half) * half;
       w[static_cast<std::size_t>(j)] = difference;
       sum += std::exp(difference);
@@ -75,8 +76,9 @@ template <class Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, Attent
 /// P of one head on tokens x, rows summing to one [GLPR23, eq. (P)]. Errors as log_attention.
 template <class Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, AttentionMask Mask = NoMask,
           PositionalBias Bias = NoBias>
-[[nodiscard]] SquareMatrix<Scalar> attention_matrix(const Head<Scalar, Dim>& head, const Tokens<Scalar, Dim>& x,
-                                                    const Law& law = {}, const Mask& mask = {}, const Bias& bias = {}) {
+[[nodiscard]] SquareMatrix<Scalar> attention_matrix(const Head<Scalar, Dim>& head,
+                                                    const Tokens<Scalar, Dim>& x, const Law& law = {},
+                                                    const Mask& mask = {}, const Bias& bias = {}) {
   SquareMatrix<Scalar> P = log_attention(head, x, law, mask, bias);
   for (Scalar& p : P.reshaped()) p = std::exp(p);
   return P;

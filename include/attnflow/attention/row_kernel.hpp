@@ -19,18 +19,30 @@ namespace attnflow::detail {
 ///
 ///     sum = ∑ⱼ e^{sᵢⱼ − sᵢᵣ},   moment = ∑ⱼ e^{sᵢⱼ − sᵢᵣ} (keyⱼ − keyᵣ).
 ///
-/// Differences are taken before products: near a tie the score differences keep their relative accuracy at any scale,
-/// and tokens that are equal contribute exactly nothing to the moment.
+/// Differences are taken before products: near a tie the score differences keep their relative accuracy at
+/// any scale, and tokens that are equal contribute exactly nothing to the moment.
 template <class Scalar>
 struct SoftmaxRow {
   Eigen::Index reference = 0;
   Scalar sum = 0;
 };
 
+/// Room for one row: d numbers each, and the sums of the lanes where d is known at run time only.
+template <class Scalar>
+struct RowScratch {
+  std::vector<Scalar> zero, reference, moment, lanes;
+  RowScratch(Eigen::Index d, bool with_lanes)
+      : zero(static_cast<std::size_t>(d)),
+        reference(zero.size()),
+        moment(zero.size()),
+        lanes(with_lanes ? zero.size() * Lanes<Scalar>{}.size() : 0) {}
+};
+
 /// δⱼ = ⟨query, keyⱼ − keyᵣ⟩ for one pack of keys. D = 0 means that d is known at run time only.
 template <int D, class Scalar>
-[[nodiscard]] inline Pack<Scalar> score_differences(const Scalar* query, const Scalar* keys, const Scalar* reference,
-                                                    Eigen::Index d, Eigen::Index stride) {
+[[nodiscard]] inline Pack<Scalar> score_differences(const Scalar* query, const Scalar* keys,
+                                                    const Scalar* reference, Eigen::Index d,
+                                                    Eigen::Index stride) {
   Pack<Scalar> delta = query[0] * (load(keys) - reference[0]);
   if constexpr (D > 0) {
     for (int c = 1; c < D; ++c) delta += query[c] * (load(keys + c * stride) - reference[c]);
@@ -42,16 +54,11 @@ template <int D, class Scalar>
 
 /// The key of largest score for query i (the first of equal ones among those compared in one lane).
 template <int D, class Scalar, int Dim>
-[[nodiscard]] Eigen::Index best_key(const PreparedScores<Scalar, Dim>& scores, Eigen::Index i) {
+[[nodiscard]] Eigen::Index best_key(const PreparedScores<Scalar, Dim>& scores, Eigen::Index i,
+                                    const RowScratch<Scalar>& scratch) {
   constexpr int width = pack_width<Scalar>;
   using Bits = typename PackOf<Scalar>::Bits;
-  std::array<Scalar, static_cast<std::size_t>(D == 0 ? 1 : D)> zero_fixed{};
-  const Scalar* zero = zero_fixed.data();
-  thread_local std::vector<Scalar> zero_dynamic;
-  if constexpr (D == 0) {
-    zero_dynamic.assign(static_cast<std::size_t>(scores.d), Scalar(0));
-    zero = zero_dynamic.data();
-  }
+  const Scalar* zero = scratch.zero.data();
   const Scalar* query = scores.query(i);
   Pack<Scalar> best = broadcast<Scalar>(-std::numeric_limits<Scalar>::infinity());
   IntegerPack<Scalar> block{};
@@ -71,54 +78,63 @@ template <int D, class Scalar, int Dim>
   return j < scores.n ? j : 0;  // padding repeats key 0
 }
 
-/// One pass over the keys with the given reference.
+/// One pass over the keys with the given reference, in tiles whose sums are added up apart: rounding grows like
+/// the length of a tile and the number of tiles, not like n.
 /// \returns the largest score difference found: positive only where rounding misled best_key.
 template <int D, class Scalar, int Dim>
 Scalar softmax_pass(const PreparedScores<Scalar, Dim>& scores, Eigen::Index i, SoftmaxRow<Scalar>& row,
-                    Scalar* reference, Scalar* moment, std::vector<Scalar>& lanes) {
+                    RowScratch<Scalar>& scratch) {
   constexpr int width = pack_width<Scalar>;
+  constexpr Eigen::Index tile = 64 * width;
   const Eigen::Index d = D > 0 ? D : scores.d, stride = scores.padded;
   const Scalar* query = scores.query(i);
   const Scalar* keys = scores.keys.data();
   const Scalar half = scores.half_scale_of(i);
   const bool sharp = half > 30;  // most weights of such a row are zero or one: look before computing them
+  Scalar* reference = scratch.reference.data();
   for (Eigen::Index c = 0; c < d; ++c) reference[c] = scores.key(c, row.reference);
+  std::fill(scratch.moment.begin(), scratch.moment.end(), Scalar(0));
 
-  Pack<Scalar> sum{}, worst{};
-  std::array<Pack<Scalar>, static_cast<std::size_t>(D == 0 ? 1 : D)> fixed{};
-  if constexpr (D == 0) lanes.assign(static_cast<std::size_t>(d * width), Scalar(0));
-  for (Eigen::Index j = 0; j < stride; j += width) {
-    const Pack<Scalar> delta = score_differences<D>(query, keys + j, reference, d, stride);
-    worst = delta > worst ? delta : worst;
-    const Pack<Scalar> capped = delta < Scalar(0) ? delta : Pack<Scalar>{};
-    const Pack<Scalar> log_weight = (capped * half) * half;
-    Pack<Scalar> weight;
-    if (sharp && !any<Scalar>((log_weight < Scalar(0)) & (log_weight > ExpConstants<Scalar>::lowest))) {
-      if (!any<Scalar>(log_weight == Scalar(0))) continue;
-      weight = log_weight == Scalar(0) ? broadcast<Scalar>(1) : Pack<Scalar>{};
-    } else {
-      weight = exp_nonpositive<Scalar>(log_weight);
-    }
-    if (j + width > scores.n) {  // padding weighs nothing
-      Lanes<Scalar> values = lanes_of<Scalar>(weight);
-      for (Eigen::Index l = scores.n - j; l < width; ++l) values[static_cast<std::size_t>(l)] = 0;
-      weight = load(values.data());
-    }
-    sum += weight;
-    if constexpr (D > 0) {
-      for (std::size_t c = 0; c < D; ++c)
-        fixed[c] += weight * (load(keys + static_cast<Eigen::Index>(c) * stride + j) - reference[c]);
-    } else {
-      for (Eigen::Index c = 0; c < d; ++c) {
-        Scalar* lane = lanes.data() + c * width;
-        store<Scalar>(lane, load(lane) + weight * (load(keys + c * stride + j) - reference[c]));
+  row.sum = 0;
+  Pack<Scalar> worst{};
+  std::array<Pack<Scalar>, static_cast<std::size_t>(D == 0 ? 1 : D)> fixed;
+  for (Eigen::Index start = 0; start < stride; start += tile) {
+    Pack<Scalar> sum{};
+    fixed.fill(Pack<Scalar>{});
+    if constexpr (D == 0) std::fill(scratch.lanes.begin(), scratch.lanes.end(), Scalar(0));
+    for (Eigen::Index j = start; j < std::min(start + tile, stride); j += width) {
+      const Pack<Scalar> delta = score_differences<D>(query, keys + j, reference, d, stride);
+      worst = delta > worst ? delta : worst;
+      const Pack<Scalar> capped = delta < Scalar(0) ? delta : Pack<Scalar>{};
+      const Pack<Scalar> log_weight = (capped * half) * half;
+      Pack<Scalar> weight;
+      if (sharp && !any<Scalar>((log_weight < Scalar(0)) & (log_weight > ExpConstants<Scalar>::lowest))) {
+        if (!any<Scalar>(log_weight == Scalar(0))) continue;
+        weight = log_weight == Scalar(0) ? broadcast<Scalar>(1) : Pack<Scalar>{};
+      } else {
+        weight = exp_nonpositive<Scalar>(log_weight);
+      }
+      if (j + width > scores.n) {  // padding weighs nothing
+        Lanes<Scalar> values = lanes_of<Scalar>(weight);
+        for (Eigen::Index l = scores.n - j; l < width; ++l) values[static_cast<std::size_t>(l)] = 0;
+        weight = load(values.data());
+      }
+      sum += weight;
+      if constexpr (D > 0) {
+        for (std::size_t c = 0; c < D; ++c)
+          fixed[c] += weight * (load(keys + static_cast<Eigen::Index>(c) * stride + j) - reference[c]);
+      } else {
+        for (Eigen::Index c = 0; c < d; ++c) {
+          Scalar* lane = scratch.lanes.data() + c * width;
+          store<Scalar>(lane, load(lane) + weight * (load(keys + c * stride + j) - reference[c]));
+        }
       }
     }
+    row.sum += horizontal_sum<Scalar>(sum);
+    for (std::size_t c = 0; c < static_cast<std::size_t>(d); ++c)
+      scratch.moment[c] += horizontal_sum<Scalar>(
+          D > 0 ? fixed[D > 0 ? c : 0] : load(scratch.lanes.data() + c * static_cast<std::size_t>(width)));
   }
-  row.sum = horizontal_sum<Scalar>(sum);
-  for (Eigen::Index c = 0; c < d; ++c)
-    moment[c] = D > 0 ? horizontal_sum<Scalar>(fixed[static_cast<std::size_t>(D > 0 ? c : 0)])
-                      : horizontal_sum<Scalar>(load(lanes.data() + c * width));
   return horizontal_max<Scalar>(worst);
 }
 
@@ -126,23 +142,23 @@ Scalar softmax_pass(const PreparedScores<Scalar, Dim>& scores, Eigen::Index i, S
 /// Cost: O(n² d) time, O(n d) memory.
 template <int D, class Scalar, int Dim, class Finish>
 void softmax_rows(const PreparedScores<Scalar, Dim>& scores, Finish&& finish) {
-  std::vector<Scalar> reference(static_cast<std::size_t>(scores.d)), moment(reference.size()), lanes;
+  RowScratch<Scalar> scratch(scores.d, D == 0);
   for (Eigen::Index i = 0; i < scores.n; ++i) {
-    SoftmaxRow<Scalar> row{best_key<D>(scores, i), 0};
+    SoftmaxRow<Scalar> row{best_key<D>(scores, i, scratch), 0};
     for (int attempt = 0;; ++attempt) {
-      const Scalar worst = softmax_pass<D>(scores, i, row, reference.data(), moment.data(), lanes);
+      const Scalar worst = softmax_pass<D>(scores, i, row, scratch);
       if (worst <= 0 || attempt == 2) break;
       // The scores of two keys agree to rounding: the differences say which one is larger.
       Scalar largest = 0;
       for (Eigen::Index j = 0; j < scores.n; ++j) {
         Scalar delta = 0;
         for (Eigen::Index c = 0; c < scores.d; ++c)
-          delta += scores.query(i)[c] * (scores.key(c, j) - reference[static_cast<std::size_t>(c)]);
+          delta += scores.query(i)[c] * (scores.key(c, j) - scratch.reference[static_cast<std::size_t>(c)]);
         if (delta > largest) largest = delta, row.reference = j;
       }
       if (largest == 0) break;
     }
-    finish(i, row, reference.data(), moment.data());
+    finish(i, row, scratch.reference.data(), scratch.moment.data());
   }
 }
 
@@ -153,11 +169,16 @@ void for_each_softmax_row(const PreparedScores<Scalar, Dim>& scores, Finish&& fi
     softmax_rows<Dim>(scores, finish);
   } else if constexpr (Dim == Eigen::Dynamic) {
     switch (scores.d) {
-      case 1: return softmax_rows<1>(scores, finish);
-      case 2: return softmax_rows<2>(scores, finish);
-      case 3: return softmax_rows<3>(scores, finish);
-      case 4: return softmax_rows<4>(scores, finish);
-      default: return softmax_rows<0>(scores, finish);
+      case 1:
+        return softmax_rows<1>(scores, finish);
+      case 2:
+        return softmax_rows<2>(scores, finish);
+      case 3:
+        return softmax_rows<3>(scores, finish);
+      case 4:
+        return softmax_rows<4>(scores, finish);
+      default:
+        return softmax_rows<0>(scores, finish);
     }
   } else {
     softmax_rows<0>(scores, finish);

@@ -28,7 +28,8 @@ template <class Scalar, int Dim>
 [[nodiscard]] ScoreForm<Dim> score_form(const Head<Scalar, Dim>& head, double beta) {
   using Projection = Eigen::Matrix<double, Eigen::Dynamic, Dim>;
   Projection Q = head.Q.template cast<double>(), K = head.K.template cast<double>();
-  const int q = detail::exponent_of(Q.cwiseAbs().maxCoeff()), k = detail::exponent_of(K.cwiseAbs().maxCoeff());
+  const int q = detail::exponent_of(Q.cwiseAbs().maxCoeff()),
+            k = detail::exponent_of(K.cwiseAbs().maxCoeff());
   detail::scale_by_power_of_two(Q, -q);
   detail::scale_by_power_of_two(K, -k);
   auto M = ScaledMatrix<Dim>::of(Q.transpose() * K);
@@ -60,10 +61,10 @@ void multiply(const A& a, const X& x, Y& y) {
 ///
 ///     score(i, j) = half_scale[i]² ⟨query i, key j⟩,   xⱼ = 2^exponent · key j
 ///
-/// Keys stand coordinate by coordinate, each coordinate padded to whole packs with copies of key 0. A query's largest entry
-/// is below 4 and half_scale is at most the largest finite number, so that a difference of scores
-/// (δ · half_scale) · half_scale is 0 for δ = 0 and −∞ or finite for δ < 0, but never NaN, however large
-/// the scale [spec: scalar-shifted scores].
+/// Keys stand coordinate by coordinate, each coordinate padded to whole packs with copies of key 0. A query's
+/// largest entry is below 4 and half_scale is at most the largest finite number, so that a difference of
+/// scores (δ · half_scale) · half_scale is 0 for δ = 0 and −∞ or finite for δ < 0, but never NaN, however
+/// large the scale [spec: scalar-shifted scores].
 template <class Scalar, int Dim>
 struct PreparedScores {
   Eigen::Index n = 0, d = 0, padded = 0;
@@ -95,8 +96,8 @@ struct PreparedScores {
   /// e^{log / 2} · 2^{power / 2} for an even power, at most the largest finite Scalar.
   static Scalar half_scale_for(double log, int power) {
     const double root = std::exp(0.5 * log);
-    const double half = std::isnormal(root) ? std::ldexp(root, power / 2)
-                                            : std::exp(0.5 * (log + power * std::numbers::ln2));
+    const double half =
+        std::isnormal(root) ? std::ldexp(root, power / 2) : std::exp(0.5 * (log + power * std::numbers::ln2));
     return static_cast<Scalar>(std::min(half, static_cast<double>(std::numeric_limits<Scalar>::max())));
   }
 };

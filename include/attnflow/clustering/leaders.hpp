@@ -151,7 +151,7 @@ requires RealScalar<typename Derived::Scalar>
   for (std::size_t i = 0; i < row_argmax.size(); ++i) {
     if (row_argmax[i] < -1 || row_argmax[i] >= n)
       detail::refuse("leaders: row_argmax[", i, "] is ", row_argmax[i], ", expected a number from -1 to ",
-                             n - 1);
+                     n - 1);
     if (row_argmax[i] >= 0) indices.insert(row_argmax[i]);
   }
   Leaders found;

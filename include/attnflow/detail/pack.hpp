@@ -85,7 +85,8 @@ template <class T>
 template <class T>
 [[nodiscard]] inline bool any(const IntegerPack<T>& holds) noexcept {
   typename PackOf<T>::Bits some = 0;
-  for (const auto lane : std::bit_cast<std::array<typename PackOf<T>::Bits, Lanes<T>{}.size()>>(holds)) some |= lane;
+  for (const auto lane : std::bit_cast<std::array<typename PackOf<T>::Bits, Lanes<T>{}.size()>>(holds))
+    some |= lane;
   return some != 0;
 }
 
@@ -95,15 +96,15 @@ template <class T>
 struct ExpConstants;
 template <>
 struct ExpConstants<double> {
-  static constexpr double lowest = -708;          ///< below this the result is 0: it would be < 3.4e-308
-  static constexpr double magic = 0x1.8p52;       ///< x + magic rounds x to an integer, kept in the low bits
+  static constexpr double lowest = -708;     ///< below this the result is 0: it would be < 3.4e-308
+  static constexpr double magic = 0x1.8p52;  ///< x + magic rounds x to an integer, kept in the low bits
   static constexpr double ln2_high = 0x1.62e42fee00000p-1;
   static constexpr double ln2_low = 0x1.a39ef35793c76p-33;
   static constexpr int degree = 13, mantissa_bits = 52, bias = 1023;
 };
 template <>
 struct ExpConstants<float> {
-  static constexpr float lowest = -87;            ///< below this the result is 0: it would be < 1.7e-38
+  static constexpr float lowest = -87;  ///< below this the result is 0: it would be < 1.7e-38
   static constexpr float magic = 0x1.8p23F;
   static constexpr float ln2_high = 0x1.62e400p-1F;
   static constexpr float ln2_low = 0x1.7f7d1cp-20F;
@@ -128,7 +129,8 @@ template <class T>
   const Pack<T> r2 = r * r;
   Pack<T> even = broadcast<T>(inverse_factorial<T, 6>), odd = broadcast<T>(inverse_factorial<T, 7>);
   if constexpr (C::degree == 13) {
-    even = ((inverse_factorial<T, 12> * r2 + inverse_factorial<T, 10>)*r2 + inverse_factorial<T, 8>)*r2 + even;
+    even =
+        ((inverse_factorial<T, 12> * r2 + inverse_factorial<T, 10>)*r2 + inverse_factorial<T, 8>)*r2 + even;
     odd = ((inverse_factorial<T, 13> * r2 + inverse_factorial<T, 11>)*r2 + inverse_factorial<T, 9>)*r2 + odd;
   }
   even = (even * r2 + inverse_factorial<T, 4>)*r2 + inverse_factorial<T, 2>;
@@ -136,7 +138,8 @@ template <class T>
   const Pack<T> p = (r + r2 * (even + r * odd)) + T(1);
   using Bits = typename PackOf<T>::Bits;
   const auto shifted_bits = std::bit_cast<IntegerPack<T>>(shifted);
-  const IntegerPack<T> exponent = (shifted_bits << C::mantissa_bits) + (static_cast<Bits>(C::bias) << C::mantissa_bits);
+  const IntegerPack<T> exponent =
+      (shifted_bits << C::mantissa_bits) + (static_cast<Bits>(C::bias) << C::mantissa_bits);
   return x > lowest ? p * std::bit_cast<Pack<T>>(exponent) : Pack<T>{};
 }
 

@@ -8,14 +8,15 @@
 
 namespace attnflow {
 
-/// The right-hand side of ẋ = f(t, x): a const call f(t, x, dx) that writes the velocity to its last argument.
-/// The state is a matrix of Eigen, as a rule d × n with a particle in each column.
+/// The right-hand side of ẋ = f(t, x): a const call f(t, x, dx) that writes the velocity to its last
+/// argument. The state is a matrix of Eigen, as a rule d × n with a particle in each column.
 template <class F>
 concept VectorField = requires(const F& f, double t, const typename F::State& x, typename F::State& dx) {
   { f(t, x, dx) } -> std::same_as<void>;
 };
 
-/// A field that knows the largest step at which explicit stages stay where the flow stays, such as RescaledDynamics.
+/// A field that knows the largest step at which explicit stages stay where the flow stays, such as
+/// RescaledDynamics.
 template <class F>
 concept StepBoundedField = VectorField<F> && requires(const F& f) {
   { f.max_step() } -> std::convertible_to<double>;
@@ -25,13 +26,13 @@ concept StepBoundedField = VectorField<F> && requires(const F& f) {
 /// `dense_order` that of interpolate(); tests measure both.
 template <class S, class F>
 concept StepperFor = VectorField<F> &&
-                     requires(S& stepper, const F& f, double t, typename F::State& x, double h, typename F::State& y) {
-                       { S::order } -> std::convertible_to<int>;
-                       { S::dense_order } -> std::convertible_to<int>;
-                       { stepper.step(f, t, x, h) } -> std::same_as<void>;
-                       { stepper.interpolate(f, t, y) } -> std::same_as<void>;
-                       { stepper.reset() } -> std::same_as<void>;
-                     };
+    requires(S& stepper, const F& f, double t, typename F::State& x, double h, typename F::State& y) {
+  { S::order } -> std::convertible_to<int>;
+  { S::dense_order } -> std::convertible_to<int>;
+  { stepper.step(f, t, x, h) } -> std::same_as<void>;
+  { stepper.interpolate(f, t, y) } -> std::same_as<void>;
+  { stepper.reset() } -> std::same_as<void>;
+};
 
 /// A stepper that estimates its error and proposes the next step.
 template <class S, class F>
@@ -88,15 +89,17 @@ concept StepObserver = requires(O& observer, const StepView<State>& step) {
 /// Looks at a run and never changes it: callable with (t, state) at the end of each step, or with a StepView.
 /// Returns nothing, or a Flow.
 template <class O, class F>
-concept ObserverOf =
-    VectorField<F> && (detail::StateObserver<O, typename F::State> || detail::StepObserver<O, typename F::State>);
+concept ObserverOf = VectorField<F> &&
+    (detail::StateObserver<O, typename F::State> || detail::StepObserver<O, typename F::State>);
 
 /// Shows a step to an observer in the form it takes.
 template <class State, class O>
 Flow notify(O& observer, const StepView<State>& step) {
   if constexpr (detail::StepObserver<O, State>) {
-    if constexpr (std::same_as<decltype(observer(step)), Flow>) return observer(step);
-    else observer(step);
+    if constexpr (std::same_as<decltype(observer(step)), Flow>)
+      return observer(step);
+    else
+      observer(step);
   } else {
     if constexpr (std::same_as<decltype(observer(step.t1(), step.state())), Flow>)
       return observer(step.t1(), step.state());

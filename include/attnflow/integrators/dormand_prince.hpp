@@ -19,9 +19,9 @@ template <class Scalar>
 }
 }  // namespace detail
 
-/// Dormand–Prince 5(4) [DP80; HNW93, II.5 table 5.2]: seven stages, six evaluations a step (the last slope of a step
-/// is the first of the next), error estimate of order 4, dense output of order 4 [HNW93, II.6]. The PI controller of [HW96, IV.2] with
-/// safety 0.9, exponents 0.17 and 0.04, and step ratios from 0.2 to 10.
+/// Dormand–Prince 5(4) [DP80; HNW93, II.5 table 5.2]: seven stages, six evaluations a step (the last slope of
+/// a step is the first of the next), error estimate of order 4, dense output of order 4 [HNW93, II.6]. The PI
+/// controller of [HW96, IV.2] with safety 0.9, exponents 0.17 and 0.04, and step ratios from 0.2 to 10.
 template <class State_>
 class DormandPrince5 {
  public:
@@ -30,10 +30,10 @@ class DormandPrince5 {
   static constexpr int order = 5;
   static constexpr int dense_order = 4;
 
-  /// What the controller carries from one step to the next. With the time and the state it is all that a run needs to go on
-  /// as if it had never stopped.
+  /// What the controller carries from one step to the next. With the time and the state it is all that a run
+  /// needs to go on as if it had never stopped.
   struct Memory {
-    double next_step = 0;        ///< proposed by the last accepted step; zero: none yet
+    double next_step = 0;  ///< proposed by the last accepted step; zero: none yet
     double previous_error = 1e-4;
     bool after_rejection = false;
   };
@@ -45,8 +45,9 @@ class DormandPrince5 {
     accept(x);
   }
 
-  /// Tries a step from (t, x); accept() takes it. \returns the estimated error as a multiple of what is allowed, the largest over all
-  /// components: acceptable up to 1; not finite if the new state or the estimate is not.
+  /// Tries a step from (t, x); accept() takes it. \returns the estimated error as a multiple of what is
+  /// allowed, the largest over all components: acceptable up to 1; not finite if the new state or the
+  /// estimate is not.
   template <VectorField F>
   [[nodiscard]] double attempt(const F& f, double t, const State& x, double h, double rtol, double atol) {
     make_stages(f, t, x, h);
@@ -55,11 +56,12 @@ class DormandPrince5 {
       for (Eigen::Index i = 0; i < x.rows(); ++i) {
         const double after = static_cast<double>(next_(i, j));
         if (!std::isfinite(after)) return std::numeric_limits<double>::infinity();
-        const double error = std::abs(static_cast<double>(
-            static_cast<Scalar>(h) * (e1 * k1_(i, j) + e3 * k3_(i, j) + e4 * k4_(i, j) + e5 * k5_(i, j) +
-                                      e6 * k6_(i, j) + e7 * k7_(i, j))));
+        const double error = std::abs(
+            static_cast<double>(static_cast<Scalar>(h) * (e1 * k1_(i, j) + e3 * k3_(i, j) + e4 * k4_(i, j) +
+                                                          e5 * k5_(i, j) + e6 * k6_(i, j) + e7 * k7_(i, j))));
         if (error == 0) continue;
-        const double allowed = atol + rtol * std::max(std::abs(static_cast<double>(x(i, j))), std::abs(after));
+        const double allowed =
+            atol + rtol * std::max(std::abs(static_cast<double>(x(i, j))), std::abs(after));
         const double ratio = error / allowed;
         if (!std::isfinite(ratio)) return std::numeric_limits<double>::infinity();
         worst = std::max(worst, ratio);
@@ -87,7 +89,8 @@ class DormandPrince5 {
       return h * std::clamp(safety / decline, smallest, 1.0);
     }
     double ratio = largest;
-    if (error > 0) ratio = std::clamp(safety * std::pow(memory_.previous_error, beta) / decline, smallest, largest);
+    if (error > 0)
+      ratio = std::clamp(safety * std::pow(memory_.previous_error, beta) / decline, smallest, largest);
     if (memory_.after_rejection) ratio = std::min(ratio, 1.0);
     memory_.previous_error = std::max(error, 1e-4);
     memory_.after_rejection = false;
@@ -95,9 +98,11 @@ class DormandPrince5 {
     return memory_.next_step;
   }
 
-  /// A first step from the sizes of the state, its slope and its curvature [HNW93, II.4]; two evaluations, one of which the step reuses.
+  /// A first step from the sizes of the state, its slope and its curvature [HNW93, II.4]; two evaluations,
+  /// one of which the step reuses.
   template <VectorField F>
-  [[nodiscard]] double first_step(const F& f, double t, const State& x, double longest, double rtol, double atol) {
+  [[nodiscard]] double first_step(const F& f, double t, const State& x, double longest, double rtol,
+                                  double atol) {
     const auto size = [&](const State& v) {
       double worst = 0;
       for (Eigen::Index j = 0; j < x.cols(); ++j)
@@ -116,9 +121,11 @@ class DormandPrince5 {
     f(t + h, stage_, k2_);
     k2_ -= slope;
     const double bend_size = size(k2_) / h, steepest = std::max(slope_size, bend_size);
-    const double refined = steepest <= 1e-15 ? std::max(1e-6, h * 1e-3) : std::pow(0.01 / steepest, 1.0 / order);
+    const double refined =
+        steepest <= 1e-15 ? std::max(1e-6, h * 1e-3) : std::pow(0.01 / steepest, 1.0 / order);
     const double chosen = std::min({100 * h, refined, longest});
-    return chosen > 0 ? chosen : std::min(1e-6, longest);  // not finite where the field is not: the attempt says so
+    return chosen > 0 ? chosen
+                      : std::min(1e-6, longest);  // not finite where the field is not: the attempt says so
   }
 
   /// The state at a time of the step made last; no evaluation.
@@ -131,11 +138,10 @@ class DormandPrince5 {
     const State& slope = end_slope_.value();
     const State difference = end_ - begin;
     const State bend = h * k1_ - difference;
-    x = begin +
-        c(s) * (difference +
-                c(1 - s) * (bend + c(s) * ((difference - h * slope - bend) +
-                                           c(1 - s) * h * (d1 * k1_ + d3 * k3_ + d4 * k4_ + d5 * k5_ + d6 * k6_ +
-                                                           d7 * slope))));
+    x = begin + c(s) * (difference + c(1 - s) * (bend + c(s) * ((difference - h * slope - bend) +
+                                                                c(1 - s) * h *
+                                                                    (d1 * k1_ + d3 * k3_ + d4 * k4_ +
+                                                                     d5 * k5_ + d6 * k6_ + d7 * slope))));
   }
 
   [[nodiscard]] Memory memory() const noexcept { return memory_; }
@@ -174,17 +180,27 @@ class DormandPrince5 {
 
   // The tableau [HNW93, II.5 table 5.2]: nodes, stages, weights, weights less those of order 4, dense output.
   static constexpr double c2 = 1. / 5, c3 = 3. / 10, c4 = 4. / 5, c5 = 8. / 9;
-  static constexpr Scalar a21 = detail::ratio<Scalar>(1, 5), a31 = detail::ratio<Scalar>(3, 40), a32 = detail::ratio<Scalar>(9, 40);
-  static constexpr Scalar a41 = detail::ratio<Scalar>(44, 45), a42 = detail::ratio<Scalar>(-56, 15), a43 = detail::ratio<Scalar>(32, 9);
-  static constexpr Scalar a51 = detail::ratio<Scalar>(19372, 6561), a52 = detail::ratio<Scalar>(-25360, 2187), a53 = detail::ratio<Scalar>(64448, 6561), a54 = detail::ratio<Scalar>(-212, 729);
-  static constexpr Scalar a61 = detail::ratio<Scalar>(9017, 3168), a62 = detail::ratio<Scalar>(-355, 33), a63 = detail::ratio<Scalar>(46732, 5247), a64 = detail::ratio<Scalar>(49, 176),
+  static constexpr Scalar a21 = detail::ratio<Scalar>(1, 5), a31 = detail::ratio<Scalar>(3, 40),
+                          a32 = detail::ratio<Scalar>(9, 40);
+  static constexpr Scalar a41 = detail::ratio<Scalar>(44, 45), a42 = detail::ratio<Scalar>(-56, 15),
+                          a43 = detail::ratio<Scalar>(32, 9);
+  static constexpr Scalar a51 = detail::ratio<Scalar>(19372, 6561), a52 = detail::ratio<Scalar>(-25360, 2187),
+                          a53 = detail::ratio<Scalar>(64448, 6561), a54 = detail::ratio<Scalar>(-212, 729);
+  static constexpr Scalar a61 = detail::ratio<Scalar>(9017, 3168), a62 = detail::ratio<Scalar>(-355, 33),
+                          a63 = detail::ratio<Scalar>(46732, 5247), a64 = detail::ratio<Scalar>(49, 176),
                           a65 = detail::ratio<Scalar>(-5103, 18656);
-  static constexpr Scalar b1 = detail::ratio<Scalar>(35, 384), b3 = detail::ratio<Scalar>(500, 1113), b4 = detail::ratio<Scalar>(125, 192), b5 = detail::ratio<Scalar>(-2187, 6784), b6 = detail::ratio<Scalar>(11, 84);
-  static constexpr Scalar e1 = detail::ratio<Scalar>(71, 57600), e3 = detail::ratio<Scalar>(-71, 16695), e4 = detail::ratio<Scalar>(71, 1920), e5 = detail::ratio<Scalar>(-17253, 339200),
+  static constexpr Scalar b1 = detail::ratio<Scalar>(35, 384), b3 = detail::ratio<Scalar>(500, 1113),
+                          b4 = detail::ratio<Scalar>(125, 192), b5 = detail::ratio<Scalar>(-2187, 6784),
+                          b6 = detail::ratio<Scalar>(11, 84);
+  static constexpr Scalar e1 = detail::ratio<Scalar>(71, 57600), e3 = detail::ratio<Scalar>(-71, 16695),
+                          e4 = detail::ratio<Scalar>(71, 1920), e5 = detail::ratio<Scalar>(-17253, 339200),
                           e6 = detail::ratio<Scalar>(22, 525), e7 = detail::ratio<Scalar>(-1, 40);
-  static constexpr Scalar d1 = detail::ratio<Scalar>(-12715105075., 11282082432.), d3 = detail::ratio<Scalar>(87487479700., 32700410799.),
-                          d4 = detail::ratio<Scalar>(-10690763975., 1880347072.), d5 = detail::ratio<Scalar>(701980252875., 199316789632.),
-                          d6 = detail::ratio<Scalar>(-1453857185., 822651844.), d7 = detail::ratio<Scalar>(69997945., 29380423.);
+  static constexpr Scalar d1 = detail::ratio<Scalar>(-12715105075., 11282082432.),
+                          d3 = detail::ratio<Scalar>(87487479700., 32700410799.),
+                          d4 = detail::ratio<Scalar>(-10690763975., 1880347072.),
+                          d5 = detail::ratio<Scalar>(701980252875., 199316789632.),
+                          d6 = detail::ratio<Scalar>(-1453857185., 822651844.),
+                          d7 = detail::ratio<Scalar>(69997945., 29380423.);
 
   Memory memory_;
   bool restored_ = false;

@@ -6,7 +6,8 @@
 
 namespace attnflow {
 
-/// Forward Euler, x(t + h) ≈ x + h f(t, x): order 1, one evaluation a step. In between, the cubic Hermite interpolant.
+/// Forward Euler, x(t + h) ≈ x + h f(t, x): order 1, one evaluation a step. In between, the cubic Hermite
+/// interpolant.
 template <class State_>
 class Euler {
  public:

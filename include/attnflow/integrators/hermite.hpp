@@ -8,8 +8,8 @@
 
 namespace attnflow::detail {
 
-/// f(t, x), remembered: asking again for the same t and x gives the stored slope. A state that was changed in between is
-/// noticed, a field that was changed is not: reset() then.
+/// f(t, x), remembered: asking again for the same t and x gives the stored slope. A state that was changed in
+/// between is noticed, a field that was changed is not: reset() then.
 template <class State>
 class Slope {
  public:
@@ -42,7 +42,8 @@ class Slope {
   State x_, value_;
 };
 
-/// The cubic with values a, b and slopes da, db at the ends of [t0, t1], at time t. Its own error is O((t1 − t0)⁴).
+/// The cubic with values a, b and slopes da, db at the ends of [t0, t1], at time t. Its own error is O((t1 −
+/// t0)⁴).
 template <class State>
 void hermite(double t0, double t1, const State& a, const State& da, const State& b, const State& db, double t,
              State& x) {
@@ -50,8 +51,7 @@ void hermite(double t0, double t1, const State& a, const State& da, const State&
   const double h = t1 - t0, s = (t - t0) / h;
   const auto c = [](double value) { return static_cast<Scalar>(value); };
   // a + s (b − a) + s (1 − s) ((1 − s) (h da − (b − a)) − s (h db − (b − a)))
-  x = a + c(s) * (b - a) +
-      c(s * (1 - s)) * (c(1 - s) * (c(h) * da - (b - a)) - c(s) * (c(h) * db - (b - a)));
+  x = a + c(s) * (b - a) + c(s * (1 - s)) * (c(1 - s) * (c(h) * da - (b - a)) - c(s) * (c(h) * db - (b - a)));
 }
 
 }  // namespace attnflow::detail

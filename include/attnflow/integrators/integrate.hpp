@@ -79,7 +79,8 @@ Report integrate_fixed(const F& f, S& stepper, typename F::State& x, const Fixed
 }
 
 template <class F, class S, class O>
-Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const AdaptiveSteps& plan, O& observer) {
+Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const AdaptiveSteps& plan,
+                          O& observer) {
   using Scalar = typename F::State::Scalar;
   plan.validate(static_cast<double>(std::numeric_limits<Scalar>::epsilon()));
   Report report{.t = plan.from};
@@ -111,7 +112,8 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
       ++report.steps;
       const double from = std::exchange(report.t, last ? plan.to : report.t + step);
       h = stepper.propose(step, error, true);
-      if (show(field, stepper, from, report.t, x, observer) == Flow::stop) return end(Outcome::stopped_by_observer);
+      if (show(field, stepper, from, report.t, x, observer) == Flow::stop)
+        return end(Outcome::stopped_by_observer);
     } else {
       ++report.rejected;
       h = stepper.propose(step, error, false);
@@ -125,32 +127,39 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
 
 }  // namespace detail
 
-/// Integrates ẋ = f(t, x) from plan.from to plan.to with equal steps and replaces x by the last state that is finite.
+/// Integrates ẋ = f(t, x) from plan.from to plan.to with equal steps and replaces x by the last state that is
+/// finite.
 ///
-/// The observer is called at the start and after each step; the trajectory has the same bits with any observer and with none.
+/// The observer is called at the start and after each step; the trajectory has the same bits with any
+/// observer and with none.
 /// Cost of a step: that of the stepper, plus one evaluation where an observer looks in between.
 /// \throws std::invalid_argument naming the field of the plan at fault; x is then unchanged.
 template <VectorField F, class Stepper, class Observer = NoObserver>
-  requires StepperFor<std::remove_cvref_t<Stepper>, F> && (!AdaptiveStepperFor<std::remove_cvref_t<Stepper>, F>) &&
-           ObserverOf<std::remove_reference_t<Observer>, F>
-[[nodiscard]] Report integrate(const F& field, Stepper&& stepper, typename F::State& x, const FixedSteps& plan,
-                               Observer&& observer = {}) {
+requires StepperFor<std::remove_cvref_t<Stepper>, F> &&
+    (!AdaptiveStepperFor<std::remove_cvref_t<Stepper>, F>)&&ObserverOf<std::remove_reference_t<Observer>,
+                                                                       F> [[nodiscard]] Report
+    integrate(const F& field, Stepper&& stepper, typename F::State& x, const FixedSteps& plan,
+              Observer&& observer = {}) {
   return detail::integrate_fixed(field, stepper, x, plan, observer);
 }
 
-/// The same with steps chosen by error control. The step is also at most field.max_step() where the field has one.
-/// A stepper whose memory was restored goes on with it: a run stopped after a step and resumed has the bits of one never stopped.
+/// The same with steps chosen by error control. The step is also at most field.max_step() where the field has
+/// one. A stepper whose memory was restored goes on with it: a run stopped after a step and resumed has the
+/// bits of one never stopped.
 /// \throws std::invalid_argument naming the field of the plan at fault; x is then unchanged.
 template <VectorField F, class Stepper, class Observer = NoObserver>
-  requires AdaptiveStepperFor<std::remove_cvref_t<Stepper>, F> && ObserverOf<std::remove_reference_t<Observer>, F>
-[[nodiscard]] Report integrate(const F& field, Stepper&& stepper, typename F::State& x, const AdaptiveSteps& plan,
-                               Observer&& observer = {}) {
+requires AdaptiveStepperFor<std::remove_cvref_t<Stepper>, F> &&
+    ObserverOf<std::remove_reference_t<Observer>, F>
+[[nodiscard]] Report integrate(const F& field, Stepper&& stepper, typename F::State& x,
+                               const AdaptiveSteps& plan, Observer&& observer = {}) {
   return detail::integrate_adaptive(field, stepper, x, plan, observer);
 }
 
-/// An embedded pair with equal steps; the plan's type is spelled out: integrate(f, stepper, x, FixedSteps{…}).
+/// An embedded pair with equal steps; the plan's type is spelled out: integrate(f, stepper, x,
+/// FixedSteps{…}).
 template <VectorField F, class Stepper, std::same_as<FixedSteps> Plan, class Observer = NoObserver>
-  requires AdaptiveStepperFor<std::remove_cvref_t<Stepper>, F> && ObserverOf<std::remove_reference_t<Observer>, F>
+requires AdaptiveStepperFor<std::remove_cvref_t<Stepper>, F> &&
+    ObserverOf<std::remove_reference_t<Observer>, F>
 [[nodiscard]] Report integrate(const F& field, Stepper&& stepper, typename F::State& x, const Plan& plan,
                                Observer&& observer = {}) {
   return detail::integrate_fixed(field, stepper, x, plan, observer);

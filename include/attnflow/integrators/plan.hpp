@@ -30,32 +30,37 @@ struct FixedSteps {
   /// \throws std::invalid_argument naming the field at fault.
   void validate() const {
     detail::require_option(std::isfinite(from), "FixedSteps::from", from, "a finite time");
-    detail::require_option(std::isfinite(to) && to >= from, "FixedSteps::to", to, "a finite time not before `from`");
-    detail::require_option(std::isfinite(step) && step > 0, "FixedSteps::step", step, "a positive finite number");
+    detail::require_option(std::isfinite(to) && to >= from, "FixedSteps::to", to,
+                           "a finite time not before `from`");
+    detail::require_option(std::isfinite(step) && step > 0, "FixedSteps::step", step,
+                           "a positive finite number");
     detail::require_option(from + step > from && to - step < to, "FixedSteps::step", step,
                            "a step that moves the time, which double resolves");
   }
 };
 
-/// Steps chosen so that the estimated error of each, componentwise, is at most atol + rtol · max(|x| before, |x| after).
+/// Steps chosen so that the estimated error of each, componentwise, is at most atol + rtol · max(|x| before,
+/// |x| after).
 struct AdaptiveSteps {
   double from = 0;
-  double to = required;  ///< at least `from`
-  double rtol = 1e-9;    ///< at least 10 ε of the scalar
-  double atol = 1e-11;   ///< positive, or zero
-  double first_step = 0;  ///< zero: chosen from the field [HNW93, II.4]
+  double to = required;                                       ///< at least `from`
+  double rtol = 1e-9;                                         ///< at least 10 ε of the scalar
+  double atol = 1e-11;                                        ///< positive, or zero
+  double first_step = 0;                                      ///< zero: chosen from the field [HNW93, II.4]
   double max_step = std::numeric_limits<double>::infinity();  ///< beside the field's own bound
-  long max_steps = 100'000'000;  ///< accepted and rejected ones
+  long max_steps = 100'000'000;                               ///< accepted and rejected ones
 
   /// \throws std::invalid_argument naming the field at fault.
   void validate(double epsilon = std::numeric_limits<double>::epsilon()) const {
     detail::require_option(std::isfinite(from), "AdaptiveSteps::from", from, "a finite time");
-    detail::require_option(std::isfinite(to) && to >= from, "AdaptiveSteps::to", to, "a finite time not before `from`");
+    detail::require_option(std::isfinite(to) && to >= from, "AdaptiveSteps::to", to,
+                           "a finite time not before `from`");
     detail::require_option(std::isfinite(rtol) && rtol >= 10 * epsilon, "AdaptiveSteps::rtol", rtol,
                            "at least 10 epsilon of the scalar type");
-    detail::require_option(std::isfinite(atol) && atol >= 0, "AdaptiveSteps::atol", atol, "zero or a positive number");
-    detail::require_option(std::isfinite(first_step) && first_step >= 0, "AdaptiveSteps::first_step", first_step,
+    detail::require_option(std::isfinite(atol) && atol >= 0, "AdaptiveSteps::atol", atol,
                            "zero or a positive number");
+    detail::require_option(std::isfinite(first_step) && first_step >= 0, "AdaptiveSteps::first_step",
+                           first_step, "zero or a positive number");
     detail::require_option(max_step > 0, "AdaptiveSteps::max_step", max_step, "a positive number");
     detail::require_option(max_steps > 0, "AdaptiveSteps::max_steps", static_cast<double>(max_steps),
                            "a positive number");
@@ -66,8 +71,8 @@ struct AdaptiveSteps {
 enum class Outcome {
   reached_end,          ///< at plan.to
   stopped_by_observer,  ///< an observer answered Flow::stop
-  step_limit,           ///< max_steps were made, or the error or max_step asks for steps that the time cannot resolve
-  non_finite            ///< the next state would not be finite; the state returned is the last that is
+  step_limit,  ///< max_steps were made, or the error or max_step asks for steps that the time cannot resolve
+  non_finite   ///< the next state would not be finite; the state returned is the last that is
 };
 
 /// The report of a run.

@@ -7,16 +7,18 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
 #include <cstdio>
 #include <ostream>
 #include <string>
 
 namespace attnflow {
 
-/// Writes a bar with the time reached, the steps made and an estimate of what is left, once a run takes longer than `patience` seconds;
-/// ten times a second, over the same line. finish() clears it.
+/// Writes a bar with the time reached, the steps made and an estimate of what is left, once a run takes
+/// longer than `patience` seconds; ten times a second, over the same line. finish() clears it.
 ///
-/// The estimate follows the time reached per second since the start; steps of a stiff phase make it optimistic.
+/// The estimate follows the time reached per second since the start; steps of a stiff phase make it
+/// optimistic.
 class Progress {
  public:
   /// \param out  must live as long as this; a terminal as a rule.
@@ -36,13 +38,18 @@ class Progress {
     std::snprintf(text, sizeof text, "\r[%.*s%*s] t = %.6g of %.6g, %ld steps, %s left   ", filled,
                   "##############################", 30 - filled, "", t, to_, steps_ - 1,
                   share > 0 ? duration(elapsed * (1 - share) / share).c_str() : "?");
-    *out_ << text << std::flush;
+    std::string line = text;
+    const std::size_t width = line.size();
+    if (width < width_) line.append(width_ - width, ' ');  // over what a longer line left
+    width_ = width;
+    *out_ << line << std::flush;
   }
 
   /// Clears the line, if there is one.
   void finish() {
     if (shown_) *out_ << '\r' << std::string(110, ' ') << '\r' << std::flush;
     shown_ = false;
+    width_ = 0;
   }
 
  private:
@@ -50,15 +57,19 @@ class Progress {
   static double seconds(Clock::duration d) { return std::chrono::duration<double>(d).count(); }
   static std::string duration(double s) {
     char text[40];
-    if (s < 90) std::snprintf(text, sizeof text, "%.0f s", s);
-    else if (s < 5400) std::snprintf(text, sizeof text, "%.0f min", s / 60);
-    else std::snprintf(text, sizeof text, "%.1f h", std::min(s / 3600, 1e6));
+    if (s < 90)
+      std::snprintf(text, sizeof text, "%.0f s", s);
+    else if (s < 5400)
+      std::snprintf(text, sizeof text, "%.0f min", s / 60);
+    else
+      std::snprintf(text, sizeof text, "%.1f h", std::min(s / 3600, 1e6));
     return text;
   }
 
   std::ostream* out_;
   double from_, to_, patience_;
   Clock::time_point start_, last_;
+  std::size_t width_ = 0;  // of the line on show
   long steps_ = 0;
   bool shown_ = false;
 };

@@ -31,14 +31,17 @@ namespace detail {
 /// f(t, x), and its answer as a Flow.
 template <class Function, class State>
 Flow call(Function& f, double t, const State& x) {
-  if constexpr (std::is_same_v<std::invoke_result_t<Function&, double, const State&>, Flow>) return f(t, x);
-  else f(t, x);
+  if constexpr (std::is_same_v<std::invoke_result_t<Function&, double, const State&>, Flow>)
+    return f(t, x);
+  else
+    f(t, x);
   return Flow::proceed;
 }
 }  // namespace detail
 
-/// Calls f(t, x) at given times, x by dense output; at the end of a step the state itself. Times outside the run are
-/// passed over. f returns nothing or a Flow; Flow::stop ends the run at the end of the step in which the time lies.
+/// Calls f(t, x) at given times, x by dense output; at the end of a step the state itself. Times outside the
+/// run are passed over. f returns nothing or a Flow; Flow::stop ends the run at the end of the step in which
+/// the time lies.
 template <class State, class Function>
 class AtTimes {
  public:
@@ -51,9 +54,10 @@ class AtTimes {
 
   Flow operator()(const StepView<State>& step) {
     while (next_ < times_.size() && times_[next_] < step.t0()) ++next_;
-    for (; next_ < times_.size() && times_[next_] <= step.t1(); ++next_) {
-      step.at(times_[next_], scratch_);
-      if (detail::call(f_, times_[next_], scratch_) == Flow::stop) return Flow::stop;
+    while (next_ < times_.size() && times_[next_] <= step.t1()) {
+      const double t = times_[next_++];  // served, also if f says stop: a run resumed does not serve it again
+      step.at(t, scratch_);
+      if (detail::call(f_, t, scratch_) == Flow::stop) return Flow::stop;
     }
     return Flow::proceed;
   }
@@ -78,7 +82,11 @@ class Every {
 
   Flow operator()(const StepView<State>& step) {
     if (next_ == 0) from_ = step.t0();
-    for (double t; (t = from_ + static_cast<double>(next_) * interval_) <= step.t1(); ++next_) {
+    const auto next = [&] { return from_ + static_cast<double>(next_) * interval_; };
+    while (next() < step.t0()) ++next_;  // what was left of a step at which f said stop
+    while (next() <= step.t1()) {
+      const double t = next();
+      ++next_;
       step.at(t, scratch_);
       if (detail::call(f_, t, scratch_) == Flow::stop) return Flow::stop;
     }

@@ -24,7 +24,7 @@ void validate_columns(const char* function, const char* name, const Eigen::Matri
   for (Eigen::Index i = 0; i < x.cols(); ++i)
     if (!x.col(i).allFinite())
       refuse(function, ": column ", i, " of ", name, " is (", x.col(i).transpose(),
-                  "), expected finite numbers");
+             "), expected finite numbers");
 }
 
 using Plane = Eigen::Matrix<double, 2, Eigen::Dynamic>;
@@ -169,11 +169,10 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::
 [[nodiscard]] double distance_outside(const Eigen::MatrixBase<PointType>& point,
                                       const Eigen::MatrixBase<Derived>& vertices) {
   const Eigen::Index d = vertices.rows(), m = vertices.cols();
-  if (d < 1 || d > 2)
-    detail::refuse("distance_outside: vertices have d = ", d, ", expected d = 1 or d = 2");
+  if (d < 1 || d > 2) detail::refuse("distance_outside: vertices have d = ", d, ", expected d = 1 or d = 2");
   if (point.rows() != d || point.cols() != 1)
     detail::refuse("distance_outside: point is ", point.rows(), " x ", point.cols(), ", expected ", d,
-                        " x 1, as the vertices are");
+                   " x 1, as the vertices are");
   detail::validate_columns("distance_outside", "vertices", vertices);
   detail::validate_columns("distance_outside", "point", point);
   if (m == 0) return std::numeric_limits<double>::infinity();
@@ -198,7 +197,7 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::
   for (Eigen::Index k = 0; k < m; ++k) {
     if (detail::orientation(vertex(k), vertex(k + 1), vertex(k + 2)) <= 0)
       detail::refuse("distance_outside: vertices do not turn left at vertex ", (k + 1) % m,
-                          ", expected those of a convex polygon, counter-clockwise");
+                     ", expected those of a convex polygon, counter-clockwise");
     if (detail::orientation(vertex(k), vertex(k + 1), p) < 0)
       nearest = std::min(nearest, detail::distance_to_segment(p, vertex(k), vertex(k + 1)));
   }
@@ -218,7 +217,7 @@ requires RealScalar<typename Derived::Scalar> && RealScalar<typename Direction::
                              const Eigen::MatrixBase<Direction>& direction) {
   if (direction.rows() != tokens.rows() || direction.cols() != 1)
     detail::refuse("support: direction is ", direction.rows(), " x ", direction.cols(), ", expected ",
-                        tokens.rows(), " x 1, as the tokens are");
+                   tokens.rows(), " x 1, as the tokens are");
   detail::validate_columns("support", "direction", direction);
   const Eigen::VectorXd u = direction.template cast<double>();
   double largest = -std::numeric_limits<double>::infinity();
@@ -226,7 +225,7 @@ requires RealScalar<typename Derived::Scalar> && RealScalar<typename Direction::
     const double product = tokens.col(i).template cast<double>().dot(u);
     if (!std::isfinite(product))
       detail::refuse("support: the inner product with column ", i, " of tokens is ", product,
-                          ", expected a finite number");
+                     ", expected a finite number");
     largest = std::max(largest, product);
   }
   return largest;

@@ -13,25 +13,27 @@
 
 namespace attnflow {
 
-/// V = basis · blocks · inverse, `blocks` with a 1 × 1 block for each real eigenvalue and a 2 × 2 block (a b; −b a) for each
-/// pair a ± ib.
+/// V = basis · blocks · inverse, `blocks` with a 1 × 1 block for each real eigenvalue and a 2 × 2 block (a b;
+/// −b a) for each pair a ± ib.
 struct InvariantBasis {
   Eigen::MatrixXd basis, inverse, blocks;
-  double condition = 1;   ///< ‖basis‖_F ‖inverse‖_F / d: at least 1, and 1 for an orthogonal basis
+  double condition = 1;     ///< ‖basis‖_F ‖inverse‖_F / d: at least 1, and 1 for an orthogonal basis
   bool is_identity = true;  ///< V is diagonal already, or has no basis of acceptable condition
 };
 
 /// Real coordinates y = basis⁻¹ x in which the invariant subspaces of V are coordinate subspaces.
 ///
-/// In rescaled time the coordinates of eigenvalues with negative real part grow like e^{|λ| t} and, in any basis that mixes them with the leading
-/// ones, round those away from |λ| t ≈ 36 on (double). In these coordinates each keeps its own relative accuracy. The dynamics is
-/// the same one for V' = blocks, Q' = Q basis, K' = K basis.
+/// In rescaled time the coordinates of eigenvalues with negative real part grow like e^{|λ| t} and, in any
+/// basis that mixes them with the leading ones, round those away from |λ| t ≈ 36 on (double). In these
+/// coordinates each keeps its own relative accuracy. The dynamics is the same one for V' = blocks, Q' = Q
+/// basis, K' = K basis.
 ///
 /// \param max_condition  a basis of worse condition is not used (a defective V has none): the result is then the identity, blocks = V.
-/// Cost: O(d³). \throws std::invalid_argument unless V is square and finite; std::runtime_error if its eigenvalues
-/// cannot be found.
+/// Cost: O(d³). \throws std::invalid_argument unless V is square and finite; std::runtime_error if its
+/// eigenvalues cannot be found.
 [[nodiscard]] inline InvariantBasis invariant_basis(const Eigen::MatrixXd& V, double max_condition = 1e4) {
-  if (V.rows() != V.cols()) detail::refuse("invariant_basis: V is ", V.rows(), " x ", V.cols(), ", expected a square matrix");
+  if (V.rows() != V.cols())
+    detail::refuse("invariant_basis: V is ", V.rows(), " x ", V.cols(), ", expected a square matrix");
   if (!V.allFinite()) detail::refuse("invariant_basis: V has an entry that is not finite");
   const Eigen::Index d = V.rows();
   InvariantBasis result{Eigen::MatrixXd::Identity(d, d), Eigen::MatrixXd::Identity(d, d), V, 1, true};

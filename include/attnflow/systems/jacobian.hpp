@@ -14,14 +14,16 @@
 
 namespace attnflow::detail {
 
-/// Adds to J the derivative of xᵢ ↦ V mᵢ, mᵢ = ∑ⱼ Pᵢⱼ xⱼ, P = softmax(xᵢᵀ M xⱼ): with Cᵢ = ∑ⱼ Pᵢⱼ (xⱼ − mᵢ)(xⱼ − mᵢ)ᵀ,
+/// Adds to J the derivative of xᵢ ↦ V mᵢ, mᵢ = ∑ⱼ Pᵢⱼ xⱼ, P = softmax(xᵢᵀ M xⱼ): with Cᵢ = ∑ⱼ Pᵢⱼ (xⱼ −
+/// mᵢ)(xⱼ − mᵢ)ᵀ,
 ///
 ///     ∂(V mᵢ)/∂x_k = Pᵢₖ V (I + (x_k − mᵢ)(Mᵀ xᵢ)ᵀ) + δᵢₖ V Cᵢ Mᵀ.
 ///
 /// J is nd × nd; token i owns rows i d … i d + d − 1. Cost: O(n² d² + n d³) after P.
 template <class Scalar, int Dim>
-void add_attention_jacobian(const SquareMatrix<Scalar>& P, const Tokens<Scalar, Dim>& x, const ScaledMatrix<Dim>& M,
-                            const Eigen::Matrix<Scalar, Dim, Dim>& V, Eigen::MatrixXd& J) {
+void add_attention_jacobian(const SquareMatrix<Scalar>& P, const Tokens<Scalar, Dim>& x,
+                            const ScaledMatrix<Dim>& M, const Eigen::Matrix<Scalar, Dim, Dim>& V,
+                            Eigen::MatrixXd& J) {
   using Vector = Eigen::Matrix<double, Dim, 1>;
   using Square = Eigen::Matrix<double, Dim, Dim>;
   const Eigen::Index n = x.cols(), d = x.rows();

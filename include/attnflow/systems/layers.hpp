@@ -37,11 +37,12 @@ class Layers {
   static constexpr int Dim = Dim_;
   using State = Tokens<Scalar, Dim>;
 
-  /// \throws std::invalid_argument if a head is wrong (see Head::validate) or the step Δt is not positive and finite.
-  Layers(Head<Scalar, Dim> head, double step, Law law = {}, Mask mask = {}, Bias bias = {})
+  /// \throws std::invalid_argument if a head is wrong (see Head::validate) or the step Δt is not positive and
+  /// finite.
+  Layers(Head<Scalar_, Dim_> head, double step, Law law = {}, Mask mask = {}, Bias bias = {})
       : Layers(std::vector<Head<Scalar, Dim>>{std::move(head)}, step, law, mask, bias) {}
   /// Several heads. Errors as above.
-  Layers(std::vector<Head<Scalar, Dim>> heads, double step, Law law = {}, Mask mask = {}, Bias bias = {})
+  Layers(std::vector<Head<Scalar_, Dim_>> heads, double step, Law law = {}, Mask mask = {}, Bias bias = {})
       : drift_(std::move(heads), law, mask, bias), step_(detail::positive_layer_step(step, "Layers")) {}
 
   /// Replaces x (d × n) by the output of one layer. Cost: one drift.
@@ -60,24 +61,27 @@ class Layers {
   double step_;
 };
 
-/// The exact rescaling of Layers with one head, zᵏ = R⁻ᵏ xᵏ with R = I + ΔtV [GLPR23, remark on discrete time]:
+/// The exact rescaling of Layers with one head, zᵏ = R⁻ᵏ xᵏ with R = I + ΔtV [GLPR23, remark on discrete
+/// time]:
 ///
 ///     zᵢᵏ⁺¹ = zᵢᵏ + Δt ∑ⱼ Pᵢⱼ(Rᵏ zᵏ) R⁻¹ V (zⱼᵏ − zᵢᵏ).
 ///
-/// For V = I its hulls are nested for every Δt > 0. It is not the Euler scheme of RescaledDynamics, whose factor is e^{Δt λ} and not 1 + Δt λ.
+/// For V = I its hulls are nested for every Δt > 0. It is not the Euler scheme of RescaledDynamics, whose
+/// factor is e^{Δt λ} and not 1 + Δt λ.
 template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
           AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
 class RescaledLayers {
-  static_assert(Law::rows_sum_to_one, "RescaledLayers needs a weight law whose rows sum to one, such as Softmax");
+  static_assert(Law::rows_sum_to_one,
+                "RescaledLayers needs a weight law whose rows sum to one, such as Softmax");
 
  public:
   using Scalar = Scalar_;
   static constexpr int Dim = Dim_;
   using State = Tokens<Scalar, Dim>;
 
-  /// \throws std::invalid_argument if the head is wrong, the step is not positive and finite, or R = I + ΔtV is singular to working precision:
-  /// −1/Δt is an eigenvalue of V.
-  RescaledLayers(Head<Scalar, Dim> head, double step, Law law = {}, Mask = {}, Bias = {})
+  /// \throws std::invalid_argument if the head is wrong, the step is not positive and finite, or R = I + ΔtV
+  /// is singular to working precision: −1/Δt is an eigenvalue of V.
+  RescaledLayers(Head<Scalar_, Dim_> head, double step, Law law = {}, Mask = {}, Bias = {})
       : head_((head.validate("RescaledLayers"), law.validate(), std::move(head))),
         form_(score_form(head_, law.beta)),
         step_(detail::positive_layer_step(step, "RescaledLayers")) {
@@ -108,9 +112,13 @@ class RescaledLayers {
   }
 
   /// zᵏ = R⁻ᵏ xᵏ.
-  [[nodiscard]] State rescale(long k, const State& x) const { return detail::apply_scaled(power(shrinkage_, k), x); }
+  [[nodiscard]] State rescale(long k, const State& x) const {
+    return detail::apply_scaled(power(shrinkage_, k), x);
+  }
   /// xᵏ = Rᵏ zᵏ; an entry beyond the range of Scalar becomes ±∞.
-  [[nodiscard]] State unrescale(long k, const State& z) const { return detail::apply_scaled(power(growth_, k), z); }
+  [[nodiscard]] State unrescale(long k, const State& z) const {
+    return detail::apply_scaled(power(growth_, k), z);
+  }
 
   [[nodiscard]] double step() const noexcept { return step_; }
 
@@ -127,8 +135,8 @@ class RescaledLayers {
   Head<Scalar, Dim> head_;
   ScoreForm<Dim> form_;
   double step_;
-  ScaledMatrix<Dim> growth_, shrinkage_;         // R, R⁻¹
-  Eigen::Matrix<Scalar, Dim, Dim> value_;        // Δt R⁻¹ V
+  ScaledMatrix<Dim> growth_, shrinkage_;   // R, R⁻¹
+  Eigen::Matrix<Scalar, Dim, Dim> value_;  // Δt R⁻¹ V
 };
 
 }  // namespace attnflow

@@ -52,15 +52,18 @@ template <class Scalar, int Dim>
 ///
 ///     żᵢ = ∑ⱼ Pᵢⱼ(t) V (zⱼ − zᵢ),   Pᵢⱼ(t) = softmaxⱼ(β ⟨Q e^{tV} zᵢ, K e^{tV} zⱼ⟩).
 ///
-/// State: d × n. P is the matrix that x = e^{tV} z has. e^{tV} is a matrix with its logarithm apart, and score differences are
-/// taken from differences of tokens: finite tokens have a velocity without NaN at every t, ±∞ only where it
-/// is beyond the range of Scalar. Parts of e^{tV} below 10⁻¹⁶ of its norm (10⁻³⁰⁸ for a diagonal V) are not resolved.
+/// State: d × n. P is the matrix that x = e^{tV} z has. e^{tV} is a matrix with its logarithm apart, and
+/// score differences are taken from differences of tokens: finite tokens have a velocity without NaN at every
+/// t, ±∞ only where it is beyond the range of Scalar. Parts of e^{tV} below 10⁻¹⁶ of its norm (10⁻³⁰⁸ for a
+/// diagonal V) are not resolved.
 ///
-/// One head, and a law whose rows sum to one. One call costs O(n² d + n d²) time, O(n d) memory, and one matrix exponential.
+/// One head, and a law whose rows sum to one. One call costs O(n² d + n d²) time, O(n d) memory, and one
+/// matrix exponential.
 template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
           AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
 class RescaledDynamics {
-  static_assert(Law::rows_sum_to_one, "RescaledDynamics needs a weight law whose rows sum to one, such as Softmax");
+  static_assert(Law::rows_sum_to_one,
+                "RescaledDynamics needs a weight law whose rows sum to one, such as Softmax");
 
  public:
   using Scalar = Scalar_;
@@ -68,19 +71,21 @@ class RescaledDynamics {
   using State = Tokens<Scalar, Dim>;
 
   /// \throws std::invalid_argument naming the matrix, unless the shapes of Q, K, V agree and all is finite.
-  explicit RescaledDynamics(Head<Scalar, Dim> head, Law law = {}, Mask = {}, Bias = {})
+  explicit RescaledDynamics(Head<Scalar_, Dim_> head, Law law = {}, Mask = {}, Bias = {})
       : head_((head.validate("RescaledDynamics"), law.validate(), std::move(head))),
         form_(score_form(head_, law.beta)),
         value_(head_.V),
         exponential_(head_.V.template cast<double>()) {}
 
-  /// Writes the velocity at (t, z) to dz, resized to fit. \pre z and dz are different objects, z has d rows, t is finite.
+  /// Writes the velocity at (t, z) to dz, resized to fit. \pre z and dz are different objects, z has d rows,
+  /// t is finite.
   void operator()(double t, const State& z, State& dz) const {
     eigen_assert(z.rows() == dim());
     static thread_local State displacement;
     const ScaledMatrix<Dim> flow = exponential_(t);
     const int exponent =
-        detail::attend_scaled(form_, &flow, Weighted::displacements, z, displacement, nullptr) + value_.exponent;
+        detail::attend_scaled(form_, &flow, Weighted::displacements, z, displacement, nullptr) +
+        value_.exponent;
     dz.resize(z.rows(), z.cols());
     detail::multiply(value_.matrix, displacement, dz);
     if (exponent != 0) detail::scale_by_power_of_two(dz, exponent);
@@ -118,15 +123,16 @@ class RescaledDynamics {
     Eigen::MatrixXd J = Eigen::MatrixXd::Zero(z.size(), z.size());
     detail::add_attention_jacobian(attention(t, z), z, M, head_.V, J);
     const Eigen::Index d = dim();
-    for (Eigen::Index i = 0; i < z.cols(); ++i) J.block(i * d, i * d, d, d) -= head_.V.template cast<double>();
+    for (Eigen::Index i = 0; i < z.cols(); ++i)
+      J.block(i * d, i * d, d, d) -= head_.V.template cast<double>();
     detail::require_finite_jacobian(J, "RescaledDynamics");
     return J;
   }
 
   /// The largest step that an explicit method with error control should take: h ρ(V) ≤ 1.
   ///
-  /// Late in a run row i is Boolean, żᵢ = V (z_leader − zᵢ), and leaders rest in their clusters. Beyond h ρ(V) ≈ 1.05
-  /// the stage values of DormandPrince5 overshoot the leader, take its place, and carry tokens
+  /// Late in a run row i is Boolean, żᵢ = V (z_leader − zᵢ), and leaders rest in their clusters. Beyond h
+  /// ρ(V) ≈ 1.05 the stage values of DormandPrince5 overshoot the leader, take its place, and carry tokens
   /// out of the convex hull that the flow cannot leave; up to 1 every stage lies between token and leader.
   [[nodiscard]] double max_step() const noexcept {
     const double radius = exponential_.spectral_radius_bound();

@@ -24,7 +24,8 @@ struct HeadBank {
   std::vector<ScoreForm<Dim>> forms;
   std::vector<ScaledValue<Scalar, Dim>> values;
 
-  HeadBank(std::vector<Head<Scalar, Dim>> given, double beta, const std::string& owner) : heads(std::move(given)) {
+  HeadBank(std::vector<Head<Scalar, Dim>> given, double beta, const std::string& owner)
+      : heads(std::move(given)) {
     if (heads.empty()) refuse(owner, ": no head given, expected at least one");
     for (std::size_t h = 0; h < heads.size(); ++h) {
       const std::string name = heads.size() == 1 ? owner : owner + ", head " + std::to_string(h);
@@ -81,11 +82,11 @@ class TokenDynamics {
   using State = Tokens<Scalar, Dim>;
 
   /// \throws std::invalid_argument naming the matrix, unless the shapes of Q, K, V agree and all is finite.
-  explicit TokenDynamics(Head<Scalar, Dim> head, Law law = {}, Mask mask = {}, Bias bias = {})
+  explicit TokenDynamics(Head<Scalar_, Dim_> head, Law law = {}, Mask mask = {}, Bias bias = {})
       : TokenDynamics(std::vector<Head<Scalar, Dim>>{std::move(head)}, law, mask, bias) {}
 
   /// Several heads, all for tokens of one dimension. Errors as above, naming the head.
-  explicit TokenDynamics(std::vector<Head<Scalar, Dim>> heads, Law law = {}, Mask = {}, Bias = {})
+  explicit TokenDynamics(std::vector<Head<Scalar_, Dim_>> heads, Law law = {}, Mask = {}, Bias = {})
       : bank_(std::move(heads), (law.validate(), law.beta), "TokenDynamics") {}
 
   /// Writes the velocity at x to dx, resized to fit. \pre x and dx are different objects, x has d rows.

@@ -66,15 +66,14 @@ template <RealScalar Scalar = double, int Dim = Eigen::Dynamic, BitGenerator64 G
                                               double high) {
   detail::validate_start<Dim>("uniform_box", n, d);
   constexpr double largest = static_cast<double>(std::numeric_limits<Scalar>::max());
-  if (!(std::abs(low) <= largest))
-    detail::refuse("uniform_box: low is ", low, ", expected a finite number");
+  if (!(std::abs(low) <= largest)) detail::refuse("uniform_box: low is ", low, ", expected a finite number");
   if (!(std::abs(high) <= largest))
     detail::refuse("uniform_box: high is ", high, ", expected a finite number");
   if (low > high) detail::refuse("uniform_box: high is ", high, ", expected at least low = ", low);
   const double width = high - low;
   if (!std::isfinite(width))
     detail::refuse("uniform_box: high - low is ", width, ", expected a finite width, from low = ", low,
-                         " to high = ", high);
+                   " to high = ", high);
   Tokens<Scalar, Dim> x(d, n);
   for (Eigen::Index i = 0; i < n; ++i)
     for (Eigen::Index k = 0; k < d; ++k)
@@ -154,13 +153,13 @@ template <RealScalar Scalar = double, int Dim = Eigen::Dynamic>
   if (!(std::abs(c) <= 1) || (n > 1 && s(n - 1) < -roundoff)) {
     const double lowest = n > 1 ? -1 / static_cast<double>(n - 1) : -1;
     detail::refuse("equiangular: inner_product is ", c, ", expected a number from ", lowest,
-                         n > 1 ? " = -1/(n-1)" : "", " to 1");
+                   n > 1 ? " = -1/(n-1)" : "", " to 1");
   }
   const bool simplex = n > 1 && s(n - 1) <= roundoff;
   const Eigen::Index spanned = c == 1 ? 1 : simplex ? n - 1 : n;
   if (d < spanned)
     detail::refuse("equiangular: d is ", d, ", expected at least ", spanned, " for n = ", n,
-                         " tokens with inner products ", c);
+                   " tokens with inner products ", c);
   Tokens<Scalar, Dim> x = Tokens<Scalar, Dim>::Zero(d, n);
   for (Eigen::Index k = 0; k < n && k < spanned; ++k) {
     const double own = k == 0 ? 1 : std::sqrt((1 - c) * s(k) / s(k - 1));
@@ -188,12 +187,12 @@ template <RealScalar Scalar = double, int Dim = Eigen::Dynamic>
   for (const auto& row : rows) {
     if (static_cast<Eigen::Index>(row.size()) != d || d < 1)
       detail::refuse("tokens_from_rows: row ", i, " has ", row.size(), " numbers, expected ",
-                           d < 1 ? "at least " : "", d < 1 ? Eigen::Index{1} : d);
+                     d < 1 ? "at least " : "", d < 1 ? Eigen::Index{1} : d);
     Eigen::Index k = 0;
     for (const Scalar value : row) {
       if (!std::isfinite(value))
         detail::refuse("tokens_from_rows: number ", k, " of row ", i, " is ", value,
-                             ", expected a finite number");
+                       ", expected a finite number");
       x(k++, i) = value;
     }
     ++i;
