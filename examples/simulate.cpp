@@ -173,12 +173,15 @@ Options parse(int argc, char** argv) {
     for (int k = 1; k < argc; ++k)  // the first of them
       if (std::find(extras.begin(), extras.end(), argv[k]) != extras.end())
         refuse(argv[k], argv[k][0] == '-' ? ": unknown option" : ": unexpected argument",
-               ", expected one that simulate --help lists");
+               ", expected an option that simulate --help lists");
     refuse("unexpected arguments, expected those that simulate --help lists");
   } catch (const CLI::RequiredError& error) {
-    refuse(error.what(), " (simulate --help lists the options)");
+    const std::string text = error.what();  // "--out is required"
+    refuse(text.substr(0, text.find(' ')), ": not given, expected a value (simulate --help lists the options)");
   } catch (const CLI::ArgumentMismatch& error) {
-    refuse(error.what(), ", expected the option once, with its value");
+    const std::string text = error.what();  // "--out: 1 required TEXT missing", "--out: At Most 1 required but received 2"
+    refuse(text.substr(0, text.find(':')),
+           text.find("received") == text.npos ? ": without a value, expected one" : ": given more than once, expected once");
   } catch (const CLI::ParseError& error) {
     refuse(error.what());
   }

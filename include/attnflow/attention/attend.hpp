@@ -41,7 +41,7 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
     rows->log_normalizer.assign(static_cast<std::size_t>(x.cols()), std::numeric_limits<double>::quiet_NaN());
     rows->largest_key.assign(static_cast<std::size_t>(x.cols()), 0);
   }
-  auto& scores = PreparedScores<Scalar, Dim>::of_this_thread();
+  auto& scores = PreparedScores<Scalar>::of_this_thread();
   if (!scores.prepare(x, form, flow)) {
     out.setConstant(std::numeric_limits<Scalar>::quiet_NaN());
     return 0;
@@ -110,7 +110,6 @@ void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask&, const Bi
   if (x.rows() != head.dim()) detail::refuse("attend: x has ", x.rows(), " rows, expected d = ", head.dim());
   Tokens<Scalar, Dim> sums;
   attend(score_form(head, law.beta), nullptr, Weighted::tokens, x, sums, rows);
-  out.resize(x.rows(), x.cols());
   detail::multiply(head.V, sums, out);
 }
 

@@ -26,7 +26,7 @@ template <class Scalar, int Dim>
 [[nodiscard]] SquareMatrix<Scalar> log_attention(const ScoreForm<Dim>& form,
                                                  const std::type_identity_t<ScaledMatrix<Dim>>* flow,
                                                  const Tokens<Scalar, Dim>& x) {
-  auto& scores = detail::PreparedScores<Scalar, Dim>::of_this_thread();
+  auto& scores = detail::PreparedScores<Scalar>::of_this_thread();
   if (!scores.prepare(x, form, flow)) detail::refuse("log_attention: x has an entry that is not finite");
   SquareMatrix<Scalar> log_weights(x.cols(), x.cols());
   std::vector<double> w(static_cast<std::size_t>(x.cols()));

@@ -31,11 +31,11 @@ struct SoftmaxRow {
 template <class Scalar>
 struct RowScratch {
   std::vector<Scalar> zero, reference, moment, lanes;
-  RowScratch(Eigen::Index d, bool with_lanes)
+  explicit RowScratch(Eigen::Index d)
       : zero(static_cast<std::size_t>(d)),
         reference(zero.size()),
         moment(zero.size()),
-        lanes(with_lanes ? zero.size() * Lanes<Scalar>{}.size() : 0) {}
+        lanes(zero.size() * Lanes<Scalar>{}.size()) {}
 };
 
 /// δⱼ = ⟨query, keyⱼ − keyᵣ⟩ for one pack of keys. D = 0 means that d is known at run time only.
@@ -53,8 +53,8 @@ template <int D, class Scalar>
 }
 
 /// The key of largest score for query i (the first of equal ones among those compared in one lane).
-template <int D, class Scalar, int Dim>
-[[nodiscard]] Eigen::Index best_key(const PreparedScores<Scalar, Dim>& scores, Eigen::Index i,
+template <int D, class Scalar>
+[[nodiscard]] Eigen::Index best_key(const PreparedScores<Scalar>& scores, Eigen::Index i,
                                     const RowScratch<Scalar>& scratch) {
   constexpr int width = pack_width<Scalar>;
   using Bits = typename PackOf<Scalar>::Bits;
@@ -78,11 +78,11 @@ template <int D, class Scalar, int Dim>
   return j < scores.n ? j : 0;  // padding repeats key 0
 }
 
-/// One pass over the keys with the given reference, in tiles whose sums are added up apart: rounding grows like
-/// the length of a tile and the number of tiles, not like n.
+/// One pass over the keys with the given reference, in tiles whose sums are added up apart: rounding grows
+/// like the length of a tile and the number of tiles, not like n.
 /// \returns the largest score difference found: positive only where rounding misled best_key.
-template <int D, class Scalar, int Dim>
-Scalar softmax_pass(const PreparedScores<Scalar, Dim>& scores, Eigen::Index i, SoftmaxRow<Scalar>& row,
+template <int D, class Scalar>
+Scalar softmax_pass(const PreparedScores<Scalar>& scores, Eigen::Index i, SoftmaxRow<Scalar>& row,
                     RowScratch<Scalar>& scratch) {
   constexpr int width = pack_width<Scalar>;
   constexpr Eigen::Index tile = 64 * width;
@@ -138,50 +138,56 @@ Scalar softmax_pass(const PreparedScores<Scalar, Dim>& scores, Eigen::Index i, S
   return horizontal_max<Scalar>(worst);
 }
 
-/// Calls finish(i, row, reference, moment) for every row i; the last two point to d numbers each.
-/// Cost: O(n² d) time, O(n d) memory.
-template <int D, class Scalar, int Dim, class Finish>
-void softmax_rows(const PreparedScores<Scalar, Dim>& scores, Finish&& finish) {
-  RowScratch<Scalar> scratch(scores.d, D == 0);
-  for (Eigen::Index i = 0; i < scores.n; ++i) {
-    SoftmaxRow<Scalar> row{best_key<D>(scores, i, scratch), 0};
-    for (int attempt = 0;; ++attempt) {
-      const Scalar worst = softmax_pass<D>(scores, i, row, scratch);
-      if (worst <= 0 || attempt == 2) break;
-      // The scores of two keys agree to rounding: the differences say which one is larger.
-      Scalar largest = 0;
-      for (Eigen::Index j = 0; j < scores.n; ++j) {
-        Scalar delta = 0;
-        for (Eigen::Index c = 0; c < scores.d; ++c)
-          delta += scores.query(i)[c] * (scores.key(c, j) - scratch.reference[static_cast<std::size_t>(c)]);
-        if (delta > largest) largest = delta, row.reference = j;
-      }
-      if (largest == 0) break;
+/// Row i of softmax, for d = D tokens, or any d where D = 0. Leaves key r in scratch.reference and the moment
+/// in scratch.moment. Cost: O(n d).
+template <int D, class Scalar>
+SoftmaxRow<Scalar> softmax_row(const PreparedScores<Scalar>& scores, Eigen::Index i,
+                               RowScratch<Scalar>& scratch) {
+  SoftmaxRow<Scalar> row{best_key<D>(scores, i, scratch), 0};
+  for (int attempt = 0;; ++attempt) {
+    const Scalar worst = softmax_pass<D>(scores, i, row, scratch);
+    if (worst <= 0 || attempt == 2) return row;
+    // The scores of two keys agree to rounding: the differences say which one is larger.
+    Scalar largest = 0;
+    for (Eigen::Index j = 0; j < scores.n; ++j) {
+      Scalar delta = 0;
+      for (Eigen::Index c = 0; c < scores.d; ++c)
+        delta += scores.query(i)[c] * (scores.key(c, j) - scratch.reference[static_cast<std::size_t>(c)]);
+      if (delta > largest) largest = delta, row.reference = j;
     }
-    finish(i, row, scratch.reference.data(), scratch.moment.data());
+    if (largest == 0) return row;
   }
 }
 
-/// Chooses the kernel by dimension. A faster arithmetic for a range of sizes goes in here.
-template <class Scalar, int Dim, class Finish>
-void for_each_softmax_row(const PreparedScores<Scalar, Dim>& scores, Finish&& finish) {
-  if constexpr (Dim >= 1 && Dim <= 4) {
-    softmax_rows<Dim>(scores, finish);
-  } else if constexpr (Dim == Eigen::Dynamic) {
-    switch (scores.d) {
-      case 1:
-        return softmax_rows<1>(scores, finish);
-      case 2:
-        return softmax_rows<2>(scores, finish);
-      case 3:
-        return softmax_rows<3>(scores, finish);
-      case 4:
-        return softmax_rows<4>(scores, finish);
-      default:
-        return softmax_rows<0>(scores, finish);
-    }
-  } else {
-    softmax_rows<0>(scores, finish);
+/// The kernel for a dimension. A faster arithmetic for a range of sizes, or for what the processor has, goes
+/// in here.
+template <class Scalar>
+using RowKernel = SoftmaxRow<Scalar> (*)(const PreparedScores<Scalar>&, Eigen::Index, RowScratch<Scalar>&);
+template <class Scalar>
+[[nodiscard]] RowKernel<Scalar> row_kernel(Eigen::Index d) {
+  switch (d) {
+    case 1:
+      return softmax_row<1, Scalar>;
+    case 2:
+      return softmax_row<2, Scalar>;
+    case 3:
+      return softmax_row<3, Scalar>;
+    case 4:
+      return softmax_row<4, Scalar>;
+    default:
+      return softmax_row<0, Scalar>;
+  }
+}
+
+/// Calls finish(i, row, reference, moment) for every row i; the last two point to d numbers each.
+/// Cost: O(n² d) time, O(d) memory.
+template <class Scalar, class Finish>
+void for_each_softmax_row(const PreparedScores<Scalar>& scores, Finish&& finish) {
+  const RowKernel<Scalar> kernel = row_kernel<Scalar>(scores.d);
+  RowScratch<Scalar> scratch(scores.d);
+  for (Eigen::Index i = 0; i < scores.n; ++i) {
+    const SoftmaxRow<Scalar> row = kernel(scores, i, scratch);
+    finish(i, row, scratch.reference.data(), scratch.moment.data());
   }
 }
 

@@ -8,9 +8,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <numbers>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -39,21 +39,30 @@ template <class Scalar, int Dim>
 
 namespace detail {
 
-/// y = A x, without the overhead that a general product has for a few rows.
-template <class A, class X, class Y>
-void multiply(const A& a, const X& x, Y& y) {
-  const Eigen::Index d = a.rows();
+/// y = a x for d × d and d × n matrices without padding. A general product costs more than it gives for few
+/// rows.
+template <class Scalar>
+void multiply(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
   if (d > 8) {
-    y.noalias() = a * x;
+    using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+    Eigen::Map<Matrix>(y, d, n).noalias() =
+        Eigen::Map<const Matrix>(a, d, d) * Eigen::Map<const Matrix>(x, d, n);
     return;
   }
-  y.resize(d, x.cols());
-  for (Eigen::Index j = 0; j < x.cols(); ++j)
+  for (Eigen::Index j = 0; j < n; ++j, x += d, y += d)
     for (Eigen::Index i = 0; i < d; ++i) {
-      typename Y::Scalar sum = a(i, 0) * x(0, j);
-      for (Eigen::Index k = 1; k < a.cols(); ++k) sum += a(i, k) * x(k, j);
-      y(i, j) = sum;
+      Scalar sum = a[i] * x[0];
+      for (Eigen::Index k = 1; k < d; ++k) sum += a[i + k * d] * x[k];
+      y[i] = sum;
     }
+}
+
+/// y = A x for a square A, y resized.
+template <class Scalar, int Dim>
+void multiply(const Eigen::Matrix<Scalar, Dim, Dim>& a, const Tokens<Scalar, Dim>& x,
+              Tokens<Scalar, Dim>& y) {
+  y.resize(x.rows(), x.cols());
+  multiply(a.data(), x.data(), y.data(), x.rows(), x.cols());
 }
 
 /// The tokens and queries of one evaluation, laid out for the row kernels. Scratch space: grows, never
@@ -64,17 +73,15 @@ void multiply(const A& a, const X& x, Y& y) {
 /// Keys stand coordinate by coordinate, each coordinate padded to whole packs with copies of key 0. A query's
 /// largest entry is below 4 and half_scale is at most the largest finite number, so that a difference of
 /// scores (δ · half_scale) · half_scale is 0 for δ = 0 and −∞ or finite for δ < 0, but never NaN, however
-/// large the scale [spec: scalar-shifted scores].
-template <class Scalar, int Dim>
+/// large the scale.
+template <class Scalar>
 struct PreparedScores {
   Eigen::Index n = 0, d = 0, padded = 0;
   int exponent = 0;
   std::vector<Scalar> keys;        // d × padded
   std::vector<Scalar> queries;     // n × d: the query of row i is contiguous
   std::vector<Scalar> half_scale;  // n
-  Eigen::Matrix<double, Dim, Eigen::Dynamic> x, y, u;
 
-  [[nodiscard]] const Scalar* key_coordinate(Eigen::Index c) const { return keys.data() + c * padded; }
   [[nodiscard]] Scalar key(Eigen::Index c, Eigen::Index j) const {
     return keys[static_cast<std::size_t>(c * padded + j)];
   }
@@ -83,8 +90,14 @@ struct PreparedScores {
 
   /// Prepares sᵢⱼ = β xᵢᵀ Eᵀ M E xⱼ; E is the identity where `flow` is null.
   /// \returns false, and prepares nothing, if a token is not finite.
-  bool prepare(const Eigen::Ref<const Tokens<Scalar, Dim>>& tokens, const ScoreForm<Dim>& form,
-               const ScaledMatrix<Dim>* flow);
+  template <int Dim>
+  bool prepare(const Tokens<Scalar, Dim>& x, const ScoreForm<Dim>& form, const ScaledMatrix<Dim>* flow) {
+    if (flow == nullptr)
+      return prepare(x.data(), x.rows(), x.cols(), form.M.matrix.data(), nullptr, form.beta,
+                     form.M.log_scale);
+    const double log = ScaledMatrix<Dim>::clamp_log(form.M.log_scale + 2 * flow->log_scale);
+    return prepare(x.data(), x.rows(), x.cols(), form.M.matrix.data(), flow->matrix.data(), form.beta, log);
+  }
 
   /// The scratch space of this thread.
   [[nodiscard]] static PreparedScores& of_this_thread() {
@@ -93,6 +106,13 @@ struct PreparedScores {
   }
 
  private:
+  /// The same for d × n tokens and d × d matrices of doubles; E may be null. \param log  of the factor of the
+  /// scores beside β.
+  bool prepare(const Scalar* x, Eigen::Index rows, Eigen::Index columns, const double* M, const double* E,
+               double beta, double log);
+  void set_keys(const Scalar* x, Scalar largest);
+  void set_queries(const std::vector<double>& u, double beta, double log, int query_exponent);
+
   /// e^{log / 2} · 2^{power / 2} for an even power, at most the largest finite Scalar.
   static Scalar half_scale_for(double log, int power) {
     const double root = std::exp(0.5 * log);
@@ -100,18 +120,51 @@ struct PreparedScores {
         std::isnormal(root) ? std::ldexp(root, power / 2) : std::exp(0.5 * (log + power * std::numbers::ln2));
     return static_cast<Scalar>(std::min(half, static_cast<double>(std::numeric_limits<Scalar>::max())));
   }
+
+  std::vector<double> u_, v_, transposed_;
 };
 
-template <class Scalar, int Dim>
-bool PreparedScores<Scalar, Dim>::prepare(const Eigen::Ref<const Tokens<Scalar, Dim>>& tokens,
-                                          const ScoreForm<Dim>& form, const ScaledMatrix<Dim>* flow) {
-  n = tokens.cols();
-  d = tokens.rows();
+template <class Scalar>
+bool PreparedScores<Scalar>::prepare(const Scalar* x, Eigen::Index rows, Eigen::Index columns,
+                                     const double* M, const double* E, double beta, double log) {
+  d = rows;
+  n = columns;
   if (n == 0) return true;
-  const Scalar largest = tokens.cwiseAbs().template maxCoeff<Eigen::PropagateNaN>();
-  if (!std::isfinite(largest)) return false;
+  const auto size = static_cast<std::size_t>(n * d);
+  Scalar largest = 0;
+  for (std::size_t k = 0; k < size; ++k) {
+    if (!std::isfinite(x[k])) return false;
+    largest = std::max(largest, std::abs(x[k]));
+  }
+  set_keys(x, largest);
 
-  // Keys: tokens as they are, unless their products could overflow.
+  // Queries: Eᵀ Mᵀ E xᵢ in double, from tokens whose products cannot overflow.
+  constexpr int comfortable = std::numeric_limits<double>::max_exponent / 2;
+  const int query_exponent = std::max(0, exponent_of(static_cast<double>(largest)) - comfortable);
+  const double shrink = std::ldexp(1.0, -query_exponent);
+  u_.resize(size);
+  v_.resize(size);
+  for (std::size_t k = 0; k < size; ++k) u_[k] = static_cast<double>(x[k]) * shrink;
+  const auto apply = [&](const double* a) {
+    multiply(a, u_.data(), v_.data(), d, n);
+    u_.swap(v_);
+  };
+  const auto apply_transpose = [&](const double* a) {
+    transposed_.resize(static_cast<std::size_t>(d * d));
+    for (Eigen::Index i = 0; i < d; ++i)
+      for (Eigen::Index k = 0; k < d; ++k) transposed_[static_cast<std::size_t>(i * d + k)] = a[k * d + i];
+    apply(transposed_.data());
+  };
+  if (E != nullptr) apply(E);
+  apply_transpose(M);
+  if (E != nullptr) apply_transpose(E);
+  set_queries(u_, beta, log, query_exponent);
+  return true;
+}
+
+/// Tokens as they are, unless their products could overflow.
+template <class Scalar>
+void PreparedScores<Scalar>::set_keys(const Scalar* x, Scalar largest) {
   constexpr int comfortable = std::numeric_limits<Scalar>::max_exponent / 2;
   exponent = std::max(0, exponent_of(largest) - comfortable);
   const Scalar shrink = std::ldexp(Scalar(1), -exponent);
@@ -120,49 +173,39 @@ bool PreparedScores<Scalar, Dim>::prepare(const Eigen::Ref<const Tokens<Scalar, 
   keys.resize(static_cast<std::size_t>(d * padded));
   for (Eigen::Index c = 0; c < d; ++c) {
     Scalar* row = keys.data() + c * padded;
-    for (Eigen::Index j = 0; j < n; ++j) row[j] = tokens(c, j) * shrink;
+    for (Eigen::Index j = 0; j < n; ++j) row[j] = x[j * d + c] * shrink;
     std::fill(row + n, row + padded, row[0]);
   }
+}
 
-  // Queries: Eᵀ Mᵀ E xᵢ in double, each then scaled to the size of one.
-  constexpr int comfortable_double = std::numeric_limits<double>::max_exponent / 2;
-  const int query_exponent = std::max(0, exponent_of(static_cast<double>(largest)) - comfortable_double);
-  x = tokens.template cast<double>() * std::ldexp(1.0, -query_exponent);
-  double log = form.M.log_scale;
-  if (flow != nullptr) {
-    multiply(flow->matrix, x, y);
-    multiply(form.M.matrix.transpose(), y, u);
-    multiply(flow->matrix.transpose(), u, y);
-    y.swap(u);
-    log = ScaledMatrix<Dim>::clamp_log(log + 2 * flow->log_scale);
-  } else {
-    multiply(form.M.matrix.transpose(), x, u);
-  }
+/// Each query is brought to the size of one; half_scale takes the power of two that is left.
+template <class Scalar>
+void PreparedScores<Scalar>::set_queries(const std::vector<double>& u, double beta, double log,
+                                         int query_exponent) {
   int beta_exponent = 0;
-  const double beta_mantissa = std::frexp(form.beta, &beta_exponent);
-  queries.resize(static_cast<std::size_t>(n * d));
-  half_scale.resize(static_cast<std::size_t>(n));
+  const double beta_mantissa = std::frexp(beta, &beta_exponent);
   const int others = query_exponent + exponent + beta_exponent;
+  queries.resize(u.size());
+  half_scale.resize(static_cast<std::size_t>(n));
   // Neighbours share their power of two as a rule: what depends on it is computed when it changes.
   int down = std::numeric_limits<int>::min();
   double first = 0, second = 0;  // 2^{−down} in two factors: by itself it may not be a double
   Scalar half = 0;
-  for (Eigen::Index i = 0; i < n; ++i) {
+  for (std::size_t i = 0, k = 0; i < half_scale.size(); ++i) {
+    const std::size_t end = k + static_cast<std::size_t>(d);
     double size = 0;
-    for (Eigen::Index c = 0; c < d; ++c) size = std::max(size, std::abs(u(c, i)));
+    for (std::size_t c = k; c < end; ++c) size = std::max(size, std::abs(u[c]));
     int wanted = exponent_of(size);
     if ((wanted + others) % 2 != 0) --wanted;  // an even power has an exact root
     if (wanted != down) {
       down = wanted;
       first = std::ldexp(beta_mantissa, -(down / 2));
       second = std::ldexp(1.0, -(down - down / 2));
-      half = form.beta == 0 ? Scalar(0) : half_scale_for(log, down + others);
+      half = beta == 0 ? Scalar(0) : half_scale_for(log, down + others);
     }
-    for (Eigen::Index c = 0; c < d; ++c)
-      queries[static_cast<std::size_t>(i * d + c)] = static_cast<Scalar>(u(c, i) * second * first);
-    half_scale[static_cast<std::size_t>(i)] = half;
+    for (; k < end; ++k) queries[k] = static_cast<Scalar>(u[k] * second * first);
+    half_scale[i] = half;
   }
-  return true;
 }
 
 }  // namespace detail

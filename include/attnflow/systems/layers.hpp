@@ -99,10 +99,16 @@ class RescaledLayers {
 
   /// Replaces zᵏ by zᵏ⁺¹. Cost: one drift and O(d³ log k). \pre k ≥ 0.
   void apply(long k, State& z) const {
-    static thread_local State displacement;
+    static thread_local State displacement, update;
     const ScaledMatrix<Dim> flow = power(growth_, k);
-    attend(form_, &flow, Weighted::displacements, z, displacement);
-    z += value_ * displacement;
+    const int exponent = detail::attend_scaled(form_, &flow, Weighted::displacements, z, displacement, nullptr);
+    update.resize(z.rows(), z.cols());
+    detail::multiply(value_, displacement, update);
+    if (exponent != 0) {  // an update may be beyond the range of Scalar although z + update is not: in two halves
+      detail::scale_by_power_of_two(update, exponent - 1);
+      z += update;
+    }
+    z += update;
   }
 
   /// P of layer k, from Rᵏ zᵏ. \throws std::invalid_argument if a token is not finite.

@@ -86,7 +86,6 @@ class RescaledDynamics {
     const int exponent =
         detail::attend_scaled(form_, &flow, Weighted::displacements, z, displacement, nullptr) +
         value_.exponent;
-    dz.resize(z.rows(), z.cols());
     detail::multiply(value_.matrix, displacement, dz);
     if (exponent != 0) detail::scale_by_power_of_two(dz, exponent);
   }

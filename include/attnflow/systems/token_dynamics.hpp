@@ -7,7 +7,9 @@
 #include <attnflow/systems/jacobian.hpp>
 #include <attnflow/types.hpp>
 
+#include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -23,6 +25,8 @@ struct HeadBank {
   std::vector<Head<Scalar, Dim>> heads;
   std::vector<ScoreForm<Dim>> forms;
   std::vector<ScaledValue<Scalar, Dim>> values;
+  static constexpr int none = std::numeric_limits<int>::min();
+  int unit = none;  // the largest exponent of a V that is not zero
 
   HeadBank(std::vector<Head<Scalar, Dim>> given, double beta, const std::string& owner)
       : heads(std::move(given)) {
@@ -34,26 +38,28 @@ struct HeadBank {
         refuse(name, ": V has d = ", heads[h].dim(), ", expected ", heads[0].dim(), " as in head 0");
       forms.push_back(score_form(heads[h], beta));
       values.emplace_back(heads[h].V);
+      if (!heads[h].V.isZero(0)) unit = std::max(unit, values[h].exponent);
     }
+    if (unit == none) unit = 0;
   }
 
   /// out = ∑ₕ ∑ⱼ Pʰᵢⱼ Vₕ xⱼ.
   void attend(const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out) const {
-    static thread_local Tokens<Scalar, Dim> sums;
+    static thread_local Tokens<Scalar, Dim> sums, update;
     int exponent = 0;
     for (std::size_t h = 0; h < heads.size(); ++h) {
       exponent = attend_scaled(forms[h], nullptr, Weighted::tokens, x, sums, nullptr);
+      // Heads may differ in the units of their V: small ones shrink to the largest one's, none grows.
+      const int shift = std::min(0, values[h].exponent - unit);
+      if (shift != 0) scale_by_power_of_two(sums, shift);
       if (h == 0) {
-        out.resize(x.rows(), x.cols());
         multiply(values[h].matrix, sums, out);
       } else {
-        // Heads may differ in the units of their V.
-        const int shift = values[h].exponent - values[0].exponent;
-        scale_by_power_of_two(sums, shift);
-        out.noalias() += values[h].matrix * sums;
+        multiply(values[h].matrix, sums, update);
+        out += update;
       }
     }
-    exponent += values[0].exponent;
+    exponent += unit;
     if (exponent != 0) scale_by_power_of_two(out, exponent);
   }
 

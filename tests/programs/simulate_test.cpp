@@ -1,0 +1,1024 @@
+// The program simulate from outside: what it computes against the formulas as double loops, what it writes,
+// what it refuses and in which words, and how it ends when the numbers do.
+#include "programs/simulate_run.hpp"
+
+#include <attnflow/version.hpp>
+
+#include <Eigen/Core>
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <numeric>
+#include <random>
+
+namespace {
+
+using namespace simulate_test;
+using Catch::Matchers::ContainsSubstring;
+using Eigen::Index;
+using Eigen::MatrixXd;
+using nlohmann::json;
+
+const std::set<std::string> usual_files{"report.json", "times.npy", "tokens.npy", "view.html"};
+
+// --- The formulas ------------------------------------------------------------------------------------------
+
+struct TestHead {
+  MatrixXd Q, K, V;
+};
+
+/// e^A: Taylor's series of A / 2^s, squared s times.
+MatrixXd exponential(const MatrixXd& A) {
+  int squarings = 0;
+  double scale = 1;
+  while (A.cwiseAbs().maxCoeff() * scale > 1.0 / 16) {
+    scale /= 2;
+    ++squarings;
+  }
+  MatrixXd term = MatrixXd::Identity(A.rows(), A.rows()), sum = term;
+  for (int k = 1; k < 20; ++k) {
+    term = MatrixXd(term * A) * (scale / k);
+    sum += term;
+  }
+  for (int s = 0; s < squarings; ++s) sum = MatrixXd(sum * sum);
+  return sum;
+}
+
+/// P of tokens x (d × n): row i is the softmax of β ⟨Q xᵢ, K xⱼ⟩ over j.
+MatrixXd attention_of(const TestHead& head, double beta, const MatrixXd& x) {
+  MatrixXd P(x.cols(), x.cols());
+  for (Index i = 0; i < x.cols(); ++i) {
+    for (Index j = 0; j < x.cols(); ++j) P(i, j) = beta * (head.Q * x.col(i)).dot(head.K * x.col(j));
+    const double largest = P.row(i).maxCoeff();
+    for (Index j = 0; j < x.cols(); ++j) P(i, j) = std::exp(P(i, j) - largest);
+    P.row(i) /= P.row(i).sum();
+  }
+  return P;
+}
+
+/// ẋᵢ = ∑ₕ ∑ⱼ Pʰᵢⱼ(x) Vₕ xⱼ
+MatrixXd token_drift(const std::vector<TestHead>& heads, double beta, const MatrixXd& x) {
+  MatrixXd dx = MatrixXd::Zero(x.rows(), x.cols());
+  for (const auto& head : heads) {
+    const MatrixXd P = attention_of(head, beta, x);
+    for (Index i = 0; i < x.cols(); ++i)
+      for (Index j = 0; j < x.cols(); ++j) dx.col(i) += P(i, j) * head.V * x.col(j);
+  }
+  return dx;
+}
+
+/// żᵢ = ∑ⱼ Pᵢⱼ(e^{tV} z) V (zⱼ − zᵢ)
+MatrixXd rescaled_drift(const TestHead& head, double beta, double t, const MatrixXd& z) {
+  const MatrixXd P = attention_of(head, beta, exponential(t * head.V) * z);
+  MatrixXd dz = MatrixXd::Zero(z.rows(), z.cols());
+  for (Index i = 0; i < z.cols(); ++i)
+    for (Index j = 0; j < z.cols(); ++j) dz.col(i) += P(i, j) * head.V * (z.col(j) - z.col(i));
+  return dz;
+}
+
+/// Numbers without a pattern in [−scale, scale).
+std::vector<double> scattered(std::size_t count, unsigned seed, double scale = 1) {
+  std::mt19937 bits(seed);
+  std::vector<double> values(count);
+  for (double& value : values) value = scale * (std::ldexp(static_cast<double>(bits()), -31) - 1);
+  return values;
+}
+
+MatrixXd matrix(const std::vector<double>& row_major, Index rows, Index cols, Index which = 0) {
+  MatrixXd m(rows, cols);
+  for (Index i = 0; i < rows; ++i)
+    for (Index j = 0; j < cols; ++j)
+      m(i, j) = row_major[static_cast<std::size_t>((which * rows + i) * cols + j)];
+  return m;
+}
+
+/// Row k of tokens.npy, as d × n.
+MatrixXd tokens_at(const Values& tokens, Index k) {
+  MatrixXd x(tokens.shape[2], tokens.shape[1]);
+  for (Index i = 0; i < x.cols(); ++i)
+    for (Index c = 0; c < x.rows(); ++c) x(c, i) = tokens(k, i, c);
+  return x;
+}
+
+double distance(const MatrixXd& a, const MatrixXd& b) { return (a - b).cwiseAbs().maxCoeff(); }
+
+bool all_finite(const Values& array) {
+  return std::all_of(array.values.begin(), array.values.end(), [](double v) { return std::isfinite(v); });
+}
+
+/// The largest deviation of a row of P from the sum one.
+double deviation_of_rows(const Values& attention) {
+  const auto n = static_cast<std::size_t>(attention.shape.back());
+  double worst = 0;
+  for (std::size_t row = 0; row < attention.values.size(); row += n) {
+    double sum = 0;
+    for (std::size_t j = 0; j < n; ++j) {
+      sum += attention.values[row + j];
+      if (!(attention.values[row + j] >= 0)) return std::numeric_limits<double>::infinity();
+    }
+    worst = std::max(worst, std::abs(sum - 1));
+  }
+  return worst;
+}
+
+std::string element_type(const std::string& file) {
+  const std::string bytes = read(file);
+  const std::size_t at = bytes.find("'descr': '");
+  REQUIRE(at < 64);
+  return bytes.substr(at + 10, 3);
+}
+
+}  // namespace
+
+// --- A good run --------------------------------------------------------------------------------------------
+
+TEST_CASE("a run writes the saved times, tokens, attention, a report and a page", "[simulate]") {
+  const Folder folder;
+  const std::string out = folder / "nested/out";
+  const Said said = run({"--uniform-box", "20,2,-5,5", "--t-end", "2", "--attention"}, out);
+  CHECK_THAT(said.out, ContainsSubstring("reached_end at t = 2"));
+  auto expected = usual_files;
+  expected.insert("attention.npy");
+  CHECK(names_in(out) == expected);  // and no temporary
+
+  const Values times(out + "/times.npy"), tokens(out + "/tokens.npy"), attention(out + "/attention.npy");
+  REQUIRE(times.shape == Shape{101});
+  REQUIRE(tokens.shape == Shape{101, 20, 2});
+  REQUIRE(attention.shape == Shape{101, 20, 20});
+  for (Index k = 0; k <= 100; ++k) CHECK(times(k) == Approx(0.02 * static_cast<double>(k)).margin(1e-15));
+  CHECK(times(100) == 2);
+  CHECK(all_finite(tokens));
+  CHECK(deviation_of_rows(attention) < 1e-14);
+  for (Index i = 0; i < 40; ++i) {
+    const double start = tokens.values[static_cast<std::size_t>(i)];
+    CHECK((start >= -5 && start < 5));
+  }
+
+  SECTION("the attention is that of the tokens beside it") {
+    const TestHead identity{MatrixXd::Identity(2, 2), MatrixXd::Identity(2, 2), MatrixXd::Identity(2, 2)};
+    for (const Index k : {Index{0}, Index{50}, Index{100}}) {
+      const MatrixXd P = attention_of(identity, 1, std::exp(times(k)) * tokens_at(tokens, k));
+      double worst = 0;
+      for (Index i = 0; i < 20; ++i)
+        for (Index j = 0; j < 20; ++j) worst = std::max(worst, std::abs(P(i, j) - attention(k, i, j)));
+      CHECK(worst < 1e-10);
+    }
+  }
+
+  SECTION("the report holds every key") {
+    const json r = report(out);
+    CHECK(r.at("program") == "simulate");
+    CHECK(r.at("version") == std::string(attnflow::version));
+    CHECK(r.at("outcome") == "reached_end");
+    CHECK(r.at("t") == 2);
+    CHECK(r.at("steps").get<long>() > 5);
+    CHECK(r.at("evaluations").get<long>() >= 6 * r.at("steps").get<long>());
+    CHECK(r.at("seconds").get<double>() > 0);
+    CHECK(r.at("seconds").get<double>() < 250);
+
+    const json& options = r.at("options");
+    for (const char* key : {"tokens", "gaussian", "uniform_sphere", "query", "key", "value", "alibi", "dt",
+                            "save_every", "times"}) {
+      INFO(key);
+      CHECK(options.at(key).is_null());
+    }
+    CHECK(options.at("uniform_box") == "20,2,-5,5");
+    CHECK(options.at("seed") == 0);
+    CHECK(options.at("n") == 20);
+    CHECK(options.at("d") == 2);
+    CHECK(options.at("heads") == 1);
+    CHECK(options.at("system") == "rescaled");
+    CHECK(options.at("law") == "softmax");
+    CHECK(options.at("beta") == 1);
+    CHECK(options.at("mask") == "none");
+    CHECK(options.at("stepper") == "dopri5");
+    CHECK(options.at("rtol") == 1e-9);
+    CHECK(options.at("atol") == 1e-11);
+    CHECK(options.at("t_end") == 2);
+    CHECK(options.at("attention") == true);
+    CHECK(options.at("precision") == "double");
+    CHECK(options.at("threads") == 1);
+    CHECK(options.at("out") == out);
+
+    const json& prediction = r.at("prediction");
+    CHECK(prediction.at("case") == "polytope");
+    CHECK(prediction.at("reference").is_string());
+    CHECK(prediction.at("reason").is_string());
+    CHECK(prediction.at("margins").is_object());
+
+    const json& found = r.at("found");
+    const auto labels = found.at("labels").get<std::vector<long>>();
+    const auto sizes = found.at("sizes").get<std::vector<long>>();
+    const auto clusters = found.at("clusters").get<long>();
+    CHECK(labels.size() == 20);
+    CHECK((clusters >= 1 && clusters <= 20));
+    CHECK(static_cast<long>(sizes.size()) == clusters);
+    CHECK(std::accumulate(sizes.begin(), sizes.end(), 0L) == 20);
+    for (const long label : labels) CHECK((label >= 0 && label < clusters));
+    for (const char* key : {"leaders", "hull_vertices"}) {
+      INFO(key);
+      const auto indices = found.at(key).get<std::vector<long>>();
+      CHECK_FALSE(indices.empty());
+      for (const long i : indices) CHECK((i >= 0 && i < 20));
+    }
+    for (const char* key : {"rank", "effective_rank"}) {
+      INFO(key);
+      CHECK(found.at(key).get<double>() >= 1);
+      CHECK(found.at(key).get<double>() <= 20);
+    }
+    for (const char* key : {"hyperplane_levels", "boolean_distance", "distance_to_prediction"}) {
+      INFO(key);
+      CHECK(found.contains(key));
+    }
+  }
+
+  SECTION("the page stands alone") {
+    const std::string page = read(out + "/view.html");
+    CHECK(page.size() > 2000);
+    CHECK_THAT(page, ContainsSubstring("<html") && ContainsSubstring("</html>"));
+    for (const char* reference : {"http", "src=", "@import", "url("}) {
+      INFO(reference);
+      CHECK(page.find(reference) == std::string::npos);
+    }
+    for (std::size_t at = page.find("href="); at != std::string::npos; at = page.find("href=", at + 1))
+      CHECK(page.substr(at, 11) == "href=\"data:");
+  }
+}
+
+TEST_CASE("row 0 is the start to the last bit, in every system and precision", "[simulate]") {
+  const Folder folder;
+  const auto start = scattered(14, 1);
+  const std::string x = put(folder / "x.npy", {7, 2}, start);
+  const std::string V = put(folder / "V.npy", {2, 2}, {0.3, -1.1, 0.7, 0.4});
+  const std::string S = put(folder / "S.npy", {2, 2}, {0.3, 0.7, 0.7, -0.4});
+  int runs = 0;
+  for (const Arguments& system : {Arguments{"rescaled"}, {"tokens"}, {"layers", "--dt", "0.1"}})
+    for (const std::string& value : {std::string(), V, S})
+      for (const std::string precision : {"double", "float"}) {
+        Arguments arguments{"--tokens", x, "--t-end", "0.5", "--precision", precision, "--system"};
+        arguments.insert(arguments.end(), system.begin(), system.end());
+        if (!value.empty()) arguments.insert(arguments.end(), {"--value", value});
+        const std::string out = folder / std::to_string(runs++);
+        run(arguments, out);
+        const Values tokens(out + "/tokens.npy");
+        INFO(text_of(arguments));
+        for (std::size_t k = 0; k < start.size(); ++k)
+          CHECK(tokens.values[k] ==
+                (precision == "double" ? start[k] : static_cast<double>(static_cast<float>(start[k]))));
+      }
+}
+
+TEST_CASE("the same seed gives the same bytes, another seed other ones", "[simulate]") {
+  const Folder folder;
+  const Arguments usual{"--uniform-box", "20,2,-5,5", "--t-end", "3", "--attention"};
+  const auto with = [&](Arguments more, const char* name) {
+    more.insert(more.begin(), usual.begin(), usual.end());
+    run(more, folder / name);
+    return folder.path / name;
+  };
+  const auto zero = with({}, "default"), again = with({"--seed", "0"}, "again"),
+             other = with({"--seed", "1"}, "other");
+  const auto threads = with({"--threads", "3"}, "threads");
+  const auto largest = with({"--seed", "18446744073709551615"}, "largest");
+  for (const char* name : {"times.npy", "tokens.npy", "attention.npy", "view.html"}) {
+    INFO(name);
+    CHECK(read(zero / name) == read(again / name));
+    CHECK(read(zero / name) == read(threads / name));
+  }
+  CHECK(read(zero / "tokens.npy") != read(other / "tokens.npy"));
+  CHECK(read(zero / "tokens.npy") != read(largest / "tokens.npy"));
+  CHECK(report(largest).at("options").at("seed") == std::numeric_limits<std::uint64_t>::max());
+}
+
+TEST_CASE("random starts have the shape and the law they say", "[simulate]") {
+  const Folder folder;
+  run({"--gaussian", "2000,3", "--t-end", "0", "--seed", "5"}, folder / "gaussian");
+  const Values gaussian(folder / "gaussian/tokens.npy");
+  REQUIRE(gaussian.shape == Shape{1, 2000, 3});  // at t = 0 there is one time to save
+  const double count = 6000, sum = std::accumulate(gaussian.values.begin(), gaussian.values.end(), 0.0);
+  const double squares =
+      std::inner_product(gaussian.values.begin(), gaussian.values.end(), gaussian.values.begin(), 0.0);
+  CHECK(std::abs(sum / count) < 5 / std::sqrt(count));
+  CHECK(std::abs(squares / count - 1) < 5 * std::sqrt(2 / count));
+
+  run({"--uniform-sphere", "300,4", "--t-end", "0"}, folder / "sphere");
+  const Values sphere(folder / "sphere/tokens.npy");
+  REQUIRE(sphere.shape == Shape{1, 300, 4});
+  CHECK(distance(tokens_at(sphere, 0).colwise().norm(), MatrixXd::Ones(1, 300)) < 1e-14);
+}
+
+TEST_CASE("--quiet says nothing", "[simulate]") {
+  const Folder folder;
+  const Said said = run({"--uniform-box", "5,2,-1,1", "--t-end", "1", "--quiet"}, folder / "out");
+  CHECK(said.out.empty());
+  CHECK(names_in(folder / "out") == usual_files);
+}
+
+TEST_CASE("--help names every option, --version the version", "[simulate]") {
+  const Said help = simulate({"--help"});
+  CHECK(help.status == 0);
+  CHECK(help.err.empty());
+  for (const char* option : {"--tokens",    "--uniform-box", "--gaussian", "--uniform-sphere",
+                             "--seed",      "--query",       "--key",      "--value",
+                             "--system",    "--law",         "--beta",     "--mask",
+                             "--stepper",   "--dt",          "--rtol",     "--atol",
+                             "--t-end",     "--save-every",  "--times",    "--attention",
+                             "--precision", "--threads",     "--quiet",    "--out",
+                             "--force"}) {
+    INFO(option);
+    CHECK_THAT(help.out,
+               ContainsSubstring(std::string(option) + " ") || ContainsSubstring(std::string(option) + "\n"));
+  }
+  const Said version = simulate({"--version"});
+  CHECK(version.status == 0);
+  CHECK(version.out == std::string(attnflow::version) + "\n");
+}
+
+TEST_CASE("--precision float writes float tokens and attention that agree with double", "[simulate]") {
+  const Folder folder;
+  const Arguments arguments{"--uniform-box", "12,3,-1,1", "--t-end", "2", "--attention"};
+  run(arguments, folder / "double");
+  Arguments narrow = arguments;
+  narrow.insert(narrow.end(), {"--precision", "float"});
+  run(narrow, folder / "float");
+  CHECK(element_type(folder / "double/tokens.npy") == "<f8");
+  CHECK(element_type(folder / "float/tokens.npy") == "<f4");
+  CHECK(element_type(folder / "float/attention.npy") == "<f4");
+  CHECK(element_type(folder / "float/times.npy") == "<f8");
+  CHECK(report(folder / "float").at("options").at("precision") == "float");
+  CHECK(report(folder / "float").at("options").at("rtol") == 1e-5);
+  CHECK(report(folder / "float").at("options").at("atol") == 1e-6);
+  const Values a(folder / "double/tokens.npy"), b(folder / "float/tokens.npy");
+  REQUIRE(a.shape == b.shape);
+  CHECK(distance(tokens_at(a, 100), tokens_at(b, 100)) < 1e-4);
+  CHECK(deviation_of_rows(Values(folder / "float/attention.npy")) < 1e-6);
+}
+
+TEST_CASE("one token, one dimension", "[simulate]") {
+  const Folder folder;
+  const std::string x = put(folder / "x.npy", {1, 1}, {0.5});
+  run({"--tokens", x, "--t-end", "1", "--system", "tokens", "--attention"}, folder / "out");
+  const Values tokens(folder / "out/tokens.npy");
+  REQUIRE(tokens.shape == Shape{101, 1, 1});
+  CHECK(tokens(100, 0, 0) == Approx(0.5 * std::exp(1.0)).epsilon(1e-8));
+  CHECK(Values(folder / "out/attention.npy")(100, 0, 0) == 1);
+  CHECK(report(folder / "out").at("found").at("clusters") == 1);
+}
+
+// --- What it computes --------------------------------------------------------------------------------------
+
+TEST_CASE("euler follows the formula: rectangular Q and K, V without symmetry, beta", "[simulate]") {
+  const Folder folder;
+  constexpr Index n = 6, d = 3, d_k = 2;
+  constexpr double h = 0.0625, beta = 1.5;  // h: exact in binary
+  const auto q = scattered(d_k * d, 2), k = scattered(d_k * d, 3), v = scattered(d * d, 4),
+             x0 = scattered(n * d, 5);
+  const TestHead head{matrix(q, d_k, d), matrix(k, d_k, d), matrix(v, d, d)};
+  const bool three_axes = GENERATE(false, true);
+  const auto shape = [&](Index rows) { return three_axes ? Shape{1, rows, d} : Shape{rows, d}; };
+  const Arguments usual{"--tokens",     put(folder / "x.npy", {n, d}, x0),
+                        "--query",      put(folder / "Q.npy", shape(d_k), q),
+                        "--key",        put(folder / "K.npy", shape(d_k), k),
+                        "--value",      put(folder / "V.npy", shape(d), v),
+                        "--beta",       "1.5",
+                        "--stepper",    "euler",
+                        "--dt",         "0.0625",
+                        "--save-every", "0.0625",
+                        "--t-end",      "1",
+                        "--attention",  "--system"};
+  const auto run_as = [&](const char* system) {
+    Arguments arguments = usual;
+    arguments.emplace_back(system);
+    run(arguments, folder / system);
+    CHECK(report(folder / system).at("steps") == 16);
+    return Values(folder / system + "/tokens.npy");
+  };
+  const MatrixXd start = matrix(x0, n, d).transpose();
+
+  SECTION("tokens") {
+    const Values tokens = run_as("tokens");
+    REQUIRE(tokens.shape == Shape{17, n, d});
+    const Values attention(folder / "tokens/attention.npy");
+    MatrixXd x = start;
+    for (Index step = 0; step <= 16; ++step) {
+      CHECK(distance(tokens_at(tokens, step), x) < 1e-12);
+      const MatrixXd P = attention_of(head, beta, x);
+      for (Index i = 0; i < n; ++i)
+        for (Index j = 0; j < n; ++j) CHECK(attention(step, i, j) == Approx(P(i, j)).margin(1e-12));
+      x += h * token_drift({head}, beta, x);
+    }
+  }
+  SECTION("rescaled") {
+    const Values tokens = run_as("rescaled");
+    REQUIRE(tokens.shape == Shape{17, n, d});
+    const Values attention(folder / "rescaled/attention.npy");
+    MatrixXd z = start;
+    for (Index step = 0; step <= 16; ++step) {
+      const double t = h * static_cast<double>(step);
+      CHECK(distance(tokens_at(tokens, step), z) < 1e-12);
+      const MatrixXd P = attention_of(head, beta, exponential(t * head.V) * z);
+      for (Index i = 0; i < n; ++i)
+        for (Index j = 0; j < n; ++j) CHECK(attention(step, i, j) == Approx(P(i, j)).margin(1e-12));
+      z += h * rescaled_drift(head, beta, t, z);
+    }
+  }
+}
+
+TEST_CASE("several heads: the drifts add, and each has its attention", "[simulate]") {
+  const Folder folder;
+  constexpr Index n = 5, d = 2, heads = 3;
+  const auto q = scattered(heads * d, 6), v = scattered(heads * d * d, 7, 0.5), x0 = scattered(n * d, 8);
+  std::vector<TestHead> all;  // d_k = 1
+  for (Index h = 0; h < heads; ++h)
+    all.push_back({matrix(q, 1, d, h), matrix(q, 1, d, h), matrix(v, d, d, h)});
+  const std::string Q = put(folder / "Q.npy", {heads, 1, d}, q), V = put(folder / "V.npy", {heads, d, d}, v);
+  const bool layers = GENERATE(false, true);
+  Arguments arguments{"--tokens",
+                      put(folder / "x.npy", {n, d}, x0),
+                      "--query",
+                      Q,
+                      "--key",
+                      Q,
+                      "--value",
+                      V,
+                      "--dt",
+                      "0.25",
+                      "--t-end",
+                      "2",
+                      "--save-every",
+                      "0.25",
+                      "--attention",
+                      "--system",
+                      layers ? "layers" : "tokens"};
+  if (!layers) arguments.insert(arguments.end(), {"--stepper", "euler"});
+  run(arguments, folder / "out");
+  const Values tokens(folder / "out/tokens.npy"), attention(folder / "out/attention.npy");
+  REQUIRE(tokens.shape == Shape{9, n, d});
+  REQUIRE(attention.shape == Shape{9, heads, n, n});
+  CHECK(report(folder / "out").at("options").at("heads") == 3);
+  MatrixXd x = matrix(x0, n, d).transpose();
+  for (Index k = 0; k <= 8; ++k) {
+    CHECK(distance(tokens_at(tokens, k), x) < 1e-12);
+    for (Index h = 0; h < heads; ++h) {
+      const MatrixXd P = attention_of(all[static_cast<std::size_t>(h)], 1, x);
+      for (Index i = 0; i < n; ++i)
+        for (Index j = 0; j < n; ++j) CHECK(attention(k, h, i, j) == Approx(P(i, j)).margin(1e-12));
+    }
+    x += 0.25 * token_drift(all, 1, x);
+  }
+}
+
+TEST_CASE("rk4 and euler come to what dopri5 finds, each with its error", "[simulate]") {
+  const Folder folder;
+  const auto final_tokens = [&](Arguments more, const std::string& name) {
+    more.insert(more.end(), {"--uniform-box", "10,2,-1,1", "--t-end", "2"});
+    run(more, folder / name);
+    return tokens_at(Values(folder / name + "/tokens.npy"), 100);
+  };
+  for (const std::string system : {"rescaled", "tokens"}) {
+    INFO(system);
+    const MatrixXd best = final_tokens({"--system", system}, system);
+    const MatrixXd tight =
+        final_tokens({"--system", system, "--rtol", "1e-12", "--atol", "1e-13"}, system + "-tight");
+    const MatrixXd loose =
+        final_tokens({"--system", system, "--rtol", "1e-3", "--atol", "1e-4"}, system + "-loose");
+    const auto with_step = [&](const std::string& stepper, const std::string& h) {
+      return final_tokens({"--system", system, "--stepper", stepper, "--dt", h}, system + stepper + h);
+    };
+    CHECK(distance(best, tight) < 1e-7);
+    CHECK(distance(loose, tight) < 1e-2);
+    CHECK(distance(loose, tight) > distance(best, tight));
+    // Halving the step divides the error by 2 for euler and by 16 for rk4.
+    const double euler = distance(with_step("euler", "0.02"), tight),
+                 finer_euler = distance(with_step("euler", "0.01"), tight);
+    CHECK(euler / finer_euler == Approx(2).epsilon(0.15));
+    const double rk4 = distance(with_step("rk4", "0.1"), tight),
+                 finer_rk4 = distance(with_step("rk4", "0.05"), tight);
+    CHECK(rk4 / finer_rk4 == Approx(16).epsilon(0.4));
+    CHECK(finer_rk4 < 1e-4);
+  }
+}
+
+TEST_CASE("--save-every and --times say when", "[simulate]") {
+  const Folder folder;
+  const Arguments usual{"--uniform-box", "6,2,-1,1", "--t-end", "1.1"};
+  const auto with = [&](const char* option, const std::string& value) {
+    Arguments arguments = usual;
+    arguments.insert(arguments.end(), {option, value});
+    run(arguments, folder / "out");
+    const Values times(folder / "out/times.npy"), tokens(folder / "out/tokens.npy");
+    CHECK(tokens.shape == Shape{times.shape[0], 6, 2});
+    const json options = report(folder / "out").at("options");
+    CHECK(options.at("saved_times") == times.shape[0]);
+    fs::remove_all(folder.path / "out");
+    return std::pair(times.values, tokens);
+  };
+  CHECK(with("--save-every", "0.25").first == std::vector<double>{0, 0.25, 0.5, 0.75, 1});
+  CHECK(with("--save-every", "2").first == std::vector<double>{0});
+  CHECK(with("--save-every", "0.1").first.size() == 12);
+  CHECK(with("--save-every", "0.1").first.back() == 1.1);
+
+  const std::vector<double> some{0.125, 0.3, 1, 1.1};
+  const auto [times, tokens] = with("--times", put(folder / "t.npy", {4}, some));
+  CHECK(times == some);
+  const std::vector<double> all{0, 0.125, 0.3, 1, 1.1};
+  const auto more = with("--times", put(folder / "all.npy", {5}, all)).second;
+  for (Index k = 0; k < 4; ++k)  // what is saved beside it does not change a state
+    CHECK(tokens_at(tokens, k) == tokens_at(more, k + 1));
+}
+
+TEST_CASE("layers: at t the output of layer floor(t / dt), which is the Euler step", "[simulate]") {
+  const Folder folder;
+  const std::string V = put(folder / "V.npy", {2, 2}, {0.3, -1.1, 0.7, 0.4});
+  const Arguments usual{"--uniform-box", "8,2,-2,2", "--value", V, "--dt", "0.125", "--t-end", "2"};
+  const auto with = [&](Arguments more, const char* name) {
+    more.insert(more.begin(), usual.begin(), usual.end());
+    run(more, folder / name);
+    return Values(folder / name + std::string("/tokens.npy"));
+  };
+  const Values euler = with({"--system", "tokens", "--stepper", "euler", "--save-every", "0.125"}, "euler");
+  const std::vector<double> at{0, 0.0625, 0.124, 0.125, 0.126, 0.3, 0.5, 1.9375, 1.999, 2};
+  const std::string times = put(folder / "t.npy", {10}, at);
+  const Values layers = with({"--system", "layers", "--times", times}, "layers");
+  REQUIRE(euler.shape == Shape{17, 8, 2});
+  REQUIRE(layers.shape == Shape{10, 8, 2});
+  for (Index k = 0; k < 10; ++k) {
+    const auto layer = static_cast<Index>(std::floor(at[static_cast<std::size_t>(k)] / 0.125));
+    INFO("at t = " << at[static_cast<std::size_t>(k)] << ", layer " << layer);
+    CHECK(distance(tokens_at(layers, k), tokens_at(euler, layer)) < 1e-12);
+    if (layer > 0) CHECK(distance(tokens_at(layers, k), tokens_at(euler, layer - 1)) > 1e-3);
+  }
+  CHECK(report(folder / "layers").at("steps") == 16);
+  CHECK(report(folder / "layers").at("outcome") == "reached_end");
+}
+
+TEST_CASE("rescaled and tokens are one motion: x = exp(tV) z", "[simulate]") {
+  const Folder folder;
+  struct Case {
+    const char* name;
+    Index d;
+    std::vector<double> V;  // none: --value left out
+  };
+  const auto& c = GENERATE(values<Case>(
+      {{"the identity", 2, {}},
+       {"complex eigenvalues", 2, {0.3, -1.1, 0.7, 0.4}},
+       {"complex and real eigenvalues", 3, {0.2, -0.9, 0.4, 0.8, 0.1, -0.3, 0.1, 0.5, -0.6}},
+       {"symmetric, eigenvalues of both signs", 3, {0.2, 0.7, -0.4, 0.7, -0.5, 0.3, -0.4, 0.3, 0.6}},
+       {"a Jordan block", 2, {0.5, 1, 0, 0.5}},
+       {"singular", 2, {1, 1, 1, 1}}}));
+  INFO(c.name);
+  Arguments usual{
+      "--uniform-box", "12," + std::to_string(c.d) + ",-1,1", "--t-end", "3", "--save-every", "0.5",
+      "--attention"};
+  MatrixXd V = MatrixXd::Identity(c.d, c.d);
+  if (!c.V.empty()) {
+    V = matrix(c.V, c.d, c.d);
+    usual.insert(usual.end(), {"--value", put(folder / "V.npy", {c.d, c.d}, c.V)});
+  }
+  const auto as = [&](const char* system) {
+    Arguments arguments = usual;
+    arguments.insert(arguments.end(), {"--system", system});
+    run(arguments, folder / system);
+    return Values(folder / system + "/tokens.npy");
+  };
+  const Values x = as("tokens"), z = as("rescaled");
+  REQUIRE(x.shape == Shape{7, 12, c.d});
+  REQUIRE(z.shape == x.shape);
+  CHECK(tokens_at(x, 0) == tokens_at(z, 0));
+  for (Index k = 1; k < 7; ++k) {
+    const MatrixXd expected = exponential(0.5 * static_cast<double>(k) * V) * tokens_at(z, k);
+    CHECK(distance(tokens_at(x, k), expected) < 1e-6 * std::max(1.0, expected.cwiseAbs().maxCoeff()));
+  }
+  const Values P(folder / "tokens/attention.npy"), R(folder / "rescaled/attention.npy");
+  REQUIRE(P.values.size() == R.values.size());
+  for (std::size_t k = 0; k < P.values.size(); ++k) CHECK(P.values[k] == Approx(R.values[k]).margin(1e-5));
+}
+
+// --- What it refuses ---------------------------------------------------------------------------------------
+
+namespace {
+
+struct Refusal {
+  Arguments arguments;             // all but --out
+  std::vector<std::string> words;  // the option or file, the value, what was expected
+};
+
+/// Status 2, one line on stderr with these words, nothing on stdout, and nothing written.
+void check_refusal(const Folder& folder, const Refusal& refusal, const std::string& out) {
+  const auto before = names_in(folder.path);
+  Arguments arguments = refusal.arguments;
+  if (!out.empty()) arguments.insert(arguments.end(), {"--out", out});
+  const Said said = simulate(arguments);
+  INFO(text_of(arguments) << "\n" << said.err);
+  CHECK(said.status == 2);
+  CHECK(said.out.empty());
+  CHECK(is_one_line(said.err));
+  CHECK(said.err.rfind("simulate: ", 0) == 0);
+  for (const auto& word : refusal.words) CHECK_THAT(said.err, ContainsSubstring(word));
+  CHECK(names_in(folder.path) == before);
+}
+
+void check_refusals(const Folder& folder, const std::vector<Refusal>& refusals) {
+  for (const auto& refusal : refusals) check_refusal(folder, refusal, folder / "out");
+}
+
+Arguments operator+(Arguments first, const Arguments& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+const Arguments start{"--uniform-box", "4,2,-1,1"};
+const Arguments end{"--t-end", "1"};
+const Arguments usual = start + end;
+const double not_a_number = std::numeric_limits<double>::quiet_NaN();
+
+}  // namespace
+
+TEST_CASE("the run that the refusals vary is a good one", "[simulate]") {
+  const Folder folder;
+  run(usual, folder / "out");
+}
+
+TEST_CASE("wrong files are refused", "[simulate][refusal]") {
+  const Folder folder;
+  const auto file = [&](const std::string& name, const Shape& shape) {
+    std::size_t count = 1;
+    for (const Index size : shape) count *= static_cast<std::size_t>(size);
+    return put(folder / name, shape, scattered(count, 9));
+  };
+  const std::string x = file("x.npy", {4, 2}), V = file("V.npy", {2, 2});
+  const std::string flat = file("flat.npy", {6}), deep = file("deep.npy", {2, 3, 2, 2}),
+                    none = file("none.npy", {0, 2});
+  const std::string wide = file("wide.npy", {2, 3}), tall = file("tall.npy", {3, 2}),
+                    cube = file("cube.npy", {2, 2, 2});
+  const std::string three = file("three.npy", {3, 2, 2}), row = file("row.npy", {1, 2}),
+                    thin = file("thin.npy", {4, 0});
+  const std::string square = file("square.npy", {3, 3});
+
+  SECTION("of the wrong shape") {
+    check_refusals(
+        folder,
+        {{end + Arguments{"--tokens", flat}, {"--tokens: ", "flat.npy", "(6,)", "expected (n, d)"}},
+         {end + Arguments{"--tokens", cube}, {"--tokens: ", "cube.npy", "(2, 2, 2)", "expected (n, d)"}},
+         {end + Arguments{"--tokens", none}, {"--tokens: ", "none.npy", "(0, 2)", "at least 1"}},
+         {end + Arguments{"--tokens", thin}, {"--tokens: ", "thin.npy", "(4, 0)", "at least 1"}},
+         {usual + Arguments{"--value", wide},
+          {"--value: ", "wide.npy", "(2, 3)", "expected (d, d)", "d = 2"}},
+         {usual + Arguments{"--value", tall},
+          {"--value: ", "tall.npy", "(3, 2)", "expected (d, d)", "d = 2"}},
+         {usual + Arguments{"--value", square},
+          {"--value: ", "square.npy", "(3, 3)", "expected (d, d)", "d = 2"}},
+         {usual + Arguments{"--value", flat}, {"--value: ", "flat.npy", "(6,)", "(heads, d, d)"}},
+         {usual + Arguments{"--value", deep}, {"--value: ", "deep.npy", "(2, 3, 2, 2)", "(heads, d, d)"}},
+         {usual + Arguments{"--query", wide, "--key", wide},
+          {"--query: ", "wide.npy", "(2, 3)", "(d_k, d)", "d = 2"}},
+         {usual + Arguments{"--query", flat}, {"--query: ", "flat.npy", "(6,)", "(heads, d_k, d)"}},
+         {usual + Arguments{"--query", none}, {"--query: ", "none.npy", "(0, 2)", "(d_k, d)"}},
+         {usual + Arguments{"--key", wide}, {"--key: ", "wide.npy", "(2, 3)", "(d_k, d)", "d = 2"}},
+         {usual + Arguments{"--key", deep}, {"--key: ", "deep.npy", "(2, 3, 2, 2)", "(d_k, d)"}}});
+  }
+  SECTION("that do not fit each other") {
+    check_refusals(
+        folder,
+        {{usual + Arguments{"--query", tall, "--key", row}, {"--key: ", "row.npy", "d_k = 1", "expected 3"}},
+         {usual + Arguments{"--query", tall}, {"--query: ", "tall.npy", "d_k = 3", "expected 2"}},
+         {usual + Arguments{"--key", tall}, {"--key: ", "tall.npy", "d_k = 3", "expected 2"}},
+         {usual + Arguments{"--value", cube}, {"--system: ", "rescaled", "2 heads", "expected one head"}},
+         {usual + Arguments{"--value", three, "--query", cube, "--system", "tokens"},
+          {"--query: ", "cube.npy", "2 head(s)", "expected 3"}},
+         {usual + Arguments{"--query", cube, "--key", three, "--system", "tokens"},
+          {"--query: ", "cube.npy", "2 head(s)", "expected 3"}},
+         {usual + Arguments{"--query", tall, "--key", tall, "--value", cube, "--system", "tokens"},
+          {"--query: ", "tall.npy", "1 head(s)", "expected 2"}}});
+  }
+  SECTION("missing, cut short, or no .npy file") {
+    write(folder / "text.npy", "1 2\n3 4\n5 6\n");
+    write(folder / "empty.npy", "");
+    const std::string whole = read(x);
+    write(folder / "short.npy", whole.substr(0, whole.size() - 1));
+    write(folder / "long.npy", whole + "x");
+    write(folder / "header.npy", whole.substr(0, 40));
+    std::string unsigned_type = whole;
+    unsigned_type.replace(unsigned_type.find("<f8"), 3, "<u8");
+    write(folder / "unsigned.npy", unsigned_type);
+    for (const std::string option : {"--tokens", "--query", "--key", "--value", "--times"}) {
+      const Arguments others = option == "--tokens" ? end : usual;
+      check_refusals(
+          folder,
+          {{others + Arguments{option, folder / "absent.npy"},
+            {option + ": ", "absent.npy", "cannot be read", "o such file"}},
+           {others + Arguments{option, folder / "short.npy"},
+            {option + ": ", "short.npy", "63 bytes", "expected 64", "cut short"}},
+           {others + Arguments{option, folder / "long.npy"},
+            {option + ": ", "long.npy", "65 bytes", "expected 64"}},
+           {others + Arguments{option, folder / "header.npy"}, {option + ": ", "header.npy"}},
+           {others + Arguments{option, folder / "empty.npy"}, {option + ": ", "empty.npy", "0 bytes"}},
+           {others + Arguments{option, folder / "text.npy"}, {option + ": ", "text.npy", "NUMPY"}},
+           {others + Arguments{option, folder / "unsigned.npy"},
+            {option + ": ", "unsigned.npy", "<u8", "expected f4"}},
+           {others + Arguments{option, folder.path.string()}, {option + ": ", "not a regular file"}}});
+    }
+  }
+  SECTION("with a NaN or an infinity inside") {
+    const double inf = std::numeric_limits<double>::infinity();
+    put(folder / "nan.npy", {2, 2}, {1, 0, not_a_number, 1});
+    put(folder / "inf.npy", {2, 2}, {1, -inf, 0, 1});
+    put(folder / "t.npy", {2}, {0, not_a_number});
+    for (const std::string option : {"--tokens", "--query", "--key", "--value"}) {
+      const Arguments others = option == "--tokens" ? end : usual;
+      check_refusals(folder, {{others + Arguments{option, folder / "nan.npy"},
+                               {option + ": ", "nan.npy", "has nan at [1, 0]", "expected finite numbers"}},
+                              {others + Arguments{option, folder / "inf.npy"},
+                               {option + ": ", "inf.npy", "has -inf at [0, 1]", "expected finite numbers"}}});
+    }
+    check_refusals(folder, {{usual + Arguments{"--times", folder / "t.npy"},
+                             {"--times: ", "t.npy", "has nan at [1]", "finite"}}});
+  }
+  SECTION("beyond the range of float") {
+    const std::string large = put(folder / "large.npy", {2, 2}, {1e300, 0, 0, 1});
+    for (const std::string option : {"--tokens", "--query", "--key", "--value"})
+      check_refusals(
+          folder, {{(option == "--tokens" ? end : usual) + Arguments{option, large, "--precision", "float"},
+                    {"--precision: float", "expected double", "range"}}});
+  }
+}
+
+TEST_CASE("times that cannot be saved at are refused", "[simulate][refusal]") {
+  const Folder folder;
+  const auto times = [&](const std::string& name, const Shape& shape, const std::vector<double>& values) {
+    return usual + Arguments{"--times", put(folder / name, shape, values)};
+  };
+  check_refusals(
+      folder,
+      {{times("twice.npy", {3}, {0, 0.5, 0.5}),
+        {"--times: ", "twice.npy", "has 0.5 at [2]", "expected times that increase"}},
+       {times("back.npy", {3}, {0, 0.5, 0.25}),
+        {"--times: ", "back.npy", "has 0.25 at [2]", "expected times that increase"}},
+       {times("late.npy", {2}, {0, 1.0000001}),
+        {"--times: ", "late.npy", "has 1.0000001 at [1]", "expected times in [0, --t-end = 1]"}},
+       {times("early.npy", {2}, {-0.5, 1}),
+        {"--times: ", "early.npy", "has -0.5 at [0]", "expected times in [0, "}},
+       {times("flat.npy", {2, 1}, {0, 1}), {"--times: ", "flat.npy", "(2, 1)", "expected (m,)"}},
+       {times("empty.npy", {0}, {}), {"--times: ", "empty.npy", "(0,)", "at least 1"}},
+       {times("number.npy", {}, {0.5}), {"--times: ", "number.npy", "()", "expected (m,)"}},
+       {times("good.npy", {2}, {0, 1}) + Arguments{"--save-every", "0.5"},
+        {"--times: ", "either --times or --save-every"}},
+       {usual + Arguments{"--save-every", "0"}, {"--save-every: 0,", "expected a positive number"}},
+       {usual + Arguments{"--save-every", "-1"}, {"--save-every: -1,", "expected a positive number"}},
+       {usual + Arguments{"--save-every", "nan"}, {"--save-every: nan,", "expected a positive number"}},
+       {usual + Arguments{"--save-every", "1e-300"},
+        {"--save-every: 1e-300,", "expected at most 1e8 times"}}});
+}
+
+TEST_CASE("a start that is none, or more than one, or malformed, is refused", "[simulate][refusal]") {
+  const Folder folder;
+  const std::string x = put(folder / "x.npy", {4, 2}, scattered(8, 9));
+  const std::string all = "expected one of --tokens, --uniform-box, --gaussian, --uniform-sphere";
+  std::vector<Refusal> refusals{
+      {end, {"not given", all}},
+      {usual + Arguments{"--gaussian", "4,2"}, {"more than once", all}},
+      {usual + Arguments{"--tokens", x}, {"more than once", all}},
+      {end + Arguments{"--gaussian", "4,2", "--uniform-sphere", "4,2"}, {"more than once", all}}};
+  for (const std::string box :
+       {"20,2,-5", "20", "20,2,-5,5,6", "0,2,-5,5", "-3,2,-5,5", "2.5,2,-5,5", "20,0,-5,5", "20,1.5,-5,5",
+        "20,2,-5,5,", ",20,2,-5,5", "20,,-5,5", "20,2,nan,5", "20,2,-5,inf", "a,b,c,d", "20 2 -5 5",
+        "20,2,-5,5x", "1e300,2,-5,5"})
+    refusals.push_back(
+        {end + Arguments{"--uniform-box", box}, {"--uniform-box: " + box + ",", "expected N,D,LOW,HIGH"}});
+  for (const std::string box : {"20,2,5,-5", "20,2,5,5", "20,2,-1.7e308,1.7e308"})
+    refusals.push_back(
+        {end + Arguments{"--uniform-box", box}, {"--uniform-box: " + box + ",", "expected LOW < HIGH"}});
+  for (const std::string option : {"--gaussian", "--uniform-sphere"})
+    for (const std::string shape : {"20", "20,2,1", "0,2", "20,0", "20,2,", "20,x", "1.5,2"})
+      refusals.push_back({end + Arguments{option, shape}, {option + ": " + shape + ",", "expected N,D"}});
+  check_refusals(folder, refusals);
+}
+
+TEST_CASE("options without a meaning are refused", "[simulate][refusal]") {
+  const Folder folder;
+  const Arguments rk4 = usual + Arguments{"--stepper", "rk4"},
+                  layers = usual + Arguments{"--system", "layers"};
+  check_refusals(
+      folder,
+      {{start, {"--t-end: not given, expected a value"}},
+       {start + Arguments{"--t-end"}, {"--t-end: --out, expected a number"}},
+       {start + Arguments{"--t-end", "-1"}, {"--t-end: -1,", "expected a finite time, at least 0"}},
+       {start + Arguments{"--t-end=-1"}, {"--t-end: -1,", "expected a finite time, at least 0"}},
+       {start + Arguments{"--t-end", "nan"}, {"--t-end: nan,", "expected a finite time"}},
+       {start + Arguments{"--t-end", "inf"}, {"--t-end: inf,", "expected a finite time"}},
+       {start + Arguments{"--t-end", "1e999"}, {"--t-end: ", "expected a finite time"}},
+       {start + Arguments{"--t-end", "soon"}, {"--t-end: soon, expected a number"}},
+       {start + Arguments{"--t-end", "1s"}, {"--t-end: 1s, expected a number"}},
+       {start + Arguments{"--t-end", ""}, {"--t-end: empty, expected a value"}},
+       {start + Arguments{"--t-end="}, {"--t-end: empty, expected a value"}},
+       {usual + end, {"--t-end: given more than once, expected once"}},
+       {usual + Arguments{"--speed", "3"}, {"--speed: unknown option", "simulate --help"}},
+       {usual + Arguments{"--speed=3"}, {"--speed=3: unknown option", "simulate --help"}},
+       {usual + Arguments{"x.npy"}, {"x.npy: unexpected argument", "simulate --help"}},
+       {usual + Arguments{"--new\nline"}, {"--new\\x0aline: unknown option"}},
+       {usual + Arguments{"--system", "sideways"},
+        {"--system: sideways, expected rescaled, tokens or layers"}},
+       {usual + Arguments{"--system", "side\nways"}, {"--system: side\\x0aways, expected"}},
+       {usual + Arguments{"--law", "softmin"}, {"--law: softmin, expected softmax"}},
+       {usual + Arguments{"--mask", "carnival"}, {"--mask: carnival, expected none"}},
+       {usual + Arguments{"--stepper", "ab2"}, {"--stepper: ab2, expected dopri5, rk4 or euler"}},
+       {usual + Arguments{"--precision", "half"}, {"--precision: half, expected double or float"}},
+       {usual + Arguments{"--query", ""}, {"--query: empty, expected a value"}},
+       {usual + Arguments{"--seed", "-1"}, {"--seed: -1, expected a whole number from 0"}},
+       {usual + Arguments{"--seed", "1.5"}, {"--seed: 1.5, expected a whole number"}},
+       {usual + Arguments{"--seed", "18446744073709551616"},
+        {"--seed: 18446744073709551616, expected a whole number", "to 18446744073709551615"}},
+       {usual + Arguments{"--threads", "0"}, {"--threads: 0, expected at least 1"}},
+       {usual + Arguments{"--threads", "-2"}, {"--threads: -2, expected at least 1"}},
+       {usual + Arguments{"--threads", "two"}, {"--threads: two, expected a whole number"}},
+       {usual + Arguments{"--beta", "inf"}, {"--beta: inf, expected a finite number"}},
+       {usual + Arguments{"--beta", "nan"}, {"--beta: nan, expected a finite number"}},
+       {usual + Arguments{"--beta", "hot"}, {"--beta: hot, expected a number"}},
+       {rk4, {"--dt: not given", "--stepper rk4"}},
+       {usual + Arguments{"--stepper", "euler"}, {"--dt: not given", "--stepper euler"}},
+       {layers, {"--dt: not given", "--system layers"}},
+       {rk4 + Arguments{"--dt", "0"}, {"--dt: 0, expected a positive number"}},
+       {rk4 + Arguments{"--dt", "-0.1"}, {"--dt: -0.1, expected a positive number"}},
+       {layers + Arguments{"--dt", "nan"}, {"--dt: nan, expected a positive number"}},
+       {rk4 + Arguments{"--dt", "1e-15"}, {"--dt: 1e-15, expected at most 1e12 steps"}},
+       {rk4 + Arguments{"--dt", "0.1", "--rtol", "1e-6"},
+        {"--rtol: 1e-06, expected to be absent", "fixed steps"}},
+       {layers + Arguments{"--dt", "0.1", "--atol", "1e-6"},
+        {"--atol: 1e-06, expected to be absent", "fixed steps"}},
+       {usual + Arguments{"--dt", "0.1"}, {"--dt: 0.1, expected to be absent", "dopri5"}},
+       {usual + Arguments{"--rtol", "2e-15"}, {"--rtol: 2e-15, expected at least 2.22", "e-15", "double"}},
+       {usual + Arguments{"--rtol", "0"}, {"--rtol: 0, expected at least"}},
+       {usual + Arguments{"--rtol", "nan"}, {"--rtol: nan, expected at least"}},
+       {usual + Arguments{"--rtol", "1e-6", "--precision", "float"},
+        {"--rtol: 1e-06, expected at least 1.19", "e-06", "float"}},
+       {usual + Arguments{"--atol", "-1"}, {"--atol: -1, expected zero or a positive number"}},
+       {end + Arguments{"--uniform-box", "3000,2,-5,5", "--attention"},
+        {"--attention: ", "7.272 GB", "expected at most 4"}},
+       {end + Arguments{"--uniform-box", "4000,2,-5,5", "--attention", "--precision", "float"},
+        {"--attention: ", "6.464 GB", "expected at most 4"}}});
+}
+
+TEST_CASE("a folder that cannot be written to is refused", "[simulate][refusal]") {
+  const Folder folder;
+  write(folder / "file", "precious");
+  check_refusal(folder, {usual, {"--out: not given, expected a value"}}, "");
+  check_refusal(folder, {usual + Arguments{"--out"}, {"--out: without a value, expected one"}}, "");
+  check_refusal(folder, {usual + Arguments{"--out", ""}, {"--out: empty, expected a value"}}, "");
+  check_refusal(folder, {usual, {"--out: ", "file is a file, expected a folder"}}, folder / "file");
+  check_refusal(folder, {usual, {"--out: ", "file/below", "cannot be created"}}, folder / "file/below");
+  check_refusal(folder, {usual, {"--out: ", "file/far/below", "cannot be created"}},
+                folder / "file/far/below");
+  check_refusal(folder, {usual + Arguments{"--force"}, {"--out: ", "expected a folder"}}, folder / "file");
+  CHECK(read(folder / "file") == "precious");
+}
+
+TEST_CASE("a folder with another run's files is refused, or replaced by --force", "[simulate][refusal]") {
+  const Folder folder;
+  const fs::path out = folder.path / "out";
+  const auto contents = [&] {
+    std::map<std::string, std::string> files;
+    for (const auto& name : names_in(out)) files[name] = read(out / name);
+    return files;
+  };
+  SECTION("any one of the files is enough") {
+    for (const std::string name : {"times.npy", "tokens.npy", "attention.npy", "report.json", "view.html"}) {
+      fs::create_directories(out);
+      write(out / name, "precious");
+      check_refusal(folder, {usual, {"--out: ", "out holds " + name, "expected an empty folder", "--force"}},
+                    out.string());
+      CHECK(contents() == std::map<std::string, std::string>{{name, "precious"}});
+      fs::remove_all(out);
+    }
+  }
+  SECTION("a whole run") {
+    run(usual + Arguments{"--attention"}, out.string());
+    write(out / "notes.txt", "mine");
+    const auto before = contents();
+    REQUIRE(before.size() == 6);
+    check_refusal(folder, {usual + Arguments{"--seed", "1"}, {"--out: ", "another run"}}, out.string());
+    CHECK(contents() == before);
+    // A mistake beside --force costs nothing.
+    check_refusal(folder, {usual + Arguments{"--force", "--rtol", "0"}, {"--rtol: 0"}}, out.string());
+    CHECK(contents() == before);
+
+    run(usual + Arguments{"--seed", "1", "--force"}, out.string());
+    const auto after = contents();
+    CHECK(after.count("attention.npy") == 0);  // it would be another run's
+    CHECK(after.at("notes.txt") == "mine");
+    CHECK(after.size() == 5);
+    CHECK(after.at("tokens.npy") != before.at("tokens.npy"));
+    CHECK(report(out).at("options").at("seed") == 1);
+  }
+  SECTION("other files are no obstacle, and an empty folder is none") {
+    fs::create_directories(out);
+    run(usual, out.string());
+    fs::remove_all(out);
+    fs::create_directories(out);
+    write(out / "notes.txt", "mine");
+    run(usual, out.string());
+    CHECK(read(out / "notes.txt") == "mine");
+  }
+}
+
+// --- How it ends when the numbers do -----------------------------------------------------------------------
+
+namespace {
+
+/// What every run that ended early left: whole files up to there, finite, and a report that says so.
+json check_early_end(const std::string& out, double t_end) {
+  CHECK(names_in(out) == usual_files);
+  const Values times(out + "/times.npy"), tokens(out + "/tokens.npy");
+  const json r = report(out);
+  const double t = r.at("t");
+  CHECK(r.at("outcome") == "non_finite");
+  CHECK(t > 0);
+  CHECK(t < t_end);
+  REQUIRE(times.shape[0] >= 1);
+  REQUIRE(times.shape[0] < 101);
+  CHECK(tokens.shape[0] == times.shape[0]);
+  CHECK(all_finite(tokens));
+  CHECK(times.values.back() <= t);
+  CHECK(times.values.back() + t_end / 100 >= t);  // nothing that was reached is missing
+  CHECK(r.at("prediction").at("case").is_string());
+  CHECK(r.at("found").at("labels").size() == static_cast<std::size_t>(tokens.shape[1]));
+  return r;
+}
+
+const double log_max = std::log(std::numeric_limits<double>::max());
+
+}  // namespace
+
+TEST_CASE("V = diag(1, 1, -1/2) carries z beyond the range of double at t = 2 ln(max)", "[simulate][early]") {
+  const Folder folder;
+  const std::string V = put(folder / "V.npy", {3, 3}, {1, 0, 0, 0, 1, 0, 0, 0, -0.5}), out = folder / "out";
+  run_ends_early({"--uniform-box", "20,3,-5,5", "--value", V, "--t-end", "3000"}, out, "non_finite");
+  CHECK(check_early_end(out, 3000).at("t").get<double>() == Approx(2 * log_max).epsilon(0.01));
+}
+
+TEST_CASE("a symmetric V with eigenvalues of both signs ends by its negative one", "[simulate][early]") {
+  const Folder folder;
+  const std::string V =
+      put(folder / "V.npy", {3, 3},
+          {.92761287, .94333073, .3827744, .94333073, .59991396, .47825472, .3827744, .47825472, .46668605});
+  const std::string out = folder / "out";
+  run_ends_early({"--uniform-box", "25,3,-5,5", "--value", V, "--t-end", "1e5"}, out, "non_finite");
+  const json r = check_early_end(out, 1e5);
+  CHECK(r.at("t").get<double>() == Approx(log_max / 0.222104).epsilon(0.02));
+  CHECK(r.at("seconds").get<double>() < 60);
+}
+
+TEST_CASE("tokens and layers grow until they cannot be represented", "[simulate][early]") {
+  const Folder folder;
+  const std::string out = folder / "out";
+  const Arguments box{"--uniform-box", "20,2,-5,5"};
+  SECTION("tokens in double, like e^t") {
+    run_ends_early(box + Arguments{"--system", "tokens", "--t-end", "1000"}, out, "non_finite");
+    CHECK(check_early_end(out, 1000).at("t").get<double>() == Approx(log_max).epsilon(0.02));
+  }
+  SECTION("tokens in float") {
+    run_ends_early(box + Arguments{"--system", "tokens", "--t-end", "1000", "--precision", "float"}, out,
+                   "non_finite");
+    const double log_max_float = std::log(static_cast<double>(std::numeric_limits<float>::max()));
+    CHECK(check_early_end(out, 1000).at("t").get<double>() == Approx(log_max_float).epsilon(0.05));
+  }
+  SECTION("layers, like 2^k") {
+    run_ends_early(box + Arguments{"--system", "layers", "--dt", "1", "--t-end", "2000"}, out, "non_finite");
+    CHECK(check_early_end(out, 2000).at("t").get<double>() == Approx(1024).epsilon(0.01));
+  }
+  SECTION("--quiet leaves the one line on stderr") {
+    const Said said = run_ends_early(box + Arguments{"--system", "tokens", "--t-end", "1000", "--quiet"}, out,
+                                     "non_finite");
+    CHECK(said.out.empty());
+  }
+}
+
+TEST_CASE("tokens at the ends of the range of double are run, too", "[simulate][early]") {
+  const Folder folder;
+  const std::string x = put(folder / "x.npy", {3, 2}, {1.7e308, 0, -1.7e308, 1, 0, 1.7e308}),
+                    out = folder / "out";
+  const Said said = simulate({"--tokens", x, "--t-end", "1", "--out", out});
+  INFO(said.err);
+  CHECK((said.status == 0 || said.status == 3));
+  CHECK(all_finite(Values(out + "/tokens.npy")));
+  CHECK(names_in(out) == usual_files);
+}
+
+TEST_CASE("the report tells which theorem applies, and when none does", "[simulate]") {
+  const Folder folder;
+  const auto predicted = [&](const Arguments& more) {
+    run(more + Arguments{"--t-end", "0.5", "--force"}, folder / "out");
+    const json prediction = report(folder / "out").at("prediction");
+    CHECK(prediction.at("reference").is_null() == (prediction.at("case") == "none"));
+    CHECK_FALSE(prediction.at("reason").get<std::string>().empty());
+    return prediction.at("case").get<std::string>();
+  };
+  const std::string minus = put(folder / "minus.npy", {2, 2}, {-1, 0, 0, -1});
+  const std::string heads = put(folder / "heads.npy", {2, 2, 2}, {1, 0, 0, 1, 1, 0, 0, 1});
+  CHECK(predicted(start) == "polytope");
+  CHECK(predicted(start + Arguments{"--value", minus}) == "origin");
+  CHECK(predicted(start + Arguments{"--query", minus}) == "none");
+  CHECK(predicted(start + Arguments{"--value", heads, "--system", "tokens"}) == "none");
+  CHECK(predicted({"--gaussian", "5,1", "--system", "tokens"}) == "boolean_line");
+}
