@@ -31,12 +31,13 @@ constexpr std::array<std::array<double, 6>, 7> A{{
     {9017. / 3168, -355. / 33, 46732. / 5247, 49. / 176, -5103. / 18656},
     {35. / 384, 0, 500. / 1113, 125. / 192, -2187. / 6784, 11. / 84},
 }};
-constexpr std::array<double, 7> b4{5179. / 57600, 0, 7571. / 16695, 393. / 640, -92097. / 339200, 187. / 2100, 1. / 40};
+constexpr std::array<double, 7> b4{5179. / 57600,    0,           7571. / 16695, 393. / 640,
+                                   -92097. / 339200, 187. / 2100, 1. / 40};
 
 /// The new state and the estimate, by the definition.
 template <class F>
-std::pair<typename F::State, typename F::State> by_definition(const F& f, double t, const typename F::State& x,
-                                                              double h) {
+std::pair<typename F::State, typename F::State> by_definition(const F& f, double t,
+                                                              const typename F::State& x, double h) {
   std::array<typename F::State, 7> k;
   typename F::State stage = x;
   for (std::size_t i = 0; i < 7; ++i) {
@@ -53,9 +54,7 @@ std::pair<typename F::State, typename F::State> by_definition(const F& f, double
 struct Power {
   using State = attnflow::Tokens<double, 1>;
   int k;
-  void operator()(double t, const State& x, State& dx) const {
-    dx.setConstant(1, x.cols(), std::pow(t, k));
-  }
+  void operator()(double t, const State& x, State& dx) const { dx.setConstant(1, x.cols(), std::pow(t, k)); }
 };
 
 /// Riccati with time as a third coordinate: ṡ = 1, ż = s z².
@@ -93,7 +92,8 @@ TEST_CASE("a step and its error estimate are those of the table", "[dormand_prin
                           (atol + rtol * start.cwiseAbs().array().max(next.cwiseAbs().array())))
                              .maxCoeff();
     DormandPrince5<State> fresh;
-    CHECK(fresh.attempt(field, t, start, h, rtol, atol) == Approx(worst).epsilon(0).margin(64 * epsilon / atol));
+    CHECK(fresh.attempt(field, t, start, h, rtol, atol) ==
+          Approx(worst).epsilon(0).margin(64 * epsilon / atol));
   };
   compare(Riccati{}, 0.5, Riccati::exact(0.5), 0.25);
   compare(twisted_attention(), 0.5, small_tokens(), 0.125);
@@ -108,9 +108,12 @@ TEST_CASE("steps integrate polynomials as far as order conditions go", "[dormand
     const auto exact = [&](double t) { return (std::pow(t, k + 1) - 1) / (k + 1); };
     // Values up to 2^4, weights whose absolute values sum to 2 (steps) and to about 30 (dense output).
     CHECK(x(0, 1) == Approx(exact(2)).epsilon(0).margin(16 * 8 * epsilon));
-    const double estimate = DormandPrince5<Power::State>{}.attempt(field, 1, Power::State::Zero(1, 2), 1, 0, 1);
-    if (k <= 3) CHECK(estimate <= 16 * 8 * epsilon);
-    else CHECK(estimate > 1e-5);
+    const double estimate =
+        DormandPrince5<Power::State>{}.attempt(field, 1, Power::State::Zero(1, 2), 1, 0, 1);
+    if (k <= 3)
+      CHECK(estimate <= 16 * 8 * epsilon);
+    else
+      CHECK(estimate > 1e-5);
     for (const double t : {1.1, 1.37, 1.5, 1.9}) {
       stepper.interpolate(field, t, inside);
       if (k <= 3) CHECK(inside(0, 0) == Approx(exact(t)).epsilon(0).margin(16 * 32 * epsilon));
@@ -186,8 +189,8 @@ TEST_CASE("the accuracy of a run follows the tolerance", "[dormand_prince]") {
   double previous = 1;
   for (const double rtol : {1e-4, 1e-6, 1e-8, 1e-10, 1e-12}) {
     auto x = Riccati::exact(0);
-    const auto report =
-        integrate(Riccati{}, DormandPrince5<Riccati::State>{}, x, {.to = 4, .rtol = rtol, .atol = rtol / 100});
+    const auto report = integrate(Riccati{}, DormandPrince5<Riccati::State>{}, x,
+                                  {.to = 4, .rtol = rtol, .atol = rtol / 100});
     REQUIRE(report.outcome == Outcome::reached_end);
     const double error = (x - Riccati::exact(4)).norm();
     CHECK(error < previous);
@@ -211,7 +214,8 @@ struct Jumps {
   void operator()(double t, const State& x, State& dx) const {
     dx.resize(2, x.cols());
     dx.row(0) = x.row(1);
-    dx.row(1) = 10 * (1 - x.row(0).array().square()) * x.row(1).array() - x.row(0).array() + 0.1 * std::sin(t);
+    dx.row(1) =
+        10 * (1 - x.row(0).array().square()) * x.row(1).array() - x.row(0).array() + 0.1 * std::sin(t);
   }
   static State start() { return State{{2, 1, -2}, {0, 1, 0.5}}; }
   static AdaptiveSteps plan() { return {.to = 30, .rtol = 1e-4, .atol = 1e-6}; }

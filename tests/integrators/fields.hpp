@@ -43,9 +43,12 @@ attnflow::RescaledDynamics<Scalar, 3> twisted_attention() {
   attnflow::Head<Scalar, 3> head;
   head.Q.resize(3, 3);
   head.K.resize(3, 3);
-  head.Q << Scalar(1.0), Scalar(0.3), Scalar(-0.2), Scalar(0.0), Scalar(0.8), Scalar(0.5), Scalar(0.4), Scalar(0.0), Scalar(1.1);
-  head.K << Scalar(0.9), Scalar(-0.5), Scalar(0.0), Scalar(0.3), Scalar(1.0), Scalar(0.2), Scalar(0.0), Scalar(0.6), Scalar(-0.7);
-  head.V << Scalar(0.9), Scalar(1.1), Scalar(0.0), Scalar(-0.8), Scalar(0.6), Scalar(0.4), Scalar(0.3), Scalar(0.0), Scalar(0.5);
+  head.Q << Scalar(1.0), Scalar(0.3), Scalar(-0.2), Scalar(0.0), Scalar(0.8), Scalar(0.5), Scalar(0.4),
+      Scalar(0.0), Scalar(1.1);
+  head.K << Scalar(0.9), Scalar(-0.5), Scalar(0.0), Scalar(0.3), Scalar(1.0), Scalar(0.2), Scalar(0.0),
+      Scalar(0.6), Scalar(-0.7);
+  head.V << Scalar(0.9), Scalar(1.1), Scalar(0.0), Scalar(-0.8), Scalar(0.6), Scalar(0.4), Scalar(0.3),
+      Scalar(0.0), Scalar(0.5);
   return attnflow::RescaledDynamics<Scalar, 3>(head);
 }
 

@@ -54,7 +54,8 @@ struct Recorded {
   }
 };
 
-using FixedSteppers = std::tuple<Euler<Riccati::State>, RungeKutta4<Riccati::State>, DormandPrince5<Riccati::State>>;
+using FixedSteppers =
+    std::tuple<Euler<Riccati::State>, RungeKutta4<Riccati::State>, DormandPrince5<Riccati::State>>;
 
 }  // namespace
 
@@ -91,10 +92,14 @@ TEST_CASE("a plan names the field that is wrong", "[integrate]") {
 TEST_CASE("a plan that is refused leaves the state as it was", "[integrate]") {
   auto x = Riccati::exact(0);
   const auto start = x;
-  CHECK_THAT(refusal([&] { (void)integrate(Riccati{}, RungeKutta4<Riccati::State>{}, x, {.from = 1, .to = 0, .step = 0.1}); }),
+  CHECK_THAT(refusal([&] {
+               (void)integrate(Riccati{}, RungeKutta4<Riccati::State>{}, x,
+                               {.from = 1, .to = 0, .step = 0.1});
+             }),
              ContainsSubstring("FixedSteps::to"));
-  CHECK_THAT(refusal([&] { (void)integrate(Riccati{}, DormandPrince5<Riccati::State>{}, x, {.from = 1, .to = 0}); }),
-             ContainsSubstring("AdaptiveSteps::to"));
+  CHECK_THAT(
+      refusal([&] { (void)integrate(Riccati{}, DormandPrince5<Riccati::State>{}, x, {.from = 1, .to = 0}); }),
+      ContainsSubstring("AdaptiveSteps::to"));
   CHECK(same_bits(x, start));
   // Ten epsilon of float are 1.2e-6: the default tolerance is for double.
   auto small = small_tokens<float>();
@@ -108,18 +113,21 @@ TEST_CASE("a plan that is refused leaves the state as it was", "[integrate]") {
   CHECK(integrate(field, Stepper{}, small, {.to = 1, .rtol = 1.2e-6}).outcome == Outcome::reached_end);
 }
 
-TEMPLATE_LIST_TEST_CASE("equal steps begin at from + k step and land on the end", "[integrate]", FixedSteppers) {
+TEMPLATE_LIST_TEST_CASE("equal steps begin at from + k step and land on the end", "[integrate]",
+                        FixedSteppers) {
   struct Case {
     double from, to, step;
     long steps;
   };
-  for (const Case c : {Case{0, 1, 0.1, 10}, Case{0, 1, 0.3, 4}, Case{-0.3, 2.1, 0.1, 24}, Case{3.3, 3.4, 1, 1},
-                       Case{0, 0.7, 0.7, 1}, Case{0.1, 10.1, 1. / 3, 30}, Case{0, 1, 1 - 1e-7, 2}}) {
+  for (const Case c : {Case{0, 1, 0.1, 10}, Case{0, 1, 0.3, 4}, Case{-0.3, 2.1, 0.1, 24},
+                       Case{3.3, 3.4, 1, 1}, Case{0, 0.7, 0.7, 1}, Case{0, 0.9, 0.3, 3}, Case{0, 2.1, 0.7, 3},
+                       Case{0.1, 10.1, 1. / 3, 30}, Case{0, 1, 1 - 1e-7, 2}}) {
     INFO(c.from << " to " << c.to << " by " << c.step);
     std::vector<std::pair<double, double>> seen;
     auto x = Riccati::exact(0);
-    const auto report = integrate(Riccati{}, TestType{}, x, FixedSteps{.from = c.from, .to = c.to, .step = c.step},
-                                  [&](const StepView<Riccati::State>& step) { seen.emplace_back(step.t0(), step.t1()); });
+    const auto report =
+        integrate(Riccati{}, TestType{}, x, FixedSteps{.from = c.from, .to = c.to, .step = c.step},
+                  [&](const StepView<Riccati::State>& step) { seen.emplace_back(step.t0(), step.t1()); });
     CHECK(report.outcome == Outcome::reached_end);
     CHECK(report.t == c.to);
     REQUIRE(report.steps == c.steps);
@@ -177,13 +185,15 @@ TEST_CASE("a run from a time to itself looks once and moves nothing", "[integrat
 TEST_CASE("an observer ends a run: at the start, or after a step", "[integrate]") {
   const auto run = [](auto stepper, const auto& plan, double until) {
     auto x = Riccati::exact(0);
-    const auto report =
-        integrate(Riccati{}, stepper, x, plan, [=](double t, const auto&) { return t >= until ? Flow::stop : Flow::proceed; });
+    const auto report = integrate(Riccati{}, stepper, x, plan, [=](double t, const auto&) {
+      return t >= until ? Flow::stop : Flow::proceed;
+    });
     CHECK((x - Riccati::exact(report.t)).norm() < 0.01);  // the state is the one at report.t
     return report;
   };
   const FixedSteps fixed{.to = 1, .step = 0.01};
-  for (const auto& report : {run(RungeKutta4<Riccati::State>{}, fixed, 0), run(DormandPrince5<Riccati::State>{}, AdaptiveSteps{.to = 1}, 0)}) {
+  for (const auto& report : {run(RungeKutta4<Riccati::State>{}, fixed, 0),
+                             run(DormandPrince5<Riccati::State>{}, AdaptiveSteps{.to = 1}, 0)}) {
     CHECK(report.outcome == Outcome::stopped_by_observer);
     CHECK(report.steps == 0);
     CHECK(report.evaluations == 0);
@@ -213,7 +223,8 @@ TEST_CASE("max_steps counts accepted and rejected steps", "[integrate]") {
   CHECK((x - Riccati::exact(report.t)).norm() < 1e-10);
 }
 
-TEST_CASE("a solution that leaves every bound: the state returned is the last that is finite", "[integrate]") {
+TEST_CASE("a solution that leaves every bound: the state returned is the last that is finite",
+          "[integrate]") {
   using State = BlowUp<double>::State;
   State x = State::Constant(1, 2, 1);
   const auto report = integrate(BlowUp<double>{}, DormandPrince5<State>{}, x, {.to = 2});
@@ -260,14 +271,16 @@ TEST_CASE("towards a singularity the run ends whatever the tolerance, in finite 
 
 TEMPLATE_TEST_CASE("a start that is not finite ends the run before it begins", "[integrate]", float, double) {
   using State = typename BlowUp<TestType>::State;
-  for (const TestType bad : {std::numeric_limits<TestType>::quiet_NaN(), std::numeric_limits<TestType>::infinity()}) {
+  for (const TestType bad :
+       {std::numeric_limits<TestType>::quiet_NaN(), std::numeric_limits<TestType>::infinity()}) {
     State x = State::Constant(1, 3, 1);
     x(0, 1) = bad;
     long calls = 0;
     const auto look = [&](double, const auto&) { ++calls; };
-    for (const auto& report :
-         {integrate(BlowUp<TestType>{}, RungeKutta4<State>{}, x, FixedSteps{.from = 0.5, .to = 1, .step = 0.1}, look),
-          integrate(BlowUp<TestType>{}, DormandPrince5<State>{}, x, AdaptiveSteps{.from = 0.5, .to = 1, .rtol = 1e-3}, look)}) {
+    for (const auto& report : {integrate(BlowUp<TestType>{}, RungeKutta4<State>{}, x,
+                                         FixedSteps{.from = 0.5, .to = 1, .step = 0.1}, look),
+                               integrate(BlowUp<TestType>{}, DormandPrince5<State>{}, x,
+                                         AdaptiveSteps{.from = 0.5, .to = 1, .rtol = 1e-3}, look)}) {
       CHECK(report.outcome == Outcome::non_finite);
       CHECK(report.t == 0.5);
       CHECK(report.evaluations == 0);
@@ -281,7 +294,9 @@ namespace {
 /// A field that is nowhere finite.
 struct Nowhere {
   using State = attnflow::Tokens<double>;
-  void operator()(double, const State& x, State& dx) const { dx.setConstant(x.rows(), x.cols(), not_a_number); }
+  void operator()(double, const State& x, State& dx) const {
+    dx.setConstant(x.rows(), x.cols(), not_a_number);
+  }
 };
 /// ẋ = −x with a bound on its steps.
 struct Bounded : Decay {
@@ -297,7 +312,8 @@ TEST_CASE("a field that is not finite ends the run where it is", "[integrate]") 
   CHECK(report.t == 0);
   CHECK(report.steps == 0);
   CHECK((x.array() == 1).all());
-  CHECK(integrate(Nowhere{}, Euler<Nowhere::State>{}, x, {.to = 1, .step = 0.1}).outcome == Outcome::non_finite);
+  CHECK(integrate(Nowhere{}, Euler<Nowhere::State>{}, x, {.to = 1, .step = 0.1}).outcome ==
+        Outcome::non_finite);
   CHECK((x.array() == 1).all());
 }
 
@@ -306,26 +322,33 @@ TEST_CASE("steps are no longer than the field and the plan allow", "[integrate]"
   const auto longest_of = [](const auto& field, const AdaptiveSteps& plan) {
     Decay::State x = Decay::State::Zero(2, 3);
     double longest = 0;
-    const auto look = [&](const StepView<Decay::State>& step) { longest = std::max(longest, step.t1() - step.t0()); };
+    const auto look = [&](const StepView<Decay::State>& step) {
+      longest = std::max(longest, step.t1() - step.t0());
+    };
     CHECK(integrate(field, DormandPrince5<Decay::State>{}, x, plan, look).outcome == Outcome::reached_end);
     return longest;
   };
   const double epsilon = std::numeric_limits<double>::epsilon();  // t1 − t0, t1 up to 100
   CHECK(longest_of(Bounded{{}, 0.25}, {.to = 100}) == Approx(0.25).epsilon(0).margin(100 * epsilon));
-  CHECK(longest_of(Bounded{{}, 0.25}, {.to = 100, .first_step = 7}) == Approx(0.25).epsilon(0).margin(100 * epsilon));
-  CHECK(longest_of(Bounded{{}, 0.25}, {.to = 100, .max_step = 0.125}) == Approx(0.125).epsilon(0).margin(100 * epsilon));
-  CHECK(longest_of(Bounded{{}, 0.25}, {.to = 100, .max_step = 3}) == Approx(0.25).epsilon(0).margin(100 * epsilon));
+  CHECK(longest_of(Bounded{{}, 0.25}, {.to = 100, .first_step = 7}) ==
+        Approx(0.25).epsilon(0).margin(100 * epsilon));
+  CHECK(longest_of(Bounded{{}, 0.25}, {.to = 100, .max_step = 0.125}) ==
+        Approx(0.125).epsilon(0).margin(100 * epsilon));
+  CHECK(longest_of(Bounded{{}, 0.25}, {.to = 100, .max_step = 3}) ==
+        Approx(0.25).epsilon(0).margin(100 * epsilon));
   CHECK(longest_of(Decay{}, {.to = 100, .max_step = 0.5}) == Approx(0.5).epsilon(0).margin(100 * epsilon));
   CHECK(longest_of(Decay{}, {.to = 100}) > 10);
   // RescaledDynamics: h ρ(V) ≤ 1.
-  const attnflow::RescaledDynamics<double> attention(attnflow::Head<double>::with_value(4 * Eigen::MatrixXd::Identity(2, 2)));
+  const attnflow::RescaledDynamics<double> attention(
+      attnflow::Head<double>::with_value(4 * Eigen::MatrixXd::Identity(2, 2)));
   CHECK(longest_of(attention, {.to = 10}) == Approx(0.25).epsilon(0).margin(10 * epsilon));
 }
 
 TEST_CASE("a bound on the step below the resolution of time ends the run at once", "[integrate]") {
   // 1e17 + 1 is 1e17: a run of such steps would go on without its time moving.
   Decay::State x = Decay::State::Constant(1, 1, 1);
-  auto report = integrate(Decay{}, DormandPrince5<Decay::State>{}, x, {.from = 1e17, .to = 2e17, .max_step = 1, .max_steps = 100});
+  auto report = integrate(Decay{}, DormandPrince5<Decay::State>{}, x,
+                          {.from = 1e17, .to = 2e17, .max_step = 1, .max_steps = 100});
   CHECK(report.outcome == Outcome::step_limit);
   CHECK(report.steps == 0);
   report = integrate(Bounded{{}, 0}, DormandPrince5<Decay::State>{}, x, {.to = 1, .max_steps = 100});
@@ -368,7 +391,8 @@ TEST_CASE("each method evaluates the field as often as it says", "[integrate]") 
   CHECK(count(RungeKutta4<Riccati::State>{}, fixed, look_once_inside).evaluations == 40);
   // Adaptive: 6 for each step tried; the slope at the start, and one more where the first step is chosen.
   for (const double first_step : {0.0, 0.01, 3.0}) {
-    const auto report = count(DormandPrince5<Riccati::State>{}, AdaptiveSteps{.to = 5, .first_step = first_step}, look_inside);
+    const auto report = count(DormandPrince5<Riccati::State>{},
+                              AdaptiveSteps{.to = 5, .first_step = first_step}, look_inside);
     CHECK(report.evaluations == 6 * (report.steps + report.rejected) + (first_step > 0 ? 1 : 2));
     if (first_step == 3) CHECK(report.rejected > 0);
   }
@@ -392,7 +416,8 @@ TEMPLATE_LIST_TEST_CASE("a stepper used before gives the bits of a fresh one", "
   const auto run = [](TestType& stepper, double factor) {
     auto x = Riccati::exact(0);
     x *= factor;
-    REQUIRE(integrate(Riccati{}, stepper, x, FixedSteps{.to = 1, .step = 0.1}).outcome == Outcome::reached_end);
+    REQUIRE(integrate(Riccati{}, stepper, x, FixedSteps{.to = 1, .step = 0.1}).outcome ==
+            Outcome::reached_end);
     return x;
   };
   // The second run starts where the first one ended with another field: a remembered slope would be wrong.
@@ -420,11 +445,13 @@ TEST_CASE("runs without tokens reach their end", "[integrate]") {
   attnflow::Trajectory<State> record({0, 0.05, 1});
   CHECK(integrate(field, DormandPrince5<State>{}, x, {.to = 1}, record).outcome == Outcome::reached_end);
   CHECK(record.size() == 3);
-  CHECK(integrate(field, RungeKutta4<State>{}, x, {.to = 1, .step = 0.1}, record).outcome == Outcome::reached_end);
+  CHECK(integrate(field, RungeKutta4<State>{}, x, {.to = 1, .step = 0.1}, record).outcome ==
+        Outcome::reached_end);
   CHECK(integrate(field, Euler<State>{}, x, {.to = 1, .step = 0.1}).outcome == Outcome::reached_end);
   CHECK(x.rows() == 3);
   CHECK(x.cols() == 0);
   attnflow::Tokens<double> y(3, 0);
   const attnflow::RescaledDynamics<double> any(attnflow::Head<double>::identity(3));
-  CHECK(integrate(any, DormandPrince5<attnflow::Tokens<double>>{}, y, {.to = 50}).outcome == Outcome::reached_end);
+  CHECK(integrate(any, DormandPrince5<attnflow::Tokens<double>>{}, y, {.to = 50}).outcome ==
+        Outcome::reached_end);
 }

@@ -78,7 +78,8 @@ double error_anywhere(double h) {
 }
 
 template <class State>
-using Steppers = std::tuple<attnflow::Euler<State>, attnflow::RungeKutta4<State>, attnflow::DormandPrince5<State>>;
+using Steppers =
+    std::tuple<attnflow::Euler<State>, attnflow::RungeKutta4<State>, attnflow::DormandPrince5<State>>;
 using OfRiccati = Steppers<Riccati::State>;
 using OfAttention = Steppers<attnflow::Tokens<double, 3>>;
 
@@ -109,8 +110,7 @@ TEMPLATE_LIST_TEST_CASE("a stepper converges at its stated order on attention wh
 }
 
 // A method of order p errs by O(h^{p+1}) in one step; so does its dense output of order p inside it.
-TEMPLATE_LIST_TEST_CASE("states inside a step have the stated dense order", "[integrators]",
-                        OfRiccati) {
+TEMPLATE_LIST_TEST_CASE("states inside a step have the stated dense order", "[integrators]", OfRiccati) {
   const auto error = [](double h) {
     return error_inside_a_step<TestType>(Riccati{}, 0.5, Riccati::exact(0.5), h);
   };

@@ -55,7 +55,8 @@ constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 template <class Observer>
 Flow show(Observer& observer, double t0, double t1) {
   const State end = State::Constant(2, 1, t1);
-  const StepView<State> view(t0, t1, end, nullptr, [](void*, double t, State& x) { x = State::Constant(2, 1, t); });
+  const StepView<State> view(t0, t1, end, nullptr,
+                             [](void*, double t, State& x) { x = State::Constant(2, 1, t); });
   return attnflow::notify<State>(observer, view);
 }
 
@@ -80,7 +81,9 @@ TEST_CASE("observers never steer: a run has the same bits with any of them and w
     const auto nothing = run(attnflow::NoObserver{});
     CHECK(same_bits(nothing.first, alone));
     CHECK(nothing.second.size() == static_cast<std::size_t>(report.steps) + 1);
-    const auto same = [&](const auto& other) { return same_bits(other.first, alone) && other.second == nothing.second; };
+    const auto same = [&](const auto& other) {
+      return same_bits(other.first, alone) && other.second == nothing.second;
+    };
     CHECK(same(run(Trajectory<Three>(equal_times(0, 3, 1001)))));
     CHECK(same(run(Trajectory<Three>({0, 0.1, 2.9, 3}))));
     CHECK(same(run(at_times<Three>({0.5, 0.50001, 1.7}, [](double, const Three&) {}))));
@@ -95,8 +98,9 @@ TEST_CASE("observers never steer: a run has the same bits with any of them and w
     CHECK(same(run(attnflow::together<Three>(record, calls, stop))));
   };
   // Steps of 0.1 from 0.013: t0 + (t1 − t0) is not always t1.
-  for (const FixedSteps plan : {FixedSteps{.to = 3, .step = 0.1}, FixedSteps{.from = 0.013, .to = 3, .step = 0.1},
-                                FixedSteps{.from = -0.03, .to = 3, .step = 0.25}}) {
+  for (const FixedSteps plan :
+       {FixedSteps{.to = 3, .step = 0.1}, FixedSteps{.from = 0.013, .to = 3, .step = 0.1},
+        FixedSteps{.from = -0.03, .to = 3, .step = 0.25}}) {
     compare(Euler<Three>{}, plan);
     compare(RungeKutta4<Three>{}, plan);
     compare(DormandPrince5<Three>{}, plan);
@@ -128,6 +132,24 @@ TEMPLATE_LIST_TEST_CASE("a trajectory holds the states at its times", "[observer
     CHECK((record.states()[k] - Riccati::exact(times[k])).norm() < tolerance);
 }
 
+TEMPLATE_TEST_CASE("a step shown at its end is the state, to the last bit", "[observers]",
+                   Euler<Decay::State>, RungeKutta4<Decay::State>, DormandPrince5<Decay::State>) {
+  // Steps of 1.7 time constants: begin + (end − begin) is then not always end.
+  attnflow::Generator generator(5);
+  Decay::State x = attnflow::uniform_box(generator, 100, 3, -1, 1);
+  long rounded = 0;
+  const auto look = [&](const StepView<Decay::State>& step) {
+    Decay::State at, later;
+    step.at(step.t1(), at);
+    CHECK(same_bits(at, step.state()));
+    step.at(std::nextafter(step.t1(), 0), later);
+    rounded += same_bits(later, at) ? 0 : 1;
+  };
+  REQUIRE(integrate(Decay{1.7}, TestType{}, x, FixedSteps{.to = 5, .step = 1}, look).outcome ==
+          Outcome::reached_end);
+  CHECK(rounded > 0);
+}
+
 TEST_CASE("an adaptive run is recorded at the times asked for", "[observers]") {
   const auto times = equal_times(0, 20, 401);
   Trajectory<State> record(times);
@@ -144,18 +166,23 @@ TEST_CASE("an adaptive run is recorded at the times asked for", "[observers]") {
 TEST_CASE("times outside the run are passed over", "[observers]") {
   Trajectory<State> record({-1, 0.25, 0.5, 3});
   auto x = Riccati::exact(0.5);
-  REQUIRE(integrate(Riccati{}, RungeKutta4<State>{}, x, {.from = 0.5, .to = 1, .step = 0.125}, record).outcome ==
-          Outcome::reached_end);
+  REQUIRE(
+      integrate(Riccati{}, RungeKutta4<State>{}, x, {.from = 0.5, .to = 1, .step = 0.125}, record).outcome ==
+      Outcome::reached_end);
   CHECK(record.times() == std::vector<double>{0.5});
   CHECK(same_bits(record.states()[0], Riccati::exact(0.5)));
   // The next run goes on with what is left; 1, its start, has been passed.
   Trajectory<State> whole({0.5, 1, 2});
   x = Riccati::exact(0.5);
-  REQUIRE(integrate(Riccati{}, RungeKutta4<State>{}, x, {.from = 0.5, .to = 1, .step = 0.125}, whole).outcome == Outcome::reached_end);
-  REQUIRE(integrate(Riccati{}, RungeKutta4<State>{}, x, {.from = 1, .to = 2, .step = 0.125}, whole).outcome == Outcome::reached_end);
+  REQUIRE(
+      integrate(Riccati{}, RungeKutta4<State>{}, x, {.from = 0.5, .to = 1, .step = 0.125}, whole).outcome ==
+      Outcome::reached_end);
+  REQUIRE(integrate(Riccati{}, RungeKutta4<State>{}, x, {.from = 1, .to = 2, .step = 0.125}, whole).outcome ==
+          Outcome::reached_end);
   CHECK(whole.times() == std::vector<double>{0.5, 1, 2});
   Trajectory<State> none({});
-  CHECK(integrate(Riccati{}, RungeKutta4<State>{}, x, {.to = 1, .step = 0.5}, none).outcome == Outcome::reached_end);
+  CHECK(integrate(Riccati{}, RungeKutta4<State>{}, x, {.to = 1, .step = 0.5}, none).outcome ==
+        Outcome::reached_end);
   CHECK(none.size() == 0);
 }
 
@@ -166,7 +193,8 @@ TEST_CASE("times that do not increase or are not finite are refused", "[observer
   CHECK_THAT(refusal([] { Trajectory<State>({0, infinity}); }), ContainsSubstring("AtTimes: time 1 is inf"));
   const auto nothing = [](double, const State&) {};
   for (const double interval : {0.0, -1.0, infinity, not_a_number})
-    CHECK_THAT(refusal([&] { (void)every<State>(interval, nothing); }), ContainsSubstring("every: interval is "));
+    CHECK_THAT(refusal([&] { (void)every<State>(interval, nothing); }),
+               ContainsSubstring("every: interval is "));
 }
 
 TEST_CASE("equal times have both ends, to the last bit", "[observers]") {
@@ -174,7 +202,8 @@ TEST_CASE("equal times have both ends, to the last bit", "[observers]") {
   REQUIRE(times.size() == 9);
   CHECK(times.front() == -0.1);
   CHECK(times.back() == 0.7);
-  for (std::size_t k = 0; k + 1 < times.size(); ++k) CHECK(times[k + 1] - times[k] == Approx(0.1).epsilon(1e-14));
+  for (std::size_t k = 0; k + 1 < times.size(); ++k)
+    CHECK(times[k + 1] - times[k] == Approx(0.1).epsilon(1e-14));
   CHECK(equal_times(0, 1, 2) == std::vector<double>{0, 1});
   CHECK(equal_times(0, 1, 1) == std::vector<double>{1});
   CHECK(equal_times(3, 3, 100) == std::vector<double>{3});
@@ -203,7 +232,8 @@ TEST_CASE("every calls at multiples of its interval from the start", "[observers
   auto keep_call = every<State>(0.1, [&](double, const State& at) { calls.push_back(at); });
   auto both = attnflow::together<State>(keep_end, keep_call);
   x = Riccati::exact(0);
-  REQUIRE(integrate(Riccati{}, RungeKutta4<State>{}, x, {.to = 0.95, .step = 0.1}, both).outcome == Outcome::reached_end);
+  REQUIRE(integrate(Riccati{}, RungeKutta4<State>{}, x, {.to = 0.95, .step = 0.1}, both).outcome ==
+          Outcome::reached_end);
   REQUIRE(ends.size() == 11);
   REQUIRE(calls.size() == 10);
   for (std::size_t k = 0; k < calls.size(); ++k) CHECK(same_bits(calls[k], ends[k]));
@@ -314,14 +344,16 @@ TEST_CASE("observers together all see every step, and any of them ends the run",
   CHECK(first == 5);
   CHECK(last == 5);
   auto none = attnflow::together<State>();
-  CHECK(integrate(Riccati{}, RungeKutta4<State>{}, x, {.to = 1, .step = 0.125}, none).outcome == Outcome::reached_end);
+  CHECK(integrate(Riccati{}, RungeKutta4<State>{}, x, {.to = 1, .step = 0.125}, none).outcome ==
+        Outcome::reached_end);
 }
 
 TEST_CASE("progress is silent before its patience ends", "[observers]") {
   std::ostringstream out;
   attnflow::Progress progress(out, 0, 1, 3600);
   auto x = Riccati::exact(0);
-  REQUIRE(integrate(Riccati{}, RungeKutta4<State>{}, x, {.to = 1, .step = 0.1}, progress).outcome == Outcome::reached_end);
+  REQUIRE(integrate(Riccati{}, RungeKutta4<State>{}, x, {.to = 1, .step = 0.1}, progress).outcome ==
+          Outcome::reached_end);
   progress.finish();
   CHECK(out.str().empty());
 }
@@ -370,7 +402,8 @@ TEST_CASE("a short line of progress leaves nothing of a long one behind", "[obse
 
 TEST_CASE("progress of a run whose times say nothing", "[observers]") {
   const State x = Riccati::exact(0);
-  for (const auto& [from, to, t] : {std::tuple(1., 1., 1.), {0., 1., 2.}, {0., 1., -1.}, {0., 1e300, 1e-300}}) {
+  for (const auto& [from, to, t] :
+       {std::tuple(1., 1., 1.), {0., 1., 2.}, {0., 1., -1.}, {0., 1e300, 1e-300}}) {
     std::ostringstream out;
     attnflow::Progress progress(out, from, to, 0);
     progress(t, x);

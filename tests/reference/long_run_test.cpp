@@ -70,8 +70,8 @@ class Hull {
 // towards a leader that rests. What is left is rounding and the error control: leaders are pulled only by tokens of
 // their own cluster. The bounds are a thousand times the tolerance for float (nothing accumulates: 1e-3 of
 // the diameter) and ten times for double.
-TEMPLATE_TEST_CASE("a long run stays in the hull of its start, and its clusters stay where they are", "[long_run]", float,
-                   double) {
+TEMPLATE_TEST_CASE("a long run stays in the hull of its start, and its clusters stay where they are",
+                   "[long_run]", float, double) {
   const double allowed = std::is_same_v<TestType, float> ? 1e-3 : 1e-8;
   for (const Eigen::Index d : {2, 3}) {
     CAPTURE(d);
@@ -89,7 +89,9 @@ TEMPLATE_TEST_CASE("a long run stays in the hull of its start, and its clusters 
       if (settled.size() == 0) settled = now;
       moved = std::max(moved, (now - settled).colwise().norm().maxCoeff());
       if (steps++ % 50 == 0)
-        row_error = std::max(row_error, static_cast<double>((field.attention(t, x).rowwise().sum().array() - 1).abs().maxCoeff()));
+        row_error = std::max(
+            row_error,
+            static_cast<double>((field.attention(t, x).rowwise().sum().array() - 1).abs().maxCoeff()));
     };
     const auto report = integrate(field, DormandPrince5<State>{}, z, plan_to<TestType>(1e4), look);
     CHECK(report.outcome == Outcome::reached_end);

@@ -13,7 +13,8 @@
 
 /// One case of tests/data: the head, the times, and the tokens and the attention matrices at them.
 struct ReferenceCase {
-  explicit ReferenceCase(const std::string& name) : folder_(std::filesystem::path(ATTNFLOW_TEST_DATA) / name) {
+  explicit ReferenceCase(const std::string& name)
+      : folder_(std::filesystem::path(ATTNFLOW_TEST_DATA) / name) {
     rescaled = std::filesystem::exists(folder_ / "z.npy");
     head = {matrices("Q").front(), matrices("K").front(), matrices("V").front()};
     start = attnflow::tokens_from<double>(attnflow::load_npy(folder_ / "x0.npy"), "x0");

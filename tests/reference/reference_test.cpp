@@ -64,9 +64,9 @@ struct FrozenField {
   void operator()(double, const State& z, State& dz) const { dz = V * (z * P.transpose() - z); }
 };
 
-constexpr const char* cases[] = {"polytope_2d", "polytope_2d_qk", "polytope_3d",    "hyperplanes_2d",
-                                 "hyperplanes_3d_a", "hyperplanes_3d_b", "mixed_3d", "codimension_3d",
-                                 "general_4d", "line_1d", "origin_3d", "general_x_4d"};
+constexpr const char* cases[] = {"polytope_2d",      "polytope_2d_qk",   "polytope_3d", "hyperplanes_2d",
+                                 "hyperplanes_3d_a", "hyperplanes_3d_b", "mixed_3d",    "codimension_3d",
+                                 "general_4d",       "line_1d",          "origin_3d",   "general_x_4d"};
 
 }  // namespace
 
@@ -82,9 +82,9 @@ TEST_CASE("stored runs are as described", "[reference]") {
     // the stored tokens are known to (2e-9 at worst, where a row of P has just changed its leader).
     for (std::size_t k = 0; k < data.times.size(); ++k) {
       CHECK((data.P[k].rowwise().sum().array() - 1).abs().maxCoeff() < 1e-13);
-      const Eigen::MatrixXd P = data.rescaled
-                                    ? RescaledDynamics<double>(data.head).attention(data.times[k], data.tokens[k])
-                                    : TokenDynamics<double>(data.head).attention(data.times[k], data.tokens[k]);
+      const Eigen::MatrixXd P =
+          data.rescaled ? RescaledDynamics<double>(data.head).attention(data.times[k], data.tokens[k])
+                        : TokenDynamics<double>(data.head).attention(data.times[k], data.tokens[k]);
       CHECK((P - data.P[k]).cwiseAbs().maxCoeff() < 1e-9);
     }
   }
@@ -94,8 +94,8 @@ TEST_CASE("stored runs are as described", "[reference]") {
 TEST_CASE("Dormand-Prince at a tight tolerance is within 1e-8 of the stored runs", "[reference]") {
   for (const char* name : cases) {
     const ReferenceCase data(name);
-    const Errors errors =
-        compare_as<double>(data, DormandPrince5<attnflow::Tokens<double>>{}, AdaptiveSteps{.rtol = 1e-11, .atol = 1e-13});
+    const Errors errors = compare_as<double>(data, DormandPrince5<attnflow::Tokens<double>>{},
+                                             AdaptiveSteps{.rtol = 1e-11, .atol = 1e-13});
     INFO(name << ": tokens " << errors.tokens << ", P " << errors.P);
     CHECK(errors.tokens < 1e-8);
     CHECK(errors.P < 1e-7);
@@ -110,7 +110,8 @@ TEST_CASE("Runge-Kutta with small steps agrees with the stored runs", "[referenc
   CHECK(compare_as<double>(ReferenceCase("general_x_4d"), stepper, FixedSteps{.step = 0.001}).tokens < 1e-6);
 }
 
-TEST_CASE("the tolerance tells a matrix that is frozen over a step from one taken at every stage", "[reference]") {
+TEST_CASE("the tolerance tells a matrix that is frozen over a step from one taken at every stage",
+          "[reference]") {
   // A method that takes P at the start of each step is of order one; at the same steps it must be seen.
   const ReferenceCase data("general_4d");
   const RescaledDynamics<double> system(data.head);
@@ -137,8 +138,10 @@ TEST_CASE("tokens and rescaled tokens are integrated to the same end", "[referen
     const double T = std::min(data.times.back(), 5 / std::max(radius, 1e-3));
     attnflow::Tokens<double> z = data.start, x = data.start;
     const AdaptiveSteps plan{.to = T, .rtol = 1e-11, .atol = 1e-13};
-    REQUIRE(integrate(rescaled, DormandPrince5<attnflow::Tokens<double>>{}, z, plan).outcome == Outcome::reached_end);
-    REQUIRE(integrate(plain, DormandPrince5<attnflow::Tokens<double>>{}, x, plan).outcome == Outcome::reached_end);
+    REQUIRE(integrate(rescaled, DormandPrince5<attnflow::Tokens<double>>{}, z, plan).outcome ==
+            Outcome::reached_end);
+    REQUIRE(integrate(plain, DormandPrince5<attnflow::Tokens<double>>{}, x, plan).outcome ==
+            Outcome::reached_end);
     const attnflow::Tokens<double> image = attnflow::unrescale(rescaled.exponential(), T, z);
     const double difference = (image - x).norm() / x.norm();
     INFO("T = " << T << ", relative difference " << difference);

@@ -26,13 +26,12 @@ struct ScoreForm {
 /// M = QᵀK of a head, computed in double without overflow, with the factor β. Cost: O(d_k d²).
 template <class Scalar, int Dim>
 [[nodiscard]] ScoreForm<Dim> score_form(const Head<Scalar, Dim>& head, double beta) {
-  using Projection = Eigen::Matrix<double, Eigen::Dynamic, Dim>;
-  Projection Q = head.Q.template cast<double>(), K = head.K.template cast<double>();
-  const int q = detail::exponent_of(Q.cwiseAbs().maxCoeff()),
-            k = detail::exponent_of(K.cwiseAbs().maxCoeff());
+  Eigen::MatrixXd Q = head.Q.template cast<double>(), K = head.K.template cast<double>();
+  const int q = detail::exponent_of(Q.cwiseAbs().maxCoeff()), k = detail::exponent_of(K.cwiseAbs().maxCoeff());
   detail::scale_by_power_of_two(Q, -q);
   detail::scale_by_power_of_two(K, -k);
-  auto M = ScaledMatrix<Dim>::of(Q.transpose() * K);
+  const Eigen::MatrixXd product = Q.transpose() * K;
+  auto M = ScaledMatrix<Dim>::of(product);
   M.log_scale += (q + k) * std::numbers::ln2;
   return {std::move(M), beta};
 }
@@ -44,9 +43,19 @@ namespace detail {
 template <class Scalar>
 void multiply(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
   if (d > 8) {
+    // A general product treats columns beyond a multiple of four in another order of summation. Fill up to one, so
+    // that equal columns have equal products wherever they stand.
     using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
-    Eigen::Map<Matrix>(y, d, n).noalias() =
-        Eigen::Map<const Matrix>(a, d, d) * Eigen::Map<const Matrix>(x, d, n);
+    const Eigen::Map<const Matrix> A(a, d, d);
+    const Eigen::Index whole = n / 4 * 4, rest = n - whole;
+    if (whole > 0)
+      Eigen::Map<Matrix>(y, d, whole).noalias() = A * Eigen::Map<const Matrix>(x, d, whole);
+    if (rest > 0) {
+      Matrix filled = Matrix::Zero(d, 4);
+      filled.leftCols(rest) = Eigen::Map<const Matrix>(x + whole * d, d, rest);
+      const Matrix product = A * filled;
+      Eigen::Map<Matrix>(y + whole * d, d, rest) = product.leftCols(rest);
+    }
     return;
   }
   for (Eigen::Index j = 0; j < n; ++j, x += d, y += d)
@@ -80,13 +89,17 @@ struct PreparedScores {
   int exponent = 0;
   std::vector<Scalar> keys;        // d × padded
   std::vector<Scalar> queries;     // n × d: the query of row i is contiguous
-  std::vector<Scalar> half_scale;  // n
+  std::vector<double> half_scale;  // n
 
   [[nodiscard]] Scalar key(Eigen::Index c, Eigen::Index j) const {
     return keys[static_cast<std::size_t>(c * padded + j)];
   }
   [[nodiscard]] const Scalar* query(Eigen::Index i) const { return queries.data() + i * d; }
-  [[nodiscard]] Scalar half_scale_of(Eigen::Index i) const { return half_scale[static_cast<std::size_t>(i)]; }
+  /// At most the largest finite Scalar.
+  [[nodiscard]] Scalar half_scale_of(Eigen::Index i) const {
+    constexpr double most = static_cast<double>(std::numeric_limits<Scalar>::max());
+    return static_cast<Scalar>(std::min(half_scale[static_cast<std::size_t>(i)], most));
+  }
 
   /// Prepares sᵢⱼ = β xᵢᵀ Eᵀ M E xⱼ; E is the identity where `flow` is null.
   /// \returns false, and prepares nothing, if a token is not finite.
@@ -113,12 +126,12 @@ struct PreparedScores {
   void set_keys(const Scalar* x, Scalar largest);
   void set_queries(const std::vector<double>& u, double beta, double log, int query_exponent);
 
-  /// e^{log / 2} · 2^{power / 2} for an even power, at most the largest finite Scalar.
-  static Scalar half_scale_for(double log, int power) {
+  /// e^{log / 2} · 2^{power / 2} for an even power, at most the largest finite double.
+  static double half_scale_for(double log, int power) {
     const double root = std::exp(0.5 * log);
     const double half =
         std::isnormal(root) ? std::ldexp(root, power / 2) : std::exp(0.5 * (log + power * std::numbers::ln2));
-    return static_cast<Scalar>(std::min(half, static_cast<double>(std::numeric_limits<Scalar>::max())));
+    return std::min(half, std::numeric_limits<double>::max());
   }
 
   std::vector<double> u_, v_, transposed_;
@@ -138,9 +151,10 @@ bool PreparedScores<Scalar>::prepare(const Scalar* x, Eigen::Index rows, Eigen::
   }
   set_keys(x, largest);
 
-  // Queries: Eᵀ Mᵀ E xᵢ in double, from tokens whose products cannot overflow.
+  // Queries: Eᵀ Mᵀ E xᵢ in double, from tokens whose products neither overflow nor vanish.
   constexpr int comfortable = std::numeric_limits<double>::max_exponent / 2;
-  const int query_exponent = std::max(0, exponent_of(static_cast<double>(largest)) - comfortable);
+  const int magnitude = exponent_of(static_cast<double>(largest));
+  const int query_exponent = magnitude - std::clamp(magnitude, -comfortable, comfortable);
   const double shrink = std::ldexp(1.0, -query_exponent);
   u_.resize(size);
   v_.resize(size);
@@ -190,7 +204,7 @@ void PreparedScores<Scalar>::set_queries(const std::vector<double>& u, double be
   // Neighbours share their power of two as a rule: what depends on it is computed when it changes.
   int down = std::numeric_limits<int>::min();
   double first = 0, second = 0;  // 2^{−down} in two factors: by itself it may not be a double
-  Scalar half = 0;
+  double half = 0;
   for (std::size_t i = 0, k = 0; i < half_scale.size(); ++i) {
     const std::size_t end = k + static_cast<std::size_t>(d);
     double size = 0;
@@ -201,7 +215,7 @@ void PreparedScores<Scalar>::set_queries(const std::vector<double>& u, double be
       down = wanted;
       first = std::ldexp(beta_mantissa, -(down / 2));
       second = std::ldexp(1.0, -(down - down / 2));
-      half = beta == 0 ? Scalar(0) : half_scale_for(log, down + others);
+      half = beta == 0 ? 0 : half_scale_for(log, down + others);
     }
     for (; k < end; ++k) queries[k] = static_cast<Scalar>(u[k] * second * first);
     half_scale[i] = half;
