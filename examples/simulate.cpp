@@ -72,8 +72,10 @@ template <class... Parts>
 [[noreturn]] void refuse(const Parts&... parts) {
   std::ostringstream text;
   const auto put = [&](const auto& part) {
-    if constexpr (std::is_same_v<std::decay_t<decltype(part)>, double>) text << exact(part);
-    else text << part;
+    if constexpr (std::is_same_v<std::decay_t<decltype(part)>, double>)
+      text << exact(part);
+    else
+      text << part;
   };
   (put(parts), ...);
   throw Mistake(text.str());
@@ -83,7 +85,7 @@ struct Options {
   std::string tokens, uniform_box, gaussian, uniform_sphere;
   std::string query, key, value;
   std::string system = "rescaled", law = "softmax", mask = "none", alibi;
-  std::string stepper = "dopri5", precision = "double", times, out;
+  std::string stepper, precision = "double", times, out;
   std::uint64_t seed = 0;
   double beta = 1, t_end = attnflow::required;
   std::optional<double> dt, rtol, atol, save_every;
@@ -114,13 +116,15 @@ std::string require_number(const std::string& text) {
 /// Exits by exception (Mistake), and with status 0 after --help and --version.
 Options parse(int argc, char** argv) {
   Options o;
-  CLI::App app("Self-attention dynamics: tokens that attend to each other, and what they converge to.", "simulate");
+  CLI::App app("Self-attention dynamics: tokens that attend to each other, and what they converge to.",
+               "simulate");
   app.set_version_flag("--version", std::string(attnflow::version));
   const auto group = [&](const char* name) { return app.add_option_group(name); };
 
   auto* start = group("Start (one of)");
   start->add_option("--tokens", o.tokens, "file x0.npy of shape (n, d)");
-  start->add_option("--uniform-box", o.uniform_box, "N,D,LOW,HIGH: independent coordinates, uniform in [LOW, HIGH)");
+  start->add_option("--uniform-box", o.uniform_box,
+                    "N,D,LOW,HIGH: independent coordinates, uniform in [LOW, HIGH)");
   start->add_option("--gaussian", o.gaussian, "N,D: independent standard normal coordinates");
   start->add_option("--uniform-sphere", o.uniform_sphere, "N,D: independent, uniform on the unit sphere");
   app.add_option("--seed", o.seed, "of the random start (default 0)")->check(require_number<std::uint64_t>);
@@ -131,7 +135,8 @@ Options parse(int argc, char** argv) {
   weights->add_option("--value", o.value, "file V.npy of shape (d, d) or (heads, d, d)");
 
   auto* model = group("Model");
-  model->add_option("--system", o.system, "rescaled: z = exp(-tV) x (default) | tokens: x | layers: residual layers");
+  model->add_option("--system", o.system,
+                    "rescaled: z = exp(-tV) x (default) | tokens: x | layers: residual layers");
   model->add_option("--law", o.law, "softmax");
   model->add_option("--beta", o.beta, "factor of the scores (default 1)")->check(require_number<double>);
   model->add_option("--mask", o.mask, "none");
@@ -160,7 +165,8 @@ Options parse(int argc, char** argv) {
 
   for (int k = 1; k < argc; ++k) {  // such as "$Q" with Q not set
     const std::string argument = argv[k];
-    if (!argument.empty() && (argument.rfind("--", 0) != 0 || argument.find('=') != argument.size() - 1)) continue;
+    if (!argument.empty() && (argument.rfind("--", 0) != 0 || argument.find('=') != argument.size() - 1))
+      continue;
     if (argument.empty()) refuse(k > 1 ? argv[k - 1] : "command line", ": empty, expected a value");
     refuse(argument.substr(0, argument.size() - 1), ": empty, expected a value");
   }
@@ -177,11 +183,14 @@ Options parse(int argc, char** argv) {
     refuse("unexpected arguments, expected those that simulate --help lists");
   } catch (const CLI::RequiredError& error) {
     const std::string text = error.what();  // "--out is required"
-    refuse(text.substr(0, text.find(' ')), ": not given, expected a value (simulate --help lists the options)");
+    refuse(text.substr(0, text.find(' ')),
+           ": not given, expected a value (simulate --help lists the options)");
   } catch (const CLI::ArgumentMismatch& error) {
-    const std::string text = error.what();  // "--out: 1 required TEXT missing", "--out: At Most 1 required but received 2"
-    refuse(text.substr(0, text.find(':')),
-           text.find("received") == text.npos ? ": without a value, expected one" : ": given more than once, expected once");
+    const std::string text =
+        error.what();  // "--out: 1 required TEXT missing", "--out: At Most 1 required but received 2"
+    refuse(text.substr(0, text.find(':')), text.find("received") == text.npos
+                                               ? ": without a value, expected one"
+                                               : ": given more than once, expected once");
   } catch (const CLI::ParseError& error) {
     refuse(error.what());
   }
@@ -191,12 +200,14 @@ Options parse(int argc, char** argv) {
 void require_one_of(const char* option, const std::string& value, const std::vector<std::string>& known) {
   if (std::find(known.begin(), known.end(), value) != known.end()) return;
   std::string expected = known.front();
-  for (std::size_t k = 1; k < known.size(); ++k) expected += (k + 1 == known.size() ? " or " : ", ") + known[k];
+  for (std::size_t k = 1; k < known.size(); ++k)
+    expected += (k + 1 == known.size() ? " or " : ", ") + known[k];
   refuse(option, ": ", value, ", expected ", expected);
 }
 
 void require_positive(const char* option, const std::optional<double>& value) {
-  if (value && !(std::isfinite(*value) && *value > 0)) refuse(option, ": ", *value, ", expected a positive number");
+  if (value && !(std::isfinite(*value) && *value > 0))
+    refuse(option, ": ", *value, ", expected a positive number");
 }
 
 bool has_fixed_steps(const Options& o) { return o.system == "layers" || o.stepper != "dopri5"; }
@@ -206,20 +217,27 @@ void check(Options& o) {
   require_one_of("--system", o.system, {"rescaled", "tokens", "layers"});
   require_one_of("--law", o.law, {"softmax"});
   require_one_of("--mask", o.mask, {"none"});
-  if (!o.alibi.empty()) refuse("--alibi: ", o.alibi, ", expected to be absent: there are no positional biases yet");
+  if (!o.alibi.empty())
+    refuse("--alibi: ", o.alibi, ", expected to be absent: there are no positional biases yet");
+  if (o.system == "layers" && !o.stepper.empty())
+    refuse("--stepper: ", o.stepper, ", expected to be absent: --system layers is a map, layer after layer");
+  if (o.stepper.empty()) o.stepper = "dopri5";
   require_one_of("--stepper", o.stepper, {"dopri5", "rk4", "euler"});
   require_one_of("--precision", o.precision, {"double", "float"});
-  if (!(std::isfinite(o.t_end) && o.t_end >= 0)) refuse("--t-end: ", o.t_end, ", expected a finite time, at least 0");
+  if (!(std::isfinite(o.t_end) && o.t_end >= 0))
+    refuse("--t-end: ", o.t_end, ", expected a finite time, at least 0");
   if (!std::isfinite(o.beta)) refuse("--beta: ", o.beta, ", expected a finite number");
   if (o.threads < 1) refuse("--threads: ", o.threads, ", expected at least 1");
   require_positive("--dt", o.dt);
   require_positive("--save-every", o.save_every);
-  if (o.save_every && !o.times.empty()) refuse("--times: ", o.times, ", expected either --times or --save-every");
+  if (o.save_every && !o.times.empty())
+    refuse("--times: ", o.times, ", expected either --times or --save-every");
 
   const std::string steps = o.system == "layers" ? "--system layers" : "--stepper " + o.stepper;
   if (has_fixed_steps(o)) {
     if (!o.dt) refuse("--dt: not given, expected a positive step for ", steps);
-    if (o.t_end / *o.dt > 1e12) refuse("--dt: ", *o.dt, ", expected at most 1e12 steps up to --t-end ", o.t_end);
+    if (o.t_end / *o.dt > 1e12)
+      refuse("--dt: ", *o.dt, ", expected at most 1e12 steps up to --t-end ", o.t_end);
     if (o.rtol) refuse("--rtol: ", *o.rtol, ", expected to be absent: ", steps, " has fixed steps");
     if (o.atol) refuse("--atol: ", *o.atol, ", expected to be absent: ", steps, " has fixed steps");
     return;
@@ -232,11 +250,13 @@ void check(Options& o) {
                                       : std::numeric_limits<double>::epsilon());
   if (!(std::isfinite(*o.rtol) && *o.rtol >= least))
     refuse("--rtol: ", *o.rtol, ", expected at least ", least, ", ten times the rounding of ", o.precision);
-  if (!(std::isfinite(*o.atol) && *o.atol >= 0)) refuse("--atol: ", *o.atol, ", expected zero or a positive number");
+  if (!(std::isfinite(*o.atol) && *o.atol >= 0))
+    refuse("--atol: ", *o.atol, ", expected zero or a positive number");
 }
 
 /// The numbers of N,D,… with n and d at least 1.
-std::vector<double> read_numbers(const char* option, const std::string& text, std::size_t count, const char* form) {
+std::vector<double> read_numbers(const char* option, const std::string& text, std::size_t count,
+                                 const char* form) {
   std::vector<double> numbers;
   std::istringstream fields(text);
   bool good = !text.empty() && text.back() != ',';
@@ -273,7 +293,8 @@ attnflow::NpyArray load(const char* option, const std::string& path) {
     attnflow::NpyArray array = attnflow::load_npy(path);
     for (std::size_t k = 0; k < array.values.size(); ++k)
       if (!std::isfinite(array.values[k]))
-        refuse(path, " has ", array.values[k], " at [", index_text(array.shape, k), "], expected finite numbers");
+        refuse(path, " has ", array.values[k], " at [", index_text(array.shape, k),
+               "], expected finite numbers");
     return array;
   } catch (const std::exception& error) {
     refuse(option, ": ", error.what());
@@ -281,7 +302,8 @@ attnflow::NpyArray load(const char* option, const std::string& path) {
 }
 
 Tokens<double> read_start(const Options& o) {
-  const int given = !o.tokens.empty() + !o.uniform_box.empty() + !o.gaussian.empty() + !o.uniform_sphere.empty();
+  const int given =
+      !o.tokens.empty() + !o.uniform_box.empty() + !o.gaussian.empty() + !o.uniform_sphere.empty();
   if (given != 1)
     refuse("the start: ", given == 0 ? "not given" : "given more than once",
            ", expected one of --tokens, --uniform-box, --gaussian, --uniform-sphere");
@@ -289,7 +311,8 @@ Tokens<double> read_start(const Options& o) {
   if (!o.uniform_box.empty()) {
     const auto v = read_numbers("--uniform-box", o.uniform_box, 4, "N,D,LOW,HIGH");
     if (!(v[2] < v[3] && std::isfinite(v[3] - v[2])))
-      refuse("--uniform-box: ", o.uniform_box, ", expected LOW < HIGH, and HIGH - LOW in the range of double");
+      refuse("--uniform-box: ", o.uniform_box,
+             ", expected LOW < HIGH, and HIGH - LOW in the range of double");
     return attnflow::uniform_box(generator, static_cast<Index>(v[0]), static_cast<Index>(v[1]), v[2], v[3]);
   }
   if (!o.gaussian.empty()) {
@@ -319,14 +342,17 @@ std::vector<Head<double>> read_heads(const Options& o, Index d) {
                       (!square || array.shape[axes - 2] == d);
     if (!good)
       refuse(option, ": ", path, " has shape ", attnflow::detail::shape_text(array.shape), ", expected ",
-             square ? "(d, d) or (heads, d, d)" : "(d_k, d) or (heads, d_k, d)", " with d = ", d, " as the tokens have");
+             square ? "(d, d) or (heads, d, d)" : "(d_k, d) or (heads, d_k, d)", " with d = ", d,
+             " as the tokens have");
     return attnflow::matrices_from<double>(array, path);
   };
-  const Matrices Q = read("--query", o.query, false), K = read("--key", o.key, false), V = read("--value", o.value, true);
+  const Matrices Q = read("--query", o.query, false), K = read("--key", o.key, false),
+                 V = read("--value", o.value, true);
   const std::size_t heads = std::max({Q.size(), K.size(), V.size(), std::size_t{1}});
   const auto require_count = [&](const char* option, const std::string& path, const Matrices& m) {
     if (!m.empty() && m.size() != heads)
-      refuse(option, ": ", path, " has ", m.size(), " head(s), expected ", heads, " as the other weights have");
+      refuse(option, ": ", path, " has ", m.size(), " head(s), expected ", heads,
+             " as the other weights have");
   };
   require_count("--query", o.query, Q);
   require_count("--key", o.key, K);
@@ -336,13 +362,15 @@ std::vector<Head<double>> read_heads(const Options& o, Index d) {
     const Eigen::MatrixXd identity = Eigen::MatrixXd::Identity(d, d);
     Head<double> head{Q.empty() ? identity : Q[h], K.empty() ? identity : K[h], V.empty() ? identity : V[h]};
     if (head.Q.rows() != head.K.rows())
-      refuse(o.key.empty() ? "--query: " : "--key: ", o.key.empty() ? o.query : o.key, " has d_k = ",
-             o.key.empty() ? head.Q.rows() : head.K.rows(), ", expected ", o.key.empty() ? head.K.rows() : head.Q.rows(),
-             " as the ", o.key.empty() ? "keys have" : "queries have");
+      refuse(o.key.empty() ? "--query: " : "--key: ", o.key.empty() ? o.query : o.key,
+             " has d_k = ", o.key.empty() ? head.Q.rows() : head.K.rows(), ", expected ",
+             o.key.empty() ? head.K.rows() : head.Q.rows(), " as the ",
+             o.key.empty() ? "keys have" : "queries have");
     result.push_back(std::move(head));
   }
   if (o.system == "rescaled" && heads > 1)
-    refuse("--system: rescaled with ", heads, " heads, expected one head (several have no common rescaling: use tokens)");
+    refuse("--system: rescaled with ", heads,
+           " heads, expected one head (several have no common rescaling: use tokens)");
   return result;
 }
 
@@ -350,10 +378,12 @@ std::vector<double> read_times(const Options& o) {
   if (!o.times.empty()) {
     const attnflow::NpyArray array = load("--times", o.times);
     if (array.shape.size() != 1 || array.values.empty())
-      refuse("--times: ", o.times, " has shape ", attnflow::detail::shape_text(array.shape), ", expected (m,), m at least 1");
+      refuse("--times: ", o.times, " has shape ", attnflow::detail::shape_text(array.shape),
+             ", expected (m,), m at least 1");
     for (std::size_t k = 0; k < array.values.size(); ++k) {
       if (!(array.values[k] >= 0 && array.values[k] <= o.t_end))
-        refuse("--times: ", o.times, " has ", array.values[k], " at [", k, "], expected times in [0, --t-end = ", o.t_end, "]");
+        refuse("--times: ", o.times, " has ", array.values[k], " at [", k,
+               "], expected times in [0, --t-end = ", o.t_end, "]");
       if (k > 0 && !(array.values[k] > array.values[k - 1]))
         refuse("--times: ", o.times, " has ", array.values[k], " at [", k, "], expected times that increase");
     }
@@ -361,7 +391,8 @@ std::vector<double> read_times(const Options& o) {
   }
   if (!o.save_every) return attnflow::equal_times(0, o.t_end, 101);
   const double count = std::floor(o.t_end / *o.save_every * (1 + 1e-12) + 1e-9);
-  if (count > 1e8) refuse("--save-every: ", *o.save_every, ", expected at most 1e8 times up to --t-end ", o.t_end);
+  if (count > 1e8)
+    refuse("--save-every: ", *o.save_every, ", expected at most 1e8 times up to --t-end ", o.t_end);
   std::vector<double> times;
   for (double k = 0; k <= count; ++k) times.push_back(std::min(k * *o.save_every, o.t_end));
   return times;
@@ -375,10 +406,12 @@ const char* const output_files[] = {"times.npy", "tokens.npy", "attention.npy", 
 void check_folder(const Options& o) {
   std::error_code error;
   const fs::file_status status = fs::status(o.out, error);
-  if (fs::exists(status) && !fs::is_directory(status)) refuse("--out: ", o.out, " is a file, expected a folder");
+  if (fs::exists(status) && !fs::is_directory(status))
+    refuse("--out: ", o.out, " is a file, expected a folder");
   for (const char* name : output_files)
     if (!o.force && fs::exists(fs::path(o.out) / name, error))
-      refuse("--out: ", o.out, " holds ", name, " of another run, expected an empty folder (or --force to replace it)");
+      refuse("--out: ", o.out, " holds ", name,
+             " of another run, expected an empty folder (or --force to replace it)");
 }
 
 void make_folder(const Options& o) {
@@ -401,7 +434,8 @@ struct Run {
   std::vector<double> times;
   double radius = 0;  // ρ(V), of the sum of the heads
   /// Runs from x, shows states at the saved times, leaves the last state in x.
-  std::function<attnflow::Report(Tokens<Scalar>& x, const std::function<void(double, const Tokens<Scalar>&)>& save,
+  std::function<attnflow::Report(Tokens<Scalar>& x,
+                                 const std::function<void(double, const Tokens<Scalar>&)>& save,
                                  attnflow::Progress* progress)>
       go;
   /// P of each head at a state.
@@ -424,15 +458,17 @@ auto go_with(std::shared_ptr<const System> system, const Options& o, std::vector
       return attnflow::integrate(*system, attnflow::DormandPrince5<State>{}, x,
                                  {.to = o.t_end, .rtol = *o.rtol, .atol = *o.atol}, observers);
     const attnflow::FixedSteps plan{.to = o.t_end, .step = *o.dt};
-    if (o.stepper == "rk4") return attnflow::integrate(*system, attnflow::RungeKutta4<State>{}, x, plan, observers);
+    if (o.stepper == "rk4")
+      return attnflow::integrate(*system, attnflow::RungeKutta4<State>{}, x, plan, observers);
     return attnflow::integrate(*system, attnflow::Euler<State>{}, x, plan, observers);
   };
 }
 
 /// Layers are a map, not a flow: the state shown at t is the output of layer ⌊t / Δt⌋.
 template <class Scalar>
-attnflow::Report go_through_layers(const attnflow::Layers<Scalar>& layers, double t_end, const std::vector<double>& times,
-                                   Tokens<Scalar>& x, const std::function<void(double, const Tokens<Scalar>&)>& save,
+attnflow::Report go_through_layers(const attnflow::Layers<Scalar>& layers, double t_end,
+                                   const std::vector<double>& times, Tokens<Scalar>& x,
+                                   const std::function<void(double, const Tokens<Scalar>&)>& save,
                                    attnflow::Progress* progress) {
   attnflow::Report report;
   const auto layer_of = [&](double t) { return static_cast<long>(std::floor(t / layers.step() + 1e-9)); };
@@ -483,7 +519,8 @@ Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Sca
         return (basis * y.template cast<double>()).template cast<Scalar>();
       };
     }
-    auto system = std::make_shared<const attnflow::RescaledDynamics<Scalar>>(cast_heads<Scalar>(heads)[0], law);
+    auto system =
+        std::make_shared<const attnflow::RescaledDynamics<Scalar>>(cast_heads<Scalar>(heads)[0], law);
     run.go = go_with<Scalar>(system, o, run.times);
     run.attention = [system](double t, const Tokens<Scalar>& z) {
       return std::vector<SquareMatrix<Scalar>>{system->attention(t, z)};
@@ -493,7 +530,8 @@ Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Sca
   auto system = std::make_shared<const attnflow::TokenDynamics<Scalar>>(cast_heads<Scalar>(heads), law);
   if (o.system == "layers") {
     auto layers = std::make_shared<const attnflow::Layers<Scalar>>(cast_heads<Scalar>(heads), *o.dt, law);
-    run.go = [layers, o, times = run.times](Tokens<Scalar>& state, const auto& save, attnflow::Progress* progress) {
+    run.go = [layers, o, times = run.times](Tokens<Scalar>& state, const auto& save,
+                                            attnflow::Progress* progress) {
       return go_through_layers(*layers, o.t_end, times, state, save, progress);
     };
   } else {
@@ -534,8 +572,8 @@ Json found_in(const Tokens<Scalar>& start, double t, const Tokens<Scalar>& x, co
   found["cluster_tolerance"] = tolerance;
   found["labels"] = clusters.labels;
   found["sizes"] = clusters.sizes;
-  for (const char* name : {"leaders", "hull_vertices", "hyperplane_levels", "boolean_distance", "rank", "effective_rank",
-                           "stable_rank", "distance_to_prediction"})
+  for (const char* name : {"leaders", "hull_vertices", "hyperplane_levels", "boolean_distance", "rank",
+                           "effective_rank", "stable_rank", "distance_to_prediction"})
     found[name] = nullptr;
   if (x.rows() <= 2) {
     Tokens<Scalar> representatives(x.rows(), clusters.count());
@@ -583,35 +621,48 @@ Json predict(const Options& o, const std::vector<Head<double>>& heads) {
   if (head.V != Eigen::MatrixXd(lambda * Eigen::MatrixXd::Identity(d, d)))
     return state("none", nullptr, "not decided: V is not a multiple of the identity");
   const bool symmetric = M.isApprox(M.transpose(), 1e-12);
-  const double least = symmetric ? Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>(M).eigenvalues()[0] : attnflow::required;
-  prediction["margins"] = {{"lambda", lambda}, {"smallest_eigenvalue_of_QtK", symmetric ? Json(least) : Json(nullptr)}};
+  const double least =
+      symmetric ? Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>(M).eigenvalues()[0] : attnflow::required;
+  prediction["margins"] = {{"lambda", lambda},
+                           {"smallest_eigenvalue_of_QtK", symmetric ? Json(least) : Json(nullptr)}};
   if (lambda > 0 && symmetric && least > 0) {
     if (d == 1 && o.system != "rescaled")
       return state("boolean_line", "arXiv:2305.05465, Theorem 2.1", "d = 1, V > 0 and QK > 0");
-    return state("polytope", "arXiv:2305.05465, Theorem 3.1", "V is a positive multiple of I, QᵀK is positive definite");
+    return state("polytope", "arXiv:2305.05465, Theorem 3.1",
+                 std::string("V is a positive multiple of I, QᵀK is positive definite") +
+                     (o.system == "rescaled" ? "" : "; the polytope is that of z = e^{−tV} x"));
   }
   if (lambda == -1 && M == Eigen::MatrixXd::Identity(d, d))
     return state("origin", "arXiv:2305.05465, Section 8", "V = −I and QᵀK = I: the tokens x tend to 0");
-  return state("none", nullptr, lambda > 0 ? "V is a positive multiple of I, but QᵀK is not symmetric positive definite"
-                                           : "no theorem covers this V with this QᵀK");
+  return state("none", nullptr,
+               lambda > 0 ? "V is a positive multiple of I, but QᵀK is not symmetric positive definite"
+                          : "no theorem covers this V with this QᵀK");
 }
 
 const char* name_of(attnflow::Outcome outcome) {
   switch (outcome) {
-    case attnflow::Outcome::reached_end: return "reached_end";
-    case attnflow::Outcome::stopped_by_observer: return "stopped";
-    case attnflow::Outcome::step_limit: return "step_limit";
-    case attnflow::Outcome::non_finite: return "non_finite";
+    case attnflow::Outcome::reached_end:
+      return "reached_end";
+    case attnflow::Outcome::stopped_by_observer:
+      return "stopped";
+    case attnflow::Outcome::step_limit:
+      return "step_limit";
+    case attnflow::Outcome::non_finite:
+      return "non_finite";
   }
   return "unknown";
 }
 
 const char* meaning_of(attnflow::Outcome outcome) {
   switch (outcome) {
-    case attnflow::Outcome::reached_end: return "all was computed";
-    case attnflow::Outcome::stopped_by_observer: return "it was told to stop";
-    case attnflow::Outcome::step_limit: return "too many steps, or too small ones, would be needed to go on";
-    case attnflow::Outcome::non_finite: return "the next numbers are beyond the range of the precision";
+    case attnflow::Outcome::reached_end:
+      return "all was computed";
+    case attnflow::Outcome::stopped_by_observer:
+      return "it was told to stop";
+    case attnflow::Outcome::step_limit:
+      return "too many steps, or too small ones, would be needed to go on";
+    case attnflow::Outcome::non_finite:
+      return "the next numbers are beyond the range of the precision";
   }
   return "unknown";
 }
@@ -619,14 +670,34 @@ const char* meaning_of(attnflow::Outcome outcome) {
 Json resolved(const Options& o, Index n, Index d, std::size_t heads, std::size_t saved) {
   const auto text = [](const std::string& s) { return s.empty() ? Json(nullptr) : Json(s); };
   const auto number = [](const std::optional<double>& v) { return v ? Json(*v) : Json(nullptr); };
-  return {{"tokens", text(o.tokens)}, {"uniform_box", text(o.uniform_box)}, {"gaussian", text(o.gaussian)},
-          {"uniform_sphere", text(o.uniform_sphere)}, {"seed", o.seed}, {"n", n}, {"d", d}, {"heads", heads},
-          {"query", text(o.query)}, {"key", text(o.key)}, {"value", text(o.value)}, {"system", o.system},
-          {"law", o.law}, {"beta", o.beta}, {"mask", o.mask}, {"alibi", nullptr},
-          {"stepper", o.system == "layers" ? Json(nullptr) : Json(o.stepper)}, {"dt", number(o.dt)},
-          {"rtol", number(o.rtol)}, {"atol", number(o.atol)}, {"t_end", o.t_end}, {"save_every", number(o.save_every)},
-          {"times", text(o.times)}, {"saved_times", saved}, {"attention", o.attention}, {"precision", o.precision},
-          {"threads", o.threads}, {"out", o.out}};
+  return {{"tokens", text(o.tokens)},
+          {"uniform_box", text(o.uniform_box)},
+          {"gaussian", text(o.gaussian)},
+          {"uniform_sphere", text(o.uniform_sphere)},
+          {"seed", o.seed},
+          {"n", n},
+          {"d", d},
+          {"heads", heads},
+          {"query", text(o.query)},
+          {"key", text(o.key)},
+          {"value", text(o.value)},
+          {"system", o.system},
+          {"law", o.law},
+          {"beta", o.beta},
+          {"mask", o.mask},
+          {"alibi", nullptr},
+          {"stepper", o.system == "layers" ? Json(nullptr) : Json(o.stepper)},
+          {"dt", number(o.dt)},
+          {"rtol", number(o.rtol)},
+          {"atol", number(o.atol)},
+          {"t_end", o.t_end},
+          {"save_every", number(o.save_every)},
+          {"times", text(o.times)},
+          {"saved_times", saved},
+          {"attention", o.attention},
+          {"precision", o.precision},
+          {"threads", o.threads},
+          {"out", o.out}};
 }
 
 // --- The page
@@ -636,14 +707,16 @@ Json resolved(const Options& o, Index n, Index d, std::size_t heads, std::size_t
 template <class Scalar>
 class PageBuilder {
  public:
-  PageBuilder(const Options& o, const std::vector<double>& times, const Tokens<Scalar>& start) : start_(start) {
-    constexpr double most_numbers = 8e6;      // of positions: 43 MB as text
+  PageBuilder(const Options& o, const std::vector<double>& times, const Tokens<Scalar>& start)
+      : start_(start) {
+    constexpr double most_numbers = 8e6;  // of positions: 43 MB as text
     constexpr double most_attention = 1e6;
     const auto d = static_cast<int>(start.rows());
     view_.dim = std::min(d, 3);
     const double room = most_numbers / view_.dim;
     shown_ = static_cast<Index>(std::min<double>(static_cast<double>(start.cols()), room / 25));
-    const double frames = std::max(1.0, std::min(static_cast<double>(times.size()), room / static_cast<double>(shown_)));
+    const double frames =
+        std::max(1.0, std::min(static_cast<double>(times.size()), room / static_cast<double>(shown_)));
     stride_ = static_cast<std::size_t>(std::ceil(static_cast<double>(times.size()) / frames));
     view_.tokens = shown_;
     const auto kept = static_cast<double>((times.size() + stride_ - 1) / stride_);
@@ -652,7 +725,8 @@ class PageBuilder {
     const char* const subscripts[] = {"₁", "₂", "₃"};
     for (int c = 0; c < view_.dim; ++c) view_.axes.push_back(std::string(letter) + subscripts[c]);
     if (shown_ < start.cols())
-      view_.note += "Shown are the first " + std::to_string(shown_) + " of " + std::to_string(start.cols()) + " tokens. ";
+      view_.note += "Shown are the first " + std::to_string(shown_) + " of " + std::to_string(start.cols()) +
+                    " tokens. ";
     if (stride_ > 1) view_.note += "Every " + std::to_string(stride_) + "th saved time is shown. ";
     if (d > 3) view_.note += "Shown are the first three of " + std::to_string(d) + " coordinates. ";
   }
@@ -663,8 +737,10 @@ class PageBuilder {
     for (Index j = 0; j < shown_; ++j)
       for (Index c = 0; c < view_.dim; ++c) view_.positions.push_back(static_cast<float>(x(c, j)));
     const bool small = x.cols() <= 1000;
-    clusters_.push_back(small ? static_cast<double>(attnflow::detect_clusters(x, cluster_tolerance(start_, t, x, run.radius)).count())
-                              : attnflow::required);
+    clusters_.push_back(
+        small ? static_cast<double>(
+                    attnflow::detect_clusters(x, cluster_tolerance(start_, t, x, run.radius)).count())
+              : attnflow::required);
     if (!with_attention_) return;
     const SquareMatrix<Scalar> P = run.attention(t, inside)[0];
     for (Index i = 0; i < shown_; ++i)
@@ -672,10 +748,12 @@ class PageBuilder {
   }
 
   /// The page; labels and leaders are of all tokens.
-  attnflow::View finish(const std::string& title, const attnflow::Clusters& clusters, const std::vector<Index>& leaders,
-                        std::vector<attnflow::View::Parameter> parameters, std::size_t heads) {
+  attnflow::View finish(const std::string& title, const attnflow::Clusters& clusters,
+                        const std::vector<Index>& leaders, std::vector<attnflow::View::Parameter> parameters,
+                        std::size_t heads) {
     view_.title = title;
-    for (Index j = 0; j < shown_; ++j) view_.clusters.push_back(static_cast<int>(clusters.labels[static_cast<std::size_t>(j)]));
+    for (Index j = 0; j < shown_; ++j)
+      view_.clusters.push_back(static_cast<int>(clusters.labels[static_cast<std::size_t>(j)]));
     for (const Index i : leaders)
       if (i < shown_) view_.leaders.push_back(i);
     if (start_.cols() <= 1000) view_.series.push_back({"clusters", clusters_});
@@ -701,7 +779,8 @@ std::string compact(double value) {
 
 std::vector<attnflow::View::Parameter> parameters_of(const Options& o, Index n, Index d, std::size_t heads,
                                                      const attnflow::Report& report) {
-  std::vector<attnflow::View::Parameter> rows{{"system", o.system}, {"n", std::to_string(n)}, {"d", std::to_string(d)}};
+  std::vector<attnflow::View::Parameter> rows{
+      {"system", o.system}, {"n", std::to_string(n)}, {"d", std::to_string(d)}};
   if (heads > 1) rows.push_back({"heads", std::to_string(heads)});
   rows.push_back({"start", !o.tokens.empty()        ? fs::path(o.tokens).filename().string()
                            : !o.uniform_box.empty() ? "uniform box " + o.uniform_box
@@ -731,19 +810,22 @@ int simulate(const Options& o) {
   const std::vector<Head<double>> heads = read_heads(o, d);
   if constexpr (std::is_same_v<Scalar, float>) {
     constexpr auto largest = static_cast<double>(std::numeric_limits<float>::max());
-    if (given.cwiseAbs().maxCoeff() > largest) refuse("--precision: float, expected double: a token is beyond its range");
+    if (given.cwiseAbs().maxCoeff() > largest)
+      refuse("--precision: float, expected double: a token is beyond its range");
     for (const auto& h : heads)
-      if (std::max({h.Q.cwiseAbs().maxCoeff(), h.K.cwiseAbs().maxCoeff(), h.V.cwiseAbs().maxCoeff()}) > largest)
+      if (std::max({h.Q.cwiseAbs().maxCoeff(), h.K.cwiseAbs().maxCoeff(), h.V.cwiseAbs().maxCoeff()}) >
+          largest)
         refuse("--precision: float, expected double: a weight is beyond its range");
   }
   const Tokens<Scalar> start = given.template cast<Scalar>();
   Tokens<Scalar> inside = start;
   const Run<Scalar> run = set_up(o, heads, inside);
   if (o.attention) {
-    const double bytes = static_cast<double>(run.times.size()) * static_cast<double>(heads.size()) * static_cast<double>(n) *
-                         static_cast<double>(n) * sizeof(Scalar);
+    const double bytes = static_cast<double>(run.times.size()) * static_cast<double>(heads.size()) *
+                         static_cast<double>(n) * static_cast<double>(n) * sizeof(Scalar);
     if (bytes > 4e9)
-      refuse("--attention: attention.npy would have ", bytes / 1e9, " GB, expected at most 4 (save fewer times, or leave it out)");
+      refuse("--attention: attention.npy would have ", bytes / 1e9,
+             " GB, expected at most 4 (save fewer times, or leave it out)");
   }
   check_folder(o);
   make_folder(o);
@@ -793,14 +875,17 @@ int simulate(const Options& o) {
                       {"seconds", seconds},
                       {"prediction", predict(o, heads)},
                       {"found", found}};
-  const std::string title = "Self-attention dynamics, " + o.system + ": " + std::to_string(n) + " tokens in dimension " +
-                            std::to_string(d);
-  const attnflow::View view = page.finish(title, clusters, leaders, parameters_of(o, n, d, heads.size(), report), heads.size());
+  const std::string title = "Self-attention dynamics, " + o.system + ": " + std::to_string(n) +
+                            " tokens in dimension " + std::to_string(d);
+  const attnflow::View view =
+      page.finish(title, clusters, leaders, parameters_of(o, n, d, heads.size(), report), heads.size());
 
   times_file.finish();
   tokens_file.finish();
-  if (attention_file) attention_file->finish();
-  else fs::remove(folder / "attention.npy");
+  if (attention_file)
+    attention_file->finish();
+  else
+    fs::remove(folder / "attention.npy");
   attnflow::AtomicFile report_file(folder / "report.json");
   report_file.write(document.dump(2) + "\n");
   report_file.commit();
@@ -815,8 +900,9 @@ int simulate(const Options& o) {
     std::cout << "\nwritten: " << (folder / "view.html").string() << '\n';
   }
   if (!whole)
-    std::cerr << "simulate: ended early at t = " << report.t << " of " << o.t_end << " (" << name_of(report.outcome)
-              << ": " << meaning_of(report.outcome) << "); what was computed is in " << o.out << '\n';
+    std::cerr << "simulate: ended early at t = " << report.t << " of " << o.t_end << " ("
+              << name_of(report.outcome) << ": " << meaning_of(report.outcome)
+              << "); what was computed is in " << o.out << '\n';
   return whole ? 0 : 3;
 }
 

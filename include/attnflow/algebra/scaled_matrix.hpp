@@ -59,10 +59,10 @@ struct ScaledMatrix {
 
 namespace detail {
 
-/// The power of two e with 2^e ≤ |value| < 2^{e+1}; zero for zero.
+/// The power of two e with 2^e ≤ |value| < 2^{e+1}; zero for zero and for what is not finite.
 template <std::floating_point T>
 [[nodiscard]] inline int exponent_of(T value) noexcept {
-  return value == T(0) ? 0 : std::ilogb(value);
+  return value == T(0) || !std::isfinite(value) ? 0 : std::ilogb(value);
 }
 
 /// m · 2^exponent, without an overflow on the way.

@@ -53,7 +53,7 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
       out(c, i) = (reference[c] - from) + moment[c] / row.sum;
     }
     if (rows == nullptr) return;
-    const double half = static_cast<double>(scores.half_scale_of(i));
+    const double half = scores.half_scale[static_cast<std::size_t>(i)];  // beyond the largest float, too
     double product = 0;
     for (Eigen::Index c = 0; c < scores.d; ++c)
       product += static_cast<double>(scores.query(i)[c]) * static_cast<double>(reference[c]);
@@ -108,9 +108,12 @@ void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask&, const Bi
   head.validate("attend");
   law.validate();
   if (x.rows() != head.dim()) detail::refuse("attend: x has ", x.rows(), " rows, expected d = ", head.dim());
+  const detail::ScaledValue<Scalar, Dim> value(head.V);
   Tokens<Scalar, Dim> sums;
-  attend(score_form(head, law.beta), nullptr, Weighted::tokens, x, sums, rows);
-  detail::multiply(head.V, sums, out);
+  const int exponent =
+      detail::attend_scaled(score_form(head, law.beta), nullptr, Weighted::tokens, x, sums, rows) + value.exponent;
+  detail::multiply(value.matrix, sums, out);
+  if (exponent != 0) detail::scale_by_power_of_two(out, exponent);
 }
 
 /// Softmax attention with β = 1, returned.

@@ -32,7 +32,7 @@ template <class Scalar, int Dim>
   std::vector<double> w(static_cast<std::size_t>(x.cols()));
   detail::for_each_softmax_row(scores, [&](Eigen::Index i, const detail::SoftmaxRow<Scalar>&,
                                            const Scalar* reference, const Scalar* /*moment*/) {
-    const double half = static_cast<double>(scores.half_scale_of(i));
+    const double half = scores.half_scale[static_cast<std::size_t>(i)];
     double sum = 0;
     for (Eigen::Index j = 0; j < scores.n; ++j) {
       double delta = 0;
