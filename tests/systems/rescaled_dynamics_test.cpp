@@ -300,7 +300,7 @@ TEST_CASE("the rescaled system refuses what it cannot use", "[systems][rescaled]
   bad.Q.resize(3, 2);
   bad.Q.setZero();
   CHECK_THAT(refusal([&] { RescaledDynamics<double> f(bad); }), ContainsSubstring("RescaledDynamics: K is 2 x 2"));
-  CHECK_THAT(refusal([] { RescaledDynamics<double> f(Head<double>::identity(2), Softmax<double>{NAN}); }), ContainsSubstring("Softmax::beta"));
+  CHECK_THAT(refusal([] { RescaledDynamics<double> f(Head<double>::identity(2), Softmax<double>{std::numeric_limits<double>::quiet_NaN()}); }), ContainsSubstring("Softmax::beta"));
   const RescaledDynamics<double> field(Head<double>::identity(2));
   Tokens<double> z = Tokens<double>::Ones(2, 3);
   z(1, 2) = std::numeric_limits<double>::quiet_NaN();

@@ -229,7 +229,7 @@ TEST_CASE("the token system refuses what it cannot use", "[systems]") {
   bad.K(1, 0) = std::numeric_limits<double>::quiet_NaN();
   CHECK_THAT(refusal([&] { TokenDynamics<double> f(bad); }), ContainsSubstring("TokenDynamics: K has an entry that is not finite"));
   CHECK_THAT(refusal([&] { TokenDynamics<double> f({H::identity(2), bad}); }), ContainsSubstring("TokenDynamics, head 1: K has"));
-  CHECK_THAT(refusal([] { TokenDynamics<double> f(H::identity(2), Softmax<double>{INFINITY}); }), ContainsSubstring("Softmax::beta"));
+  CHECK_THAT(refusal([] { TokenDynamics<double> f(H::identity(2), Softmax<double>{std::numeric_limits<double>::infinity()}); }), ContainsSubstring("Softmax::beta"));
   const TokenDynamics<double> field(H::identity(2));
   CHECK_THROWS_AS(field.attention(0, Tokens<double>::Ones(2, 2), 1), std::out_of_range);
   Tokens<double> x = Tokens<double>::Ones(2, 2);

@@ -49,7 +49,7 @@ class MatrixExponential {
     norm_ = {norm, exponent};
     if (norm == 0) return;  // what is off the diagonal is below 10⁻³⁰⁸ of it
     powers_[0] = W / norm;
-    for (std::size_t k = 1; k < powers_.size(); ++k) powers_[k] = powers_[k - 1] * powers_[0];
+    for (std::size_t k = 1; k < powers_.size(); ++k) powers_[k] = detail::product(powers_[k - 1], powers_[0]);
   }
 
   /// e^{tV}.  \pre t is finite.
@@ -108,7 +108,7 @@ class MatrixExponential {
       exponent += e;
     }
     void square() {
-      matrix = (matrix * matrix).eval();
+      matrix = detail::product(matrix, matrix);
       exponent *= 2;
       normalize();
     }
@@ -130,7 +130,7 @@ class MatrixExponential {
     int doublings = 0;
     for (; doublings < 10; ++doublings) {
       const double least_product = least(power.matrix) * least(power.matrix);
-      const Matrix square = power.matrix * power.matrix;
+      const Matrix square = detail::product(power.matrix, power.matrix);
       const double most = square.cwiseAbs().maxCoeff();
       const double rows = static_cast<double>(V.rows());
       lost = rows * (4 * lost + (least_product < smallest_normal ? smallest_normal : 0));
@@ -168,7 +168,7 @@ class MatrixExponential {
       return b;
     };
     Matrix sum = block(15);
-    for (const std::size_t first : {10U, 5U, 0U}) sum = (powers_[4] * sum).eval() + block(first);
+    for (const std::size_t first : {10U, 5U, 0U}) sum = detail::product(powers_[4], sum) + block(first);
     return sum;
   }
 

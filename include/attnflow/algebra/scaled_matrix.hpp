@@ -2,6 +2,8 @@
 /// A matrix whose size is kept apart as a logarithm, so that products and powers never overflow.
 #pragma once
 
+#include <attnflow/algebra/multiply.hpp>
+
 #include <Eigen/Core>
 
 #include <algorithm>
@@ -35,14 +37,14 @@ struct ScaledMatrix {
 
   /// Squares the matrix it stands for. Cost: one product, O(d³).
   void square() {
-    matrix = (matrix * matrix).eval();
+    matrix = detail::product(matrix, matrix);
     log_scale = clamp_log(2 * log_scale);
     normalize();
   }
 
   /// Multiplies by another scaled matrix from the left.
   void premultiply(const ScaledMatrix& left) {
-    matrix = (left.matrix * matrix).eval();
+    matrix = detail::product(left.matrix, matrix);
     log_scale = clamp_log(log_scale + left.log_scale);
     normalize();
   }

@@ -111,7 +111,8 @@ void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask&, const Bi
   const detail::ScaledValue<Scalar, Dim> value(head.V);
   Tokens<Scalar, Dim> sums;
   const int exponent =
-      detail::attend_scaled(score_form(head, law.beta), nullptr, Weighted::tokens, x, sums, rows) + value.exponent;
+      detail::attend_scaled(score_form(head, law.beta), nullptr, Weighted::tokens, x, sums, rows) +
+      value.exponent;
   detail::multiply(value.matrix, sums, out);
   if (exponent != 0) detail::scale_by_power_of_two(out, exponent);
 }

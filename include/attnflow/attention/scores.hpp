@@ -2,6 +2,7 @@
 /// Scores that cannot overflow: directions of the queries, and their scale kept apart.
 #pragma once
 
+#include <attnflow/algebra/multiply.hpp>
 #include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/detail/pack.hpp>
 #include <attnflow/types.hpp>
@@ -27,7 +28,8 @@ struct ScoreForm {
 template <class Scalar, int Dim>
 [[nodiscard]] ScoreForm<Dim> score_form(const Head<Scalar, Dim>& head, double beta) {
   Eigen::MatrixXd Q = head.Q.template cast<double>(), K = head.K.template cast<double>();
-  const int q = detail::exponent_of(Q.cwiseAbs().maxCoeff()), k = detail::exponent_of(K.cwiseAbs().maxCoeff());
+  const int q = detail::exponent_of(Q.cwiseAbs().maxCoeff()),
+            k = detail::exponent_of(K.cwiseAbs().maxCoeff());
   detail::scale_by_power_of_two(Q, -q);
   detail::scale_by_power_of_two(K, -k);
   const Eigen::MatrixXd product = Q.transpose() * K;
@@ -37,42 +39,6 @@ template <class Scalar, int Dim>
 }
 
 namespace detail {
-
-/// y = a x for d × d and d × n matrices without padding. A general product costs more than it gives for few
-/// rows.
-template <class Scalar>
-void multiply(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
-  if (d > 8) {
-    // A general product treats columns beyond a multiple of four in another order of summation. Fill up to one, so
-    // that equal columns have equal products wherever they stand.
-    using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
-    const Eigen::Map<const Matrix> A(a, d, d);
-    const Eigen::Index whole = n / 4 * 4, rest = n - whole;
-    if (whole > 0)
-      Eigen::Map<Matrix>(y, d, whole).noalias() = A * Eigen::Map<const Matrix>(x, d, whole);
-    if (rest > 0) {
-      Matrix filled = Matrix::Zero(d, 4);
-      filled.leftCols(rest) = Eigen::Map<const Matrix>(x + whole * d, d, rest);
-      const Matrix product = A * filled;
-      Eigen::Map<Matrix>(y + whole * d, d, rest) = product.leftCols(rest);
-    }
-    return;
-  }
-  for (Eigen::Index j = 0; j < n; ++j, x += d, y += d)
-    for (Eigen::Index i = 0; i < d; ++i) {
-      Scalar sum = a[i] * x[0];
-      for (Eigen::Index k = 1; k < d; ++k) sum += a[i + k * d] * x[k];
-      y[i] = sum;
-    }
-}
-
-/// y = A x for a square A, y resized.
-template <class Scalar, int Dim>
-void multiply(const Eigen::Matrix<Scalar, Dim, Dim>& a, const Tokens<Scalar, Dim>& x,
-              Tokens<Scalar, Dim>& y) {
-  y.resize(x.rows(), x.cols());
-  multiply(a.data(), x.data(), y.data(), x.rows(), x.cols());
-}
 
 /// The tokens and queries of one evaluation, laid out for the row kernels. Scratch space: grows, never
 /// shrinks, one for each thread.

@@ -85,10 +85,9 @@ class RescaledLayers {
       : head_((head.validate("RescaledLayers"), law.validate(), std::move(head))),
         form_(score_form(head_, law.beta)),
         step_(detail::positive_layer_step(step, "RescaledLayers")) {
-    using Square = Eigen::Matrix<double, Dim, Dim>;
-    const Square V = head_.V.template cast<double>();
-    const Square R = Square::Identity(V.rows(), V.cols()) + step_ * V;
-    const Eigen::FullPivLU<Square> lu(R);
+    const Eigen::MatrixXd V = head_.V.template cast<double>();
+    const Eigen::MatrixXd R = Eigen::MatrixXd::Identity(V.rows(), V.cols()) + step_ * V;
+    const Eigen::FullPivLU<Eigen::MatrixXd> lu(R);
     if (!R.allFinite() || !lu.isInvertible() || !(lu.rcond() > std::numeric_limits<double>::epsilon()))
       detail::refuse("RescaledLayers: R = I + step V is singular to working precision (reciprocal condition ",
                      lu.rcond(), "), expected that -1/step = ", -1 / step_, " is not an eigenvalue of V");
@@ -101,10 +100,11 @@ class RescaledLayers {
   void apply(long k, State& z) const {
     static thread_local State displacement, update;
     const ScaledMatrix<Dim> flow = power(growth_, k);
-    const int exponent = detail::attend_scaled(form_, &flow, Weighted::displacements, z, displacement, nullptr);
-    update.resize(z.rows(), z.cols());
+    const int exponent =
+        detail::attend_scaled(form_, &flow, Weighted::displacements, z, displacement, nullptr);
     detail::multiply(value_, displacement, update);
-    if (exponent != 0) {  // an update may be beyond the range of Scalar although z + update is not: in two halves
+    if (exponent !=
+        0) {  // an update may be beyond the range of Scalar although z + update is not: in two halves
       detail::scale_by_power_of_two(update, exponent - 1);
       z += update;
     }

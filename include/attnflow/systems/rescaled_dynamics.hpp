@@ -25,7 +25,7 @@ template <class Scalar, int Dim>
   const int exponent = exponent_of(static_cast<double>(x.cwiseAbs().maxCoeff()));
   Eigen::Matrix<double, Dim, Eigen::Dynamic> y = x.template cast<double>();
   scale_by_power_of_two(y, -exponent);
-  y = (E.matrix * y).eval();
+  y = detail::product(E.matrix, y);
   const double log = E.log_scale + exponent * std::numbers::ln2;
   const double half = std::min(std::exp(0.5 * log), std::numeric_limits<double>::max());
   y = (y * half) * half;

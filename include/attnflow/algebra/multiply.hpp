@@ -1,0 +1,44 @@
+/// \file
+/// The product of a square matrix with columns, compiled once for all shapes of a scalar type.
+#pragma once
+
+#include <Eigen/Core>
+
+namespace attnflow::detail {
+
+/// y = a x for d × d and d × n matrices without padding. A general product costs more than it gives for few rows.
+template <class Scalar>
+void multiply(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
+  if (d > 8) {
+    using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+    Eigen::Map<Matrix>(y, d, n).noalias() =
+        Eigen::Map<const Matrix>(a, d, d) * Eigen::Map<const Matrix>(x, d, n);
+    return;
+  }
+  for (Eigen::Index j = 0; j < n; ++j, x += d, y += d)
+    for (Eigen::Index i = 0; i < d; ++i) {
+      Scalar sum = a[i] * x[0];
+      for (Eigen::Index k = 1; k < d; ++k) sum += a[i + k * d] * x[k];
+      y[i] = sum;
+    }
+}
+
+/// y = A x for a square A, y resized. \pre x and y are different objects.
+template <class Scalar, int Dim, int Columns>
+void multiply(const Eigen::Matrix<Scalar, Dim, Dim>& a, const Eigen::Matrix<Scalar, Dim, Columns>& x,
+              Eigen::Matrix<Scalar, Dim, Columns>& y) {
+  eigen_assert(&x != &y && a.cols() == x.rows());
+  y.resize(x.rows(), x.cols());
+  multiply(a.data(), x.data(), y.data(), x.rows(), x.cols());
+}
+
+/// A x, returned.
+template <class Scalar, int Dim, int Columns>
+[[nodiscard]] Eigen::Matrix<Scalar, Dim, Columns> product(const Eigen::Matrix<Scalar, Dim, Dim>& a,
+                                                          const Eigen::Matrix<Scalar, Dim, Columns>& x) {
+  Eigen::Matrix<Scalar, Dim, Columns> y;
+  multiply(a, x, y);
+  return y;
+}
+
+}  // namespace attnflow::detail
