@@ -28,7 +28,8 @@ double error_in_ulp(Scalar x) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("the packed exponential is right to two units in the last place", "[algebra][pack]", float, double) {
+TEMPLATE_TEST_CASE("the packed exponential is right to two units in the last place", "[algebra][pack]", float,
+                   double) {
   using Scalar = TestType;
   constexpr Scalar lowest = ad::ExpConstants<Scalar>::lowest;
   std::mt19937_64 generator(1);
@@ -36,7 +37,8 @@ TEMPLATE_TEST_CASE("the packed exponential is right to two units in the last pla
   const auto look = [&](Scalar x) {
     if (x > lowest && x <= 0) worst = std::max(worst, error_in_ulp(x));
   };
-  for (int k = 0; k < 300000; ++k) look(static_cast<Scalar>(reference::uniform(generator, static_cast<double>(lowest), 0)));
+  for (int k = 0; k < 300000; ++k)
+    look(static_cast<Scalar>(reference::uniform(generator, static_cast<double>(lowest), 0)));
   // Small arguments of every size, and both sides of every place where the power of two changes.
   for (int k = 0; k < 100000; ++k)
     look(static_cast<Scalar>(-std::exp2(reference::uniform(generator, -80, 1))));

@@ -31,7 +31,8 @@ Real error_bound(const Wide& V, Real t) {
   const Index d = V.rows();
   const Real mean = V.trace() / static_cast<Real>(d);
   const Wide W = V - mean * Wide::Identity(d, d);
-  return eps * (4 * static_cast<Real>(d + 10) * (1 + std::abs(t) * reference::one_norm(W)) + 4 * std::abs(t * mean));
+  return eps * (4 * static_cast<Real>(d + 10) * (1 + std::abs(t) * reference::one_norm(W)) +
+                4 * std::abs(t * mean));
 }
 
 Matrix rotation_generator(double omega) { return (Matrix(2, 2) << 0, -omega, omega, 0).finished(); }
@@ -63,8 +64,9 @@ TEST_CASE("the exponential agrees with the series in long double", "[algebra][ex
         const Matrix A = reference::random<Matrix>(generator, d, d) * size;
         const Matrix V = 0.5 * (A + A.transpose());
         const Wide exact = reference::exponential(reference::wide(V) * static_cast<Real>(t));
-        CHECK(reference::excess(value(MatrixExponential<>(V)(t)), exact,
-                                error_bound(reference::wide(V), static_cast<Real>(t)) * reference::one_norm(exact)) <= 1);
+        CHECK(reference::excess(
+                  value(MatrixExponential<>(V)(t)), exact,
+                  error_bound(reference::wide(V), static_cast<Real>(t)) * reference::one_norm(exact)) <= 1);
       }
 }
 
@@ -77,7 +79,8 @@ TEST_CASE("a general matrix too, within the growth of its powers", "[algebra][ex
         const Wide exact = reference::exponential(reference::wide(V) * static_cast<Real>(t));
         const Wide half = reference::exponential(reference::wide(V) * static_cast<Real>(t / 2));
         // The last squaring amplifies by ‖e^{tV/2}‖² / ‖e^{tV}‖, earlier ones by no more for these V.
-        const Real size = std::max(reference::one_norm(exact), reference::one_norm(half) * reference::one_norm(half));
+        const Real size =
+            std::max(reference::one_norm(exact), reference::one_norm(half) * reference::one_norm(half));
         CHECK(reference::excess(value(MatrixExponential<>(V)(t)), exact,
                                 error_bound(reference::wide(V), static_cast<Real>(t)) * size) <= 1);
       }
@@ -86,13 +89,15 @@ TEST_CASE("a general matrix too, within the growth of its powers", "[algebra][ex
 TEST_CASE("closed forms", "[algebra][exponential]") {
   const auto check = [](const Matrix& V, double t, const Wide& exact, Real log = 0) {
     CAPTURE(V, t);
-    CHECK(reference::excess(value(MatrixExponential<>(V)(t), log), exact,
-                            error_bound(reference::wide(V), static_cast<Real>(t)) * reference::largest(exact)) <= 1);
+    CHECK(reference::excess(
+              value(MatrixExponential<>(V)(t), log), exact,
+              error_bound(reference::wide(V), static_cast<Real>(t)) * reference::largest(exact)) <= 1);
   };
   for (const double t : {1.0, -1.0, 10.0, 333.0, -2000.0}) {
     const Real T = static_cast<Real>(t);
     check(rotation_generator(1.5), t,
-          (Wide(2, 2) << std::cos(1.5L * T), -std::sin(1.5L * T), std::sin(1.5L * T), std::cos(1.5L * T)).finished());
+          (Wide(2, 2) << std::cos(1.5L * T), -std::sin(1.5L * T), std::sin(1.5L * T), std::cos(1.5L * T))
+              .finished());
     // A Jordan block: e^{λt} (I + tN + t²N²/2). Over e^{λt} it stays in range at any t.
     const Matrix J = (Matrix(3, 3) << 0.75, 1, 0, 0, 0.75, 1, 0, 0, 0.75).finished();
     check(J, t, (Wide(3, 3) << 1, T, T * T / 2, 0, 1, T, 0, 0, 1).finished(), 0.75L * T);
@@ -120,7 +125,8 @@ TEST_CASE("diagonal matrices and multiples of the identity stay what they are", 
     CHECK(E.matrix.isDiagonal(0));
     CHECK(E.log_scale == (t >= 0 ? 3 * t : -0.5 * t));
     for (Index k = 0; k < 4; ++k)
-      CHECK(E.matrix(k, k) == Approx(std::exp(t * entries[k] - E.log_scale)).epsilon(2 * static_cast<double>(eps)));
+      CHECK(E.matrix(k, k) ==
+            Approx(std::exp(t * entries[k] - E.log_scale)).epsilon(2 * static_cast<double>(eps)));
   }
   for (const double c : {1.0, -1.0, 1e150, 1e-150})
     for (const double t : {1.0, 1e6, -1e6}) {
@@ -132,13 +138,15 @@ TEST_CASE("diagonal matrices and multiples of the identity stay what they are", 
   CHECK_FALSE(MatrixExponential<>((Matrix(2, 2) << 1, 1e-300, 0, 1).finished()).is_diagonal());
 }
 
-TEST_CASE("close entries of a diagonal matrix separate at their own rate, however late", "[algebra][exponential]") {
+TEST_CASE("close entries of a diagonal matrix separate at their own rate, however late",
+          "[algebra][exponential]") {
   // t (v₂ − v₁) is what counts; t v₁ and t v₂ are both rounded at the size of t.
   const double gap = 0x1p-30;
   for (const double t : {1e3, 1e8, 0x1p33}) {
     const auto E = MatrixExponential<2>(Eigen::Matrix2d(Eigen::Vector2d(1.1 + gap, 1.1).asDiagonal()))(t);
     const double difference = 1.1 - (1.1 + gap);
-    CHECK(E.matrix(1, 1) == Approx(std::exp(t * difference)).epsilon(8 * static_cast<double>(eps) * (1 + t * gap)));
+    CHECK(E.matrix(1, 1) ==
+          Approx(std::exp(t * difference)).epsilon(8 * static_cast<double>(eps) * (1 + t * gap)));
   }
   // Beyond 10³⁰⁰ the logarithm is clamped, the separation is not forgotten.
   const auto E = MatrixExponential<2>(Eigen::Matrix2d(Eigen::Vector2d(1e300, 5e299).asDiagonal()))(1e6);
@@ -148,7 +156,8 @@ TEST_CASE("close entries of a diagonal matrix separate at their own rate, howeve
   CHECK(F.matrix == Eigen::Matrix2d::Identity());
 }
 
-TEST_CASE("late times: the logarithm follows the leading eigenvalue, the matrix its projector", "[algebra][exponential]") {
+TEST_CASE("late times: the logarithm follows the leading eigenvalue, the matrix its projector",
+          "[algebra][exponential]") {
   for (const Index d : {2, 3, 6}) {
     const Matrix R = orthogonal(d);
     Eigen::VectorXd lambda(d);
@@ -165,11 +174,13 @@ TEST_CASE("late times: the logarithm follows the leading eigenvalue, the matrix 
       CHECK(std::abs(std::log(E.matrix.norm()) + E.log_scale - 1.5 * t) <= bound);
       // Direction: the projector; what else there is is e^{−t}, or roundings of V's eigenvectors: ε times 1/gap = 1.
       const Matrix projector = first * first.transpose();
-      CHECK((E.matrix / E.matrix.norm() - projector).norm() <= std::exp(-t) + 100 * static_cast<double>(eps) * static_cast<double>(d));
+      CHECK((E.matrix / E.matrix.norm() - projector).norm() <=
+            std::exp(-t) + 100 * static_cast<double>(eps) * static_cast<double>(d));
       const auto B = exponential(-t);
       const double lowest = lambda[d - 1];
       CHECK(std::abs(std::log(B.matrix.norm()) + B.log_scale + lowest * t) <= bound);
-      CHECK((B.matrix / B.matrix.norm() - last * last.transpose()).norm() <= std::exp(-t) + 100 * static_cast<double>(eps) * static_cast<double>(d));
+      CHECK((B.matrix / B.matrix.norm() - last * last.transpose()).norm() <=
+            std::exp(-t) + 100 * static_cast<double>(eps) * static_cast<double>(d));
     }
   }
 }
@@ -180,7 +191,8 @@ TEST_CASE("exponentials multiply as their times add", "[algebra][exponential]") 
     const Matrix V = reference::random<Matrix>(generator, d, d);
     const MatrixExponential<> exponential(V);
     const double bound = 16 * static_cast<double>(error_bound(reference::wide(V), 8));
-    for (const auto& [s, t] : {std::pair(1.0, 2.0), std::pair(5.0, -3.0), std::pair(-1.5, -2.5), std::pair(2.5, -2.5)}) {
+    for (const auto& [s, t] :
+         {std::pair(1.0, 2.0), std::pair(5.0, -3.0), std::pair(-1.5, -2.5), std::pair(2.5, -2.5)}) {
       auto product = exponential(t);
       product.premultiply(exponential(s));
       const auto sum = exponential(s + t);
@@ -206,8 +218,10 @@ TEST_CASE("entries of any size", "[algebra][exponential]") {
     const Matrix S = R * Eigen::Vector3d(1, 0.5, -1).asDiagonal() * R.transpose() * size;
     const auto E = MatrixExponential<>(S)(1);
     REQUIRE(E.matrix.allFinite());
-    CHECK((E.matrix / E.matrix.norm() - R.col(0) * R.col(0).transpose()).norm() < 1000 * static_cast<double>(eps));
-    CHECK(E.log_scale / size == Approx(size < 1e300 ? 1.0 : E.log_scale / size).epsilon(1000 * static_cast<double>(eps)));
+    CHECK((E.matrix / E.matrix.norm() - R.col(0) * R.col(0).transpose()).norm() <
+          1000 * static_cast<double>(eps));
+    CHECK(E.log_scale / size ==
+          Approx(size < 1e300 ? 1.0 : E.log_scale / size).epsilon(1000 * static_cast<double>(eps)));
     CHECK(E.log_scale > 0.5 * size);
   }
   // A small matrix is the identity and a first-order term.
@@ -219,7 +233,8 @@ TEST_CASE("entries of any size", "[algebra][exponential]") {
   const Matrix low = MatrixExponential<>((Matrix(2, 2) << 1, 1e-150, 0, 1).finished())(1).plain();
   CHECK(low(0, 1) == Approx(std::numbers::e * 1e-150).epsilon(1e-14));
   const auto high = MatrixExponential<>((Matrix(2, 2) << 1, 1e150, 0, 1).finished())(1);
-  CHECK(high.matrix(0, 1) * std::exp(high.log_scale - 150 * std::numbers::ln10) == Approx(std::numbers::e).epsilon(1e-12));
+  CHECK(high.matrix(0, 1) * std::exp(high.log_scale - 150 * std::numbers::ln10) ==
+        Approx(std::numbers::e).epsilon(1e-12));
   CHECK(high.matrix(1, 0) == 0);
 }
 
@@ -262,15 +277,18 @@ TEST_CASE("the bound of the spectral radius is one, and close", "[algebra][expon
   CHECK(bound((Matrix(2, 2) << 0, 1e150, 0, 0).finished()) == 0);
 }
 
-TEST_CASE("an upper bound of the spectral radius is one for badly scaled matrices too", "[algebra][exponential]") {
+TEST_CASE("an upper bound of the spectral radius is one for badly scaled matrices too",
+          "[algebra][exponential]") {
   // Squares of the small entries underflow beside the large one: ρ = 1 all the same.
   for (const double off : {1e150, 1e170, 1e200, 1e300}) {
     CAPTURE(off);
     CHECK(MatrixExponential<>((Matrix(2, 2) << 1, off, 0, 1).finished()).spectral_radius_bound() >= 0.999);
     CHECK(MatrixExponential<>((Matrix(2, 2) << 1, off, 0, 0).finished()).spectral_radius_bound() >= 0.999);
-    CHECK(MatrixExponential<>((Matrix(2, 2) << 0, off, 1 / off, 0).finished()).spectral_radius_bound() >= 0.999);
+    CHECK(MatrixExponential<>((Matrix(2, 2) << 0, off, 1 / off, 0).finished()).spectral_radius_bound() >=
+          0.999);
   }
-  CHECK(MatrixExponential<>((Matrix(2, 2) << 1e-150, 1e150, 0, 1e-150).finished()).spectral_radius_bound() >= 0.999e-150);
+  CHECK(MatrixExponential<>((Matrix(2, 2) << 1e-150, 1e150, 0, 1e-150).finished()).spectral_radius_bound() >=
+        0.999e-150);
 }
 
 TEST_CASE("fixed and dynamic dimension give the same bits", "[algebra][exponential]") {
@@ -287,10 +305,11 @@ TEST_CASE("fixed and dynamic dimension give the same bits", "[algebra][exponenti
 }
 
 TEST_CASE("what is not a finite square matrix is refused", "[algebra][exponential]") {
-  using reference::refusal;
   using Catch::Matchers::ContainsSubstring;
-  CHECK_THAT(refusal([] { MatrixExponential<> m(Matrix::Zero(2, 3)); }), ContainsSubstring("MatrixExponential: V must be square"));
+  CHECK_THAT(refusal([] { MatrixExponential<> m(Matrix::Zero(2, 3)); }),
+             ContainsSubstring("MatrixExponential: V must be square"));
   CHECK_THAT(refusal([] { MatrixExponential<> m(Matrix::Zero(0, 0)); }), ContainsSubstring("at least 1"));
   for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()})
-    CHECK_THAT(refusal([&] { MatrixExponential<> m((Matrix(2, 2) << 1, bad, 0, 1).finished()); }), ContainsSubstring("not finite"));
+    CHECK_THAT(refusal([&] { MatrixExponential<> m((Matrix(2, 2) << 1, bad, 0, 1).finished()); }),
+               ContainsSubstring("not finite"));
 }

@@ -34,7 +34,8 @@ TEST_CASE("a scaled matrix has entries of the size of one and the value it was m
     CHECK(most < 2);
     // log_scale is rounded at its own size.
     CHECK(reference::excess(value(scaled, 0), reference::wide(A),
-                            static_cast<Real>(4 * eps * (1 + std::abs(scaled.log_scale))) * reference::largest(reference::wide(A))) <= 1);
+                            static_cast<Real>(4 * eps * (1 + std::abs(scaled.log_scale))) *
+                                reference::largest(reference::wide(A))) <= 1);
   }
 }
 
@@ -74,7 +75,8 @@ TEST_CASE("squares and products are those of the matrices", "[algebra]") {
       CHECK(reference::excess(value(product, log), reference::wide(B) * reference::wide(A), tolerance) <= 1);
       auto square = ScaledMatrix<>::of(Matrix(A * a));
       square.square();
-      CHECK(reference::excess(value(square, 2 * std::log(a)), reference::wide(A) * reference::wide(A), tolerance) <= 1);
+      CHECK(reference::excess(value(square, 2 * std::log(a)), reference::wide(A) * reference::wide(A),
+                              tolerance) <= 1);
     }
 }
 
@@ -90,7 +92,8 @@ TEST_CASE("a thousand squarings neither overflow nor underflow", "[algebra]") {
   // log (entry²⁵⁶) = 256 log entry
   auto power = ScaledMatrix<1>::of(Eigen::Matrix<double, 1, 1>::Constant(1e200));
   for (int k = 0; k < 8; ++k) power.square();
-  CHECK(std::log(power.matrix(0)) + power.log_scale == Approx(256 * 200 * std::numbers::ln10).epsilon(1000 * eps));
+  CHECK(std::log(power.matrix(0)) + power.log_scale ==
+        Approx(256 * 200 * std::numbers::ln10).epsilon(1000 * eps));
 }
 
 TEST_CASE("a plain matrix may have infinities but no NaN", "[algebra]") {
@@ -105,5 +108,6 @@ TEST_CASE("a plain matrix may have infinities but no NaN", "[algebra]") {
     CHECK(ScaledMatrix<>{A, -log}.plain() == Matrix::Zero(2, 2));
   }
   // 2⁻⁶⁰ e^{730} fits although e^{730} does not.
-  CHECK(ScaledMatrix<>{A, 730}.plain()(1, 1) == Approx(std::exp(730 - 60 * std::numbers::ln2)).epsilon(2000 * eps));
+  CHECK(ScaledMatrix<>{A, 730}.plain()(1, 1) ==
+        Approx(std::exp(730 - 60 * std::numbers::ln2)).epsilon(2000 * eps));
 }

@@ -59,12 +59,14 @@ void check_definition(std::mt19937_64& generator, Index n, Index d, Index inner,
     Real mean = 0;
     for (Index l = 0; l < n; ++l) mean += expected.P(i, l) * expected.condition(i, l);
     const Real off = std::abs(static_cast<Real>(rows.log_normalizer[k]) - expected.log_normalizer[k]);
-    log_excess = std::max(log_excess, off / (unit * (expected.normalizer_condition[k] + mean) + static_cast<Real>(n + 8) * eps));
+    log_excess = std::max(log_excess, off / (unit * (expected.normalizer_condition[k] + mean) +
+                                             static_cast<Real>(n + 8) * eps));
     // The largest key is that of the largest score, or one that roundings cannot tell from it.
     const Index key = rows.largest_key[k];
     REQUIRE((key >= 0 && key < n));
     if (expected.score_differences(i, key) < 0)
-      key_excess = std::max(key_excess, -expected.score_differences(i, key) / (unit * expected.condition(i, key)));
+      key_excess =
+          std::max(key_excess, -expected.score_differences(i, key) / (unit * expected.condition(i, key)));
   }
   CHECK(log_excess <= 1);
   CHECK(key_excess <= 1);
@@ -92,8 +94,10 @@ TEMPLATE_TEST_CASE("attention is its double loop, every shape and beta", "[atten
   for (const Index d : {1, 2, 3, 4, 5, 6, 17})
     for (const Index n : {0, 1, 2, 25})
       for (const Index inner : {Index(1), d, d + 3})
-        for (const double beta : {0.0, 0.3, 1.0, -2.0}) check_definition<TestType, Eigen::Dynamic>(generator, n, d, inner, beta);
-  for (const Index d : {1, 2, 3, 4, 6, 17}) check_definition<TestType, Eigen::Dynamic>(generator, 257, d, d > 1 ? d - 1 : 2, 1);
+        for (const double beta : {0.0, 0.3, 1.0, -2.0})
+          check_definition<TestType, Eigen::Dynamic>(generator, n, d, inner, beta);
+  for (const Index d : {1, 2, 3, 4, 6, 17})
+    check_definition<TestType, Eigen::Dynamic>(generator, 257, d, d > 1 ? d - 1 : 2, 1);
 }
 
 TEMPLATE_TEST_CASE("attention is its double loop for fixed dimensions", "[attention]", float, double) {
@@ -101,7 +105,8 @@ TEMPLATE_TEST_CASE("attention is its double loop for fixed dimensions", "[attent
   const auto check = [&](auto dim) {
     constexpr int Dim = decltype(dim)::value;
     for (const Index n : {0, 1, 2, 3, 25, 257})
-      for (const double beta : {1.0, -2.0, 0.3}) check_definition<TestType, Dim>(generator, n, Dim, Dim + 1, beta);
+      for (const double beta : {1.0, -2.0, 0.3})
+        check_definition<TestType, Dim>(generator, n, Dim, Dim + 1, beta);
   };
   check(std::integral_constant<int, 1>{});
   check(std::integral_constant<int, 2>{});
@@ -122,12 +127,14 @@ TEMPLATE_TEST_CASE("attention with a flow is attention of the flowed tokens", "[
     const Wide X = wide(x), E = wide(flow.matrix) * std::exp(static_cast<Real>(flow.log_scale));
     const auto expected = reference::attention(wide(head.Q), wide(head.K), 1, E, E.cwiseAbs(), X);
     const auto form = score_form(head, 1);
-    CHECK(reference::excess(wide(attention_matrix(form, &flow, x)), expected.P, expected.bound(eps, 3 * d + 1)) <= 1);
+    CHECK(reference::excess(wide(attention_matrix(form, &flow, x)), expected.P,
+                            expected.bound(eps, 3 * d + 1)) <= 1);
     for (const bool displaced : {false, true}) {
       Tokens<TestType> out;
       attend(form, &flow, displaced ? Weighted::displacements : Weighted::tokens, x, out);
-      CHECK(reference::excess(wide(out), displaced ? reference::displacements(expected, X) : reference::means(expected, X),
-                              reference::sum_bound(expected, X, displaced, eps, 3 * d + 1)) <= 1);
+      CHECK(reference::excess(
+                wide(out), displaced ? reference::displacements(expected, X) : reference::means(expected, X),
+                reference::sum_bound(expected, X, displaced, eps, 3 * d + 1)) <= 1);
     }
   }
 }
@@ -151,7 +158,8 @@ TEMPLATE_TEST_CASE("a call leaves nothing behind for the next one", "[attention]
   const Tokens<TestType> huge = Tokens<TestType>::Constant(3, 40, std::numeric_limits<TestType>::max());
   CHECK(attend(Head<TestType>::identity(3), huge) == huge);
   CHECK(attend(head, x) == first);
-  CHECK(attend(Head<TestType>::identity(5), Tokens<TestType>(Tokens<TestType>::Ones(5, 2))) == Tokens<TestType>::Ones(5, 2));
+  CHECK(attend(Head<TestType>::identity(5), Tokens<TestType>(Tokens<TestType>::Ones(5, 2))) ==
+        Tokens<TestType>::Ones(5, 2));
   CHECK(attend(head, x) == first);
   CHECK(attend(Head<TestType>::identity(3), Tokens<TestType>(3, 0)).cols() == 0);
   CHECK(attend(head, x) == first);
@@ -173,14 +181,15 @@ TEMPLATE_TEST_CASE("a token that is not finite makes everything NaN", "[attentio
       CHECK(std::isnan(rows.log_normalizer[3]));
       attend(score_form(head, 1), nullptr, Weighted::displacements, x, out);
       CHECK(out.array().isNaN().all());
-      CHECK_THAT(reference::refusal([&] { static_cast<void>(attention_matrix(head, x)); }), ContainsSubstring("x has an entry that is not finite"));
-      CHECK_THAT(reference::refusal([&] { static_cast<void>(log_attention(head, x)); }), ContainsSubstring("x has an entry that is not finite"));
+      CHECK_THAT(refusal([&] { static_cast<void>(attention_matrix(head, x)); }),
+                 ContainsSubstring("x has an entry that is not finite"));
+      CHECK_THAT(refusal([&] { static_cast<void>(log_attention(head, x)); }),
+                 ContainsSubstring("x has an entry that is not finite"));
     }
 }
 
 TEST_CASE("a caller's mistakes are refused by name", "[attention]") {
   using Catch::Matchers::ContainsSubstring;
-  using reference::refusal;
   using H = Head<double>;
   using Matrix = Eigen::MatrixXd;
   const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
@@ -207,7 +216,9 @@ TEST_CASE("a caller's mistakes are refused by name", "[attention]") {
     CHECK_THAT(call(H{I, I, I}, bad), ContainsSubstring("Softmax::beta is"));
   }
   CHECK_THAT(call(H::identity(3)), ContainsSubstring("attend: x has 2 rows, expected d = 3"));
-  CHECK_THAT(refusal([&] { static_cast<void>(log_attention(H::identity(3), x)); }), ContainsSubstring("log_attention: x has 2 rows"));
-  CHECK_THAT(refusal([&] { static_cast<void>(attention_matrix(H::identity(3), x)); }), ContainsSubstring("x has 2 rows, expected d = 3"));
+  CHECK_THAT(refusal([&] { static_cast<void>(log_attention(H::identity(3), x)); }),
+             ContainsSubstring("log_attention: x has 2 rows"));
+  CHECK_THAT(refusal([&] { static_cast<void>(attention_matrix(H::identity(3), x)); }),
+             ContainsSubstring("x has 2 rows, expected d = 3"));
   CHECK_THAT(refusal([&] { static_cast<void>(H::identity(0)); }), ContainsSubstring("Head::identity: d"));
 }

@@ -30,7 +30,8 @@ std::vector<bool> boolean_rows(const reference::Attention& a, Index inner) {
     bool decided = true;
     for (Index j = 0; j < a.P.cols(); ++j) {
       const Real roundings = static_cast<Real>(inner + 8) * reference::epsilon<Scalar> * a.condition(i, j);
-      if (j != a.leader[static_cast<std::size_t>(i)] && !(a.score_differences(i, j) + roundings < -800)) decided = false;
+      if (j != a.leader[static_cast<std::size_t>(i)] && !(a.score_differences(i, j) + roundings < -800))
+        decided = false;
     }
     boolean.push_back(decided);
   }
@@ -71,11 +72,13 @@ Index check_boolean(const Head<Scalar, Dim>& head, const Tokens<Scalar, Dim>& x)
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("scores of a hundred million and far beyond give Boolean rows", "[attention][extreme]", float, double) {
+TEMPLATE_TEST_CASE("scores of a hundred million and far beyond give Boolean rows", "[attention][extreme]",
+                   float, double) {
   using Limits = std::numeric_limits<TestType>;
   std::mt19937_64 generator(20);
   for (const Index d : {1, 2, 3, 5, 17})
-    for (const TestType size : {TestType(1e4), TestType(1e15), std::sqrt(Limits::max()), Limits::max() / 64, Limits::max()}) {
+    for (const TestType size :
+         {TestType(1e4), TestType(1e15), std::sqrt(Limits::max()), Limits::max() / 64, Limits::max()}) {
       CAPTURE(d, size);
       Head<TestType> head = Head<TestType>::identity(d);
       for (const bool plain : {true, false}) {
@@ -89,7 +92,8 @@ TEMPLATE_TEST_CASE("scores of a hundred million and far beyond give Boolean rows
     }
 }
 
-TEMPLATE_TEST_CASE("huge weights and tiny tokens, and the other way round", "[attention][extreme]", float, double) {
+TEMPLATE_TEST_CASE("huge weights and tiny tokens, and the other way round", "[attention][extreme]", float,
+                   double) {
   std::mt19937_64 generator(21);
   constexpr Real eps = reference::epsilon<TestType>;
   const int most = std::numeric_limits<TestType>::max_exponent - 8;
@@ -120,10 +124,12 @@ TEMPLATE_TEST_CASE("huge weights and tiny tokens, and the other way round", "[at
   }
 }
 
-TEMPLATE_TEST_CASE("tokens too small to have a score are weighed alike", "[attention][extreme]", float, double) {
+TEMPLATE_TEST_CASE("tokens too small to have a score are weighed alike", "[attention][extreme]", float,
+                   double) {
   using Limits = std::numeric_limits<TestType>;
   std::mt19937_64 generator(22);
-  for (const TestType size : {Limits::min() * 8, Limits::min() / 16, Limits::denorm_min() * 100, TestType(0)}) {
+  for (const TestType size :
+       {Limits::min() * 8, Limits::min() / 16, Limits::denorm_min() * 100, TestType(0)}) {
     const Tokens<TestType, 3> x = reference::random<Tokens<TestType, 3>>(generator, 3, 10) * size;
     const auto head = Head<TestType, 3>::identity();
     const auto P = attention_matrix(head, x);
@@ -131,12 +137,14 @@ TEMPLATE_TEST_CASE("tokens too small to have a score are weighed alike", "[atten
     const Wide mean = wide(x).rowwise().mean();
     const Tokens<TestType, 3> out = attend(head, x);
     // Denormal products are rounded to multiples of the smallest number: n of them.
-    const Real bound = 20 * static_cast<Real>(Limits::epsilon() * size) + 20 * static_cast<Real>(Limits::denorm_min());
+    const Real bound =
+        20 * static_cast<Real>(Limits::epsilon() * size) + 20 * static_cast<Real>(Limits::denorm_min());
     CHECK(reference::excess(wide(out), mean.replicate(1, 10), bound) <= 1);
   }
 }
 
-TEMPLATE_TEST_CASE("near ties far from the origin are resolved to relative accuracy", "[attention][extreme]", float, double) {
+TEMPLATE_TEST_CASE("near ties far from the origin are resolved to relative accuracy", "[attention][extreme]",
+                   float, double) {
   // Tokens that differ by 10⁻¹⁰ (float: 10⁻⁴) at a score scale e^{2L} that makes the differences matter. Raw scores
   // would be 10¹⁰, rounded at 10⁻⁶ and more; differences of tokens are exact, and the reference uses the same tokens.
   std::mt19937_64 generator(23);
@@ -148,7 +156,9 @@ TEMPLATE_TEST_CASE("near ties far from the origin are resolved to relative accur
         CAPTURE(d, n, strength);
         const double gap = single ? 1e-4 : 1e-10;
         const Tokens<TestType> base = reference::random<Tokens<TestType>>(generator, d, 1, 1, 2);
-        const Tokens<TestType> x = base.replicate(1, n) + static_cast<TestType>(gap) * reference::random<Tokens<TestType>>(generator, d, n);
+        const Tokens<TestType> x =
+            base.replicate(1, n) +
+            static_cast<TestType>(gap) * reference::random<Tokens<TestType>>(generator, d, n);
         const double L = 0.5 * std::log(strength / gap);
         const auto flow = ScaledMatrix<>{Eigen::MatrixXd::Identity(d, d), L};
         const Wide I = Wide::Identity(d, d), E = I * std::exp(static_cast<Real>(L));
@@ -165,13 +175,16 @@ TEMPLATE_TEST_CASE("near ties far from the origin are resolved to relative accur
         Index wrong = 0;
         for (Index i = 0; i < n; ++i) {
           const Index key = rows.largest_key[static_cast<std::size_t>(i)];
-          if (-expected.score_differences(i, key) > static_cast<Real>(d + 8) * eps * expected.condition(i, key)) ++wrong;
+          if (-expected.score_differences(i, key) >
+              static_cast<Real>(d + 8) * eps * expected.condition(i, key))
+            ++wrong;
         }
         CHECK(wrong == 0);
       }
 }
 
-TEMPLATE_TEST_CASE("a scale beyond every number decides by the sign of exact differences", "[attention][extreme]", float, double) {
+TEMPLATE_TEST_CASE("a scale beyond every number decides by the sign of exact differences",
+                   "[attention][extreme]", float, double) {
   // At e^{2·10³⁰⁰} the largest score wins by any margin; equal scores share.
   const auto head = Head<TestType, 1>::identity();
   const TestType next = std::nextafter(TestType(1), TestType(2));
@@ -182,7 +195,7 @@ TEMPLATE_TEST_CASE("a scale beyond every number decides by the sign of exact dif
     const auto P = attention_matrix(score_form(head, 1), &flow, x);
     Eigen::Matrix<TestType, 5, 5> expected = Eigen::Matrix<TestType, 5, 5>::Zero();
     for (const Index i : {0, 1, 3}) expected(i, 1) = expected(i, 3) = TestType(0.5);
-    expected(2, 2) = 1;  // the query −1 prefers the key −1
+    expected(2, 2) = 1;                          // the query −1 prefers the key −1
     expected.row(4).setConstant(TestType(0.2));  // the query 0 has no preference
     CHECK((P - expected).cwiseAbs().maxCoeff() <= 4 * std::numeric_limits<TestType>::epsilon());
     Tokens<TestType, 1> out;
@@ -194,10 +207,12 @@ TEMPLATE_TEST_CASE("a scale beyond every number decides by the sign of exact dif
   }
   // And at e^{−2·10³⁰⁰} nobody has one.
   const ScaledMatrix<1> flow{Eigen::Matrix<double, 1, 1>::Ones(), -1e300};
-  CHECK((attention_matrix(score_form(head, 1), &flow, x).array() - TestType(0.2)).abs().maxCoeff() <= 4 * std::numeric_limits<TestType>::epsilon());
+  CHECK((attention_matrix(score_form(head, 1), &flow, x).array() - TestType(0.2)).abs().maxCoeff() <=
+        4 * std::numeric_limits<TestType>::epsilon());
 }
 
-TEMPLATE_TEST_CASE("the logarithm of the normaliser is right where it is beyond float", "[attention][extreme]", float, double) {
+TEMPLATE_TEST_CASE("the logarithm of the normaliser is right where it is beyond float",
+                   "[attention][extreme]", float, double) {
   // log ∑ⱼ e^{sᵢⱼ} of one token is its score e^{2L} |x|².
   const auto head = Head<TestType, 1>::identity();
   const Tokens<TestType, 1> x = Tokens<TestType, 1>::Constant(1, 1, TestType(1.5));
@@ -207,11 +222,14 @@ TEMPLATE_TEST_CASE("the logarithm of the normaliser is right where it is beyond 
     RowRecord rows;
     Tokens<TestType, 1> out;
     attend(score_form(head, 1), &flow, Weighted::tokens, x, out, &rows);
-    CHECK(rows.log_normalizer[0] == Approx(2.25 * std::exp(2 * L)).epsilon(16 * static_cast<double>(std::numeric_limits<TestType>::epsilon()) + 1e-13));
+    CHECK(rows.log_normalizer[0] ==
+          Approx(2.25 * std::exp(2 * L))
+              .epsilon(16 * static_cast<double>(std::numeric_limits<TestType>::epsilon()) + 1e-13));
   }
 }
 
-TEMPLATE_TEST_CASE("tiny tokens have scores where the weights make up for it", "[attention][extreme]", float, double) {
+TEMPLATE_TEST_CASE("tiny tokens have scores where the weights make up for it", "[attention][extreme]", float,
+                   double) {
   // M = diag(1, 2⁻ᵏ), tokens on the second axis: products of the two small numbers alone would underflow.
   Head<TestType, 2> head = Head<TestType, 2>::identity();
   constexpr bool single = std::is_same_v<TestType, float>;
@@ -229,7 +247,8 @@ TEMPLATE_TEST_CASE("tiny tokens have scores where the weights make up for it", "
   CHECK(static_cast<double>(P(0, 2)) == Approx(std::exp(-1.0) / sum).epsilon(single ? 1e-5 : 1e-11));
 }
 
-TEMPLATE_TEST_CASE("equal tokens: uniform weights, the token itself, and exactly no displacement", "[attention][extreme]", float, double) {
+TEMPLATE_TEST_CASE("equal tokens: uniform weights, the token itself, and exactly no displacement",
+                   "[attention][extreme]", float, double) {
   using Limits = std::numeric_limits<TestType>;
   std::mt19937_64 generator(24);
   for (const Index d : {1, 2, 3, 5, 17})
@@ -242,7 +261,8 @@ TEMPLATE_TEST_CASE("equal tokens: uniform weights, the token itself, and exactly
         for (const double L : {0.0, 1e6}) {
           const auto flow = ScaledMatrix<>{Eigen::MatrixXd::Identity(d, d), L};
           const auto P = attention_matrix(form, &flow, x);
-          CHECK((P.array() - TestType(1) / static_cast<TestType>(n)).abs().maxCoeff() <= 4 * Limits::epsilon());
+          CHECK((P.array() - TestType(1) / static_cast<TestType>(n)).abs().maxCoeff() <=
+                4 * Limits::epsilon());
           Tokens<TestType> out;
           attend(form, &flow, Weighted::displacements, x, out);
           CHECK(out == Tokens<TestType>::Zero(d, n));
@@ -263,7 +283,8 @@ TEMPLATE_TEST_CASE("duplicates share what one token had", "[attention][extreme]"
       const auto head = Head<TestType>::identity(d);
       const auto expected = reference::attention_of(head, 1, wide(x));
       const auto P = attention_matrix(head, tripled);
-      CHECK(reference::excess(3 * wide(P).topLeftCorner(11, 11), expected.P, 3 * expected.bound(eps, 2 * d)) <= 1);
+      CHECK(reference::excess(3 * wide(P).topLeftCorner(11, 11), expected.P,
+                              3 * expected.bound(eps, 2 * d)) <= 1);
       CHECK(P.middleRows(11, 11) == P.topRows(11));
       const Tokens<TestType> out = attend(head, tripled);
       CHECK(out.leftCols(11) == out.rightCols(11));
@@ -286,7 +307,8 @@ TEST_CASE("a tie of the two largest scores is shared evenly at any scale", "[att
   CHECK(P.row(2) == Eigen::RowVector3d(0, 0, 1));
 }
 
-TEMPLATE_TEST_CASE("one head's values do not turn finite results into NaN", "[attention][extreme]", float, double) {
+TEMPLATE_TEST_CASE("one head's values do not turn finite results into NaN", "[attention][extreme]", float,
+                   double) {
   // V x = 0 with entries of V and x near the largest number: ∞ − ∞ on a careless way.
   const TestType big = std::numeric_limits<TestType>::max() / 4;
   Head<TestType, 2> head = Head<TestType, 2>::identity();

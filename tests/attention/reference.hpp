@@ -2,6 +2,8 @@
 // computed in working precision may be from them, entry by entry.
 #pragma once
 
+#include "refusal.hpp"
+
 #include <Eigen/Core>
 
 #include <algorithm>
@@ -47,7 +49,9 @@ inline Real largest(const Wide& m) {
   }
   return most;
 }
-inline Real one_norm(const Wide& m) { return m.size() == 0 ? Real(0) : m.cwiseAbs().colwise().sum().maxCoeff(); }
+inline Real one_norm(const Wide& m) {
+  return m.size() == 0 ? Real(0) : m.cwiseAbs().colwise().sum().maxCoeff();
+}
 
 /// The largest of |a − b| / bound, entry by entry: at most 1 is within the bound. Where the bound is 0, a must be b.
 inline double excess(const Wide& a, const Wide& b, const Wide& bound) {
@@ -86,8 +90,8 @@ inline Wide exponential(const Wide& A) {
 /// Attention by its definition, on scores β ⟨Q E xᵢ, K E xⱼ⟩.
 struct Attention {
   Wide P, log_P;
-  Wide score_differences;           ///< sᵢⱼ − maxₗ sᵢₗ
-  Wide condition;                   ///< β ∑ |…| |…|: the score difference with every term taken positive
+  Wide score_differences;  ///< sᵢⱼ − maxₗ sᵢₗ
+  Wide condition;          ///< β ∑ |…| |…|: the score difference with every term taken positive
   std::vector<Real> log_normalizer, normalizer_condition;
   std::vector<Index> leader;
 
@@ -111,14 +115,17 @@ struct Attention {
     for (Index k = 0; k < b.size(); ++k) {
       const Real p = P.data()[k];
       const Real tiny = eps > Real(1e-10) ? Real(2e-38) : Real(1e-307);
-      b.data()[k] = p * std::expm1(std::min(Real(50), b.data()[k] + (p > 0 ? eps * std::abs(log_P.data()[k]) : Real(0)))) + tiny;
+      b.data()[k] = p * std::expm1(std::min(
+                            Real(50), b.data()[k] + (p > 0 ? eps * std::abs(log_P.data()[k]) : Real(0)))) +
+                    tiny;
     }
     return b;
   }
 };
 
 /// `magnitude` bounds |E| entry by entry, for the condition numbers.
-inline Attention attention(const Wide& Q, const Wide& K, Real beta, const Wide& E, const Wide& magnitude, const Wide& x) {
+inline Attention attention(const Wide& Q, const Wide& K, Real beta, const Wide& E, const Wide& magnitude,
+                           const Wide& x) {
   const Index n = x.cols(), d = x.rows();
   Attention a;
   a.P.setZero(n, n), a.log_P.setZero(n, n), a.score_differences.setZero(n, n), a.condition.setZero(n, n);
@@ -155,7 +162,8 @@ inline Attention attention(const Wide& Q, const Wide& K, Real beta, const Wide& 
     }
     a.leader.push_back(leader);
     Real score = 0, condition = 0;
-    for (Index c = 0; c < d; ++c) score += query(c) * x(c, leader), condition += size(c) * std::abs(x(c, leader));
+    for (Index c = 0; c < d; ++c)
+      score += query(c) * x(c, leader), condition += size(c) * std::abs(x(c, leader));
     a.log_normalizer.push_back(score + std::log(sum));
     a.normalizer_condition.push_back(condition);
   }
@@ -186,7 +194,8 @@ inline Wide displacements(const Attention& a, const Wide& x) {
 }
 /// What a weighted sum may be off by: weights by their bounds, taken about the leader, and the roundings of the result,
 /// whose two summands are leader − from and the rest (from: 0, or xᵢ for displacements).
-inline Wide sum_bound(const Attention& a, const Wide& x, bool displacements, Real eps, Index inner, Real flow_eps = 0) {
+inline Wide sum_bound(const Attention& a, const Wide& x, bool displacements, Real eps, Index inner,
+                      Real flow_eps = 0) {
   const Wide b = a.bound(eps, inner, flow_eps);
   const Index n = x.cols();
   Wide bound = Wide::Zero(x.rows(), n);
@@ -204,17 +213,6 @@ inline Wide sum_bound(const Attention& a, const Wide& x, bool displacements, Rea
 /// The bound after a product with V.
 inline Wide product_bound(const Wide& V, const Wide& sums, const Wide& bound, Real eps) {
   return V.cwiseAbs() * (bound + static_cast<Real>(V.rows() + 2) * eps * sums.cwiseAbs());
-}
-
-/// What a call was refused with.
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "nothing was refused";
 }
 
 }  // namespace reference

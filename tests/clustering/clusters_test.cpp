@@ -1,6 +1,7 @@
 #include <attnflow/clustering/clusters.hpp>
 
 #include "catch.hpp"
+#include "refusal.hpp"
 
 #include <cmath>
 #include <cstdint>
@@ -16,16 +17,6 @@ using attnflow::Clusters;
 using attnflow::detect_clusters;
 using attnflow::Tokens;
 using Eigen::Index;
-
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "nothing was refused";
-}
 
 /// A number in [0, 1).
 double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }

@@ -1,6 +1,7 @@
 #include <attnflow/clustering/effective_rank.hpp>
 
 #include "catch.hpp"
+#include "refusal.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -19,16 +20,6 @@ using attnflow::EffectiveRank;
 using Eigen::Index;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
-
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "nothing was refused";
-}
 
 /// H₁ diag(s) H₂ (m × n) with two Householder reflections: the singular values are s.
 Eigen::MatrixXd with_singular_values(const Eigen::VectorXd& s, Index m, Index n) {

@@ -2,6 +2,7 @@
 #include <attnflow/clustering/leaders.hpp>
 
 #include "catch.hpp"
+#include "refusal.hpp"
 
 #include <cmath>
 #include <limits>
@@ -19,16 +20,6 @@ using attnflow::Leaders;
 using attnflow::LeaderTie;
 using Eigen::Index;
 using Indices = std::vector<Index>;
-
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "nothing was refused";
-}
 
 /// An n × n matrix of random weights, rows summing to one.
 Eigen::MatrixXd stochastic(Index n, std::mt19937_64& generator) {

@@ -6,6 +6,7 @@
 
 #include "catch.hpp"
 #include "integrators/fields.hpp"
+#include "refusal.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -31,16 +32,6 @@ using Catch::Matchers::ContainsSubstring;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "nothing was refused";
-}
 
 /// A field that remembers where it was evaluated.
 template <class F>

@@ -1,6 +1,7 @@
 #include <attnflow/io/atomic_file.hpp>
 
 #include "catch.hpp"
+#include "folder.hpp"
 
 #include <filesystem>
 #include <fstream>
@@ -22,24 +23,6 @@ namespace fs = std::filesystem;
 using attnflow::AtomicFile;
 using attnflow::FileError;
 using Catch::Matchers::ContainsSubstring;
-
-/// A fresh folder that goes away with the test.
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("attnflow-file-" + std::to_string(std::random_device{}()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] fs::path operator/(const char* name) const { return path / name; }
-  [[nodiscard]] auto files() const {
-    return std::distance(fs::directory_iterator(path), fs::directory_iterator{});
-  }
-};
-
-std::string get(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 void put(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 

@@ -1,6 +1,7 @@
 #include <attnflow/io/html.hpp>
 
 #include "catch.hpp"
+#include "folder.hpp"
 
 #include <bit>
 #include <cmath>
@@ -21,15 +22,6 @@ namespace fs = std::filesystem;
 using attnflow::View;
 using attnflow::write_html;
 using Catch::Matchers::ContainsSubstring;
-
-/// A fresh folder that goes away with the test.
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("attnflow-html-" + std::to_string(std::random_device{}()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-};
 
 std::string page_of(const View& view) {
   const Folder folder;

@@ -1,6 +1,7 @@
 #include <attnflow/io/npy.hpp>
 
 #include "catch.hpp"
+#include "folder.hpp"
 
 #include <bit>
 #include <cmath>
@@ -28,26 +29,8 @@ using attnflow::Tokens;
 using Catch::Matchers::ContainsSubstring;
 using Shape = std::vector<Eigen::Index>;
 
-/// A fresh folder that goes away with the test.
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("attnflow-npy-" + std::to_string(std::random_device{}()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  [[nodiscard]] fs::path operator/(const char* name) const { return path / name; }
-  [[nodiscard]] auto files() const {
-    return std::distance(fs::directory_iterator(path), fs::directory_iterator{});
-  }
-};
-
 void put(const fs::path& path, std::string_view bytes) {
   std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-}
-
-std::string get(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 /// A file of version `major` with this header text and these bytes after it.

@@ -57,8 +57,10 @@ Result<Scalar> evaluate(const Setting<Scalar>& s, bool rescaled) {
     field(s.t, s.x, drift);
     result.P = wide(field.attention(s.t, s.x));
     const Wide E = reference::exponential(V * static_cast<Real>(s.t));
-    a = reference::attention(wide(s.head.Q), wide(s.head.K), 1, E, Wide::Constant(d, d, reference::largest(E)), X);
-    flow_eps = reference::epsilon<double> * static_cast<Real>(8 * (d + 10)) * (1 + static_cast<Real>(s.t) * reference::one_norm(V));
+    a = reference::attention(wide(s.head.Q), wide(s.head.K), 1, E,
+                             Wide::Constant(d, d, reference::largest(E)), X);
+    flow_eps = reference::epsilon<double> * static_cast<Real>(8 * (d + 10)) *
+               (1 + static_cast<Real>(s.t) * reference::one_norm(V));
   } else {
     const attnflow::TokenDynamics<Scalar> field(s.head);
     field(s.t, s.x, drift);
@@ -139,8 +141,10 @@ TEMPLATE_TEST_CASE("the symmetries of attention", "[laws]", float, double) {
             return m;
           };
           check({"an idle coordinate", true, same, extended}, base, extend(none, 0), rescaled);
-          check({"rows shifted by a constant", true, same, extended}, base, extend(none, Scalar(2.5)), rescaled);
-          check({"keys shifted by -K c", true, same, extended}, base, extend(Vector(-(base.head.K * c)), 0), rescaled);
+          check({"rows shifted by a constant", true, same, extended}, base, extend(none, Scalar(2.5)),
+                rescaled);
+          check({"keys shifted by -K c", true, same, extended}, base, extend(Vector(-(base.head.K * c)), 0),
+                rescaled);
         }
         {  // Permutations.
           Eigen::PermutationMatrix<Eigen::Dynamic> order(n);
@@ -185,7 +189,8 @@ TEMPLATE_TEST_CASE("the symmetries of attention", "[laws]", float, double) {
           s.head.Q = base.head.Q * inverse;
           s.head.K = base.head.K * inverse;
           s.x = B * base.x;
-          check({"y = B x", true, same, [&](const Wide& f) -> Wide { return wide(B) * f; }}, base, s, rescaled);
+          check({"y = B x", true, same, [&](const Wide& f) -> Wide { return wide(B) * f; }}, base, s,
+                rescaled);
         }
         {
           Setting<Scalar> s = base;
@@ -194,11 +199,13 @@ TEMPLATE_TEST_CASE("the symmetries of attention", "[laws]", float, double) {
           s = base;
           s.x *= 4;
           s.head.Q /= 16;
-          check({"x to 4 x, M to M / 16", true, same, [](const Wide& f) -> Wide { return 4 * f; }}, base, s, rescaled);
+          check({"x to 4 x, M to M / 16", true, same, [](const Wide& f) -> Wide { return 4 * f; }}, base, s,
+                rescaled);
           s = base;
           s.head.V *= 8;
           s.t /= 8;
-          check({"V to 8 V, t to t / 8", true, same, [](const Wide& f) -> Wide { return 8 * f; }}, base, s, rescaled);
+          check({"V to 8 V, t to t / 8", true, same, [](const Wide& f) -> Wide { return 8 * f; }}, base, s,
+                rescaled);
         }
         {  // The whole list twice: only the empirical measure counts.
           Setting<Scalar> s = base;
@@ -212,8 +219,11 @@ TEMPLATE_TEST_CASE("the symmetries of attention", "[laws]", float, double) {
           Setting<Scalar> s = base;
           s.x.colwise() += Vector(Vector::Constant(d, Scalar(0.75)));
           // The velocity of TokenDynamics would gain V c if P were the same; RescaledDynamics' would not change.
-          const Wide gain = rescaled ? Wide(Wide::Zero(d, n)) : Wide(wide(Vector(base.head.V * Vector::Constant(d, Scalar(0.75)))).replicate(1, n));
-          check({"tokens moved by a constant", false, same, [&](const Wide& f) -> Wide { return f + gain; }}, base, s, rescaled);
+          const Wide gain =
+              rescaled ? Wide(Wide::Zero(d, n))
+                       : Wide(wide(Vector(base.head.V * Vector::Constant(d, Scalar(0.75)))).replicate(1, n));
+          check({"tokens moved by a constant", false, same, [&](const Wide& f) -> Wide { return f + gain; }},
+                base, s, rescaled);
           if (d > 1) {
             s = base;
             const Square M = base.head.Q.transpose() * base.head.K;

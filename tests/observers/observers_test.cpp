@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "integrators/fields.hpp"
+#include "refusal.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -35,16 +36,6 @@ using attnflow::StepView;
 using attnflow::Trajectory;
 using Catch::Matchers::ContainsSubstring;
 using State = Riccati::State;
-
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "nothing was refused";
-}
 
 using Steppers = std::tuple<Euler<State>, RungeKutta4<State>, DormandPrince5<State>>;
 

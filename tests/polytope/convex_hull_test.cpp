@@ -1,6 +1,7 @@
 #include <attnflow/polytope/convex_hull.hpp>
 
 #include "catch.hpp"
+#include "refusal.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -22,16 +23,6 @@ using Eigen::Index;
 using Indices = std::vector<Index>;
 using Integers = Eigen::Matrix<std::int64_t, 2, Eigen::Dynamic>;
 __extension__ using Wide = __int128;
-
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "nothing was refused";
-}
 
 double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
 

@@ -44,7 +44,7 @@ double diameter(const Eigen::MatrixXd& z) {
 
 /// For V = QᵀK = I the hull of z shrinks [GLPR23, Theorem 3.1], and its vertices are reached like e^{−t}.
 void check_run_to_a_million(Index d, const std::string& precision, double row_tolerance, double tolerance) {
-  const Folder folder;
+  const RunFolder folder;
   const std::vector<double> at{0, 1, 10, 30, 31, 100, 1e3, 1e4, 1e5, 5e5, 1e6};
   const std::string times = put(folder / "t.npy", {static_cast<Index>(at.size())}, at), out = folder / "out";
   run({"--uniform-box", "25," + std::to_string(d) + ",-5,5", "--t-end", "1e6", "--precision", precision,

@@ -4,6 +4,7 @@
 #include <attnflow/io/npy.hpp>
 
 #include "catch.hpp"
+#include "folder.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -28,16 +29,8 @@ namespace simulate_test {
 namespace fs = std::filesystem;
 using Arguments = std::vector<std::string>;
 
-/// A fresh folder that goes away with the test.
-struct Folder {
-  fs::path path = fs::temp_directory_path() / ("attnflow-simulate-" + std::to_string(std::random_device{}()));
-  Folder() { fs::create_directories(path); }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
+/// A folder whose files are named by strings, as command lines want them.
+struct RunFolder : Folder {
   [[nodiscard]] std::string operator/(const std::string& name) const { return (path / name).string(); }
 };
 

@@ -135,7 +135,7 @@ std::string element_type(const std::string& file) {
 // --- A good run --------------------------------------------------------------------------------------------
 
 TEST_CASE("a run writes the saved times, tokens, attention, a report and a page", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   const std::string out = folder / "nested/out";
   const Said said = run({"--uniform-box", "20,2,-5,5", "--t-end", "2", "--attention"}, out);
   CHECK_THAT(said.out, ContainsSubstring("reached_end at t = 2"));
@@ -249,7 +249,7 @@ TEST_CASE("a run writes the saved times, tokens, attention, a report and a page"
 }
 
 TEST_CASE("row 0 is the start to the last bit, in every system and precision", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   const auto start = scattered(14, 1);
   const std::string x = put(folder / "x.npy", {7, 2}, start);
   const std::string V = put(folder / "V.npy", {2, 2}, {0.3, -1.1, 0.7, 0.4});
@@ -272,7 +272,7 @@ TEST_CASE("row 0 is the start to the last bit, in every system and precision", "
 }
 
 TEST_CASE("the same seed gives the same bytes, another seed other ones", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   const Arguments usual{"--uniform-box", "20,2,-5,5", "--t-end", "3", "--attention"};
   const auto with = [&](Arguments more, const char* name) {
     more.insert(more.begin(), usual.begin(), usual.end());
@@ -294,7 +294,7 @@ TEST_CASE("the same seed gives the same bytes, another seed other ones", "[simul
 }
 
 TEST_CASE("random starts have the shape and the law they say", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   run({"--gaussian", "2000,3", "--t-end", "0", "--seed", "5"}, folder / "gaussian");
   const Values gaussian(folder / "gaussian/tokens.npy");
   REQUIRE(gaussian.shape == Shape{1, 2000, 3});  // at t = 0 there is one time to save
@@ -311,7 +311,7 @@ TEST_CASE("random starts have the shape and the law they say", "[simulate]") {
 }
 
 TEST_CASE("--quiet says nothing", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   const Said said = run({"--uniform-box", "5,2,-1,1", "--t-end", "1", "--quiet"}, folder / "out");
   CHECK(said.out.empty());
   CHECK(names_in(folder / "out") == usual_files);
@@ -338,7 +338,7 @@ TEST_CASE("--help names every option, --version the version", "[simulate]") {
 }
 
 TEST_CASE("--precision float writes float tokens and attention that agree with double", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   const Arguments arguments{"--uniform-box", "12,3,-1,1", "--t-end", "2", "--attention"};
   run(arguments, folder / "double");
   Arguments narrow = arguments;
@@ -358,7 +358,7 @@ TEST_CASE("--precision float writes float tokens and attention that agree with d
 }
 
 TEST_CASE("one token, one dimension", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   const std::string x = put(folder / "x.npy", {1, 1}, {0.5});
   run({"--tokens", x, "--t-end", "1", "--system", "tokens", "--attention"}, folder / "out");
   const Values tokens(folder / "out/tokens.npy");
@@ -371,7 +371,7 @@ TEST_CASE("one token, one dimension", "[simulate]") {
 // --- What it computes --------------------------------------------------------------------------------------
 
 TEST_CASE("euler follows the formula: rectangular Q and K, V without symmetry, beta", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   constexpr Index n = 6, d = 3, d_k = 2;
   constexpr double h = 0.0625, beta = 1.5;  // h: exact in binary
   const auto q = scattered(d_k * d, 2), k = scattered(d_k * d, 3), v = scattered(d * d, 4),
@@ -428,7 +428,7 @@ TEST_CASE("euler follows the formula: rectangular Q and K, V without symmetry, b
 }
 
 TEST_CASE("several heads: the drifts add, and each has its attention", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   constexpr Index n = 5, d = 2, heads = 3;
   const auto q = scattered(heads * d, 6), v = scattered(heads * d * d, 7, 0.5), x0 = scattered(n * d, 8);
   std::vector<TestHead> all;  // d_k = 1
@@ -472,7 +472,7 @@ TEST_CASE("several heads: the drifts add, and each has its attention", "[simulat
 }
 
 TEST_CASE("rk4 and euler come to what dopri5 finds, each with its error", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   const auto final_tokens = [&](Arguments more, const std::string& name) {
     more.insert(more.end(), {"--uniform-box", "10,2,-1,1", "--t-end", "2"});
     run(more, folder / name);
@@ -503,7 +503,7 @@ TEST_CASE("rk4 and euler come to what dopri5 finds, each with its error", "[simu
 }
 
 TEST_CASE("--save-every and --times say when", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   const Arguments usual{"--uniform-box", "6,2,-1,1", "--t-end", "1.1"};
   const auto with = [&](const char* option, const std::string& value) {
     Arguments arguments = usual;
@@ -531,7 +531,7 @@ TEST_CASE("--save-every and --times say when", "[simulate]") {
 }
 
 TEST_CASE("layers: at t the output of layer floor(t / dt), which is the Euler step", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   const std::string V = put(folder / "V.npy", {2, 2}, {0.3, -1.1, 0.7, 0.4});
   const Arguments usual{"--uniform-box", "8,2,-2,2", "--value", V, "--dt", "0.125", "--t-end", "2"};
   const auto with = [&](Arguments more, const char* name) {
@@ -556,7 +556,7 @@ TEST_CASE("layers: at t the output of layer floor(t / dt), which is the Euler st
 }
 
 TEST_CASE("rescaled and tokens are one motion: x = exp(tV) z", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   struct Case {
     const char* name;
     Index d;
@@ -607,7 +607,7 @@ struct Refusal {
 };
 
 /// Status 2, one line on stderr with these words, nothing on stdout, and nothing written.
-void check_refusal(const Folder& folder, const Refusal& refusal, const std::string& out) {
+void check_refusal(const RunFolder& folder, const Refusal& refusal, const std::string& out) {
   const auto before = names_in(folder.path);
   Arguments arguments = refusal.arguments;
   if (!out.empty()) arguments.insert(arguments.end(), {"--out", out});
@@ -621,7 +621,7 @@ void check_refusal(const Folder& folder, const Refusal& refusal, const std::stri
   CHECK(names_in(folder.path) == before);
 }
 
-void check_refusals(const Folder& folder, const std::vector<Refusal>& refusals) {
+void check_refusals(const RunFolder& folder, const std::vector<Refusal>& refusals) {
   for (const auto& refusal : refusals) check_refusal(folder, refusal, folder / "out");
 }
 
@@ -638,12 +638,12 @@ const double not_a_number = std::numeric_limits<double>::quiet_NaN();
 }  // namespace
 
 TEST_CASE("the run that the refusals vary is a good one", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   run(usual, folder / "out");
 }
 
 TEST_CASE("wrong files are refused", "[simulate][refusal]") {
-  const Folder folder;
+  const RunFolder folder;
   const auto file = [&](const std::string& name, const Shape& shape) {
     std::size_t count = 1;
     for (const Index size : shape) count *= static_cast<std::size_t>(size);
@@ -747,7 +747,7 @@ TEST_CASE("wrong files are refused", "[simulate][refusal]") {
 }
 
 TEST_CASE("times that cannot be saved at are refused", "[simulate][refusal]") {
-  const Folder folder;
+  const RunFolder folder;
   const auto times = [&](const std::string& name, const Shape& shape, const std::vector<double>& values) {
     return usual + Arguments{"--times", put(folder / name, shape, values)};
   };
@@ -774,7 +774,7 @@ TEST_CASE("times that cannot be saved at are refused", "[simulate][refusal]") {
 }
 
 TEST_CASE("a start that is none, or more than one, or malformed, is refused", "[simulate][refusal]") {
-  const Folder folder;
+  const RunFolder folder;
   const std::string x = put(folder / "x.npy", {4, 2}, scattered(8, 9));
   const std::string all = "expected one of --tokens, --uniform-box, --gaussian, --uniform-sphere";
   std::vector<Refusal> refusals{
@@ -798,7 +798,7 @@ TEST_CASE("a start that is none, or more than one, or malformed, is refused", "[
 }
 
 TEST_CASE("options without a meaning are refused", "[simulate][refusal]") {
-  const Folder folder;
+  const RunFolder folder;
   const Arguments rk4 = usual + Arguments{"--stepper", "rk4"},
                   layers = usual + Arguments{"--system", "layers"};
   check_refusals(
@@ -864,7 +864,7 @@ TEST_CASE("options without a meaning are refused", "[simulate][refusal]") {
 }
 
 TEST_CASE("a folder that cannot be written to is refused", "[simulate][refusal]") {
-  const Folder folder;
+  const RunFolder folder;
   write(folder / "file", "precious");
   check_refusal(folder, {usual, {"--out: not given, expected a value"}}, "");
   check_refusal(folder, {usual + Arguments{"--out"}, {"--out: without a value, expected one"}}, "");
@@ -878,7 +878,7 @@ TEST_CASE("a folder that cannot be written to is refused", "[simulate][refusal]"
 }
 
 TEST_CASE("a folder with another run's files is refused, or replaced by --force", "[simulate][refusal]") {
-  const Folder folder;
+  const RunFolder folder;
   const fs::path out = folder.path / "out";
   const auto contents = [&] {
     std::map<std::string, std::string> files;
@@ -954,14 +954,14 @@ const double log_max = std::log(std::numeric_limits<double>::max());
 }  // namespace
 
 TEST_CASE("V = diag(1, 1, -1/2) carries z beyond the range of double at t = 2 ln(max)", "[simulate][early]") {
-  const Folder folder;
+  const RunFolder folder;
   const std::string V = put(folder / "V.npy", {3, 3}, {1, 0, 0, 0, 1, 0, 0, 0, -0.5}), out = folder / "out";
   run_ends_early({"--uniform-box", "20,3,-5,5", "--value", V, "--t-end", "3000"}, out, "non_finite");
   CHECK(check_early_end(out, 3000).at("t").get<double>() == Approx(2 * log_max).epsilon(0.01));
 }
 
 TEST_CASE("a symmetric V with eigenvalues of both signs ends by its negative one", "[simulate][early]") {
-  const Folder folder;
+  const RunFolder folder;
   const std::string V =
       put(folder / "V.npy", {3, 3},
           {.92761287, .94333073, .3827744, .94333073, .59991396, .47825472, .3827744, .47825472, .46668605});
@@ -973,7 +973,7 @@ TEST_CASE("a symmetric V with eigenvalues of both signs ends by its negative one
 }
 
 TEST_CASE("tokens and layers grow until they cannot be represented", "[simulate][early]") {
-  const Folder folder;
+  const RunFolder folder;
   const std::string out = folder / "out";
   const Arguments box{"--uniform-box", "20,2,-5,5"};
   SECTION("tokens in double, like e^t") {
@@ -998,7 +998,7 @@ TEST_CASE("tokens and layers grow until they cannot be represented", "[simulate]
 }
 
 TEST_CASE("tokens at the ends of the range of double are run, too", "[simulate][early]") {
-  const Folder folder;
+  const RunFolder folder;
   const std::string x = put(folder / "x.npy", {3, 2}, {1.7e308, 0, -1.7e308, 1, 0, 1.7e308}),
                     out = folder / "out";
   const Said said = simulate({"--tokens", x, "--t-end", "1", "--out", out});
@@ -1009,7 +1009,7 @@ TEST_CASE("tokens at the ends of the range of double are run, too", "[simulate][
 }
 
 TEST_CASE("the report tells which theorem applies, and when none does", "[simulate]") {
-  const Folder folder;
+  const RunFolder folder;
   const auto predicted = [&](const Arguments& more) {
     run(more + Arguments{"--t-end", "0.5", "--force"}, folder / "out");
     const json prediction = report(folder / "out").at("prediction");

@@ -43,8 +43,8 @@ const double step = std::cbrt(2.3e-16);
 template <class Scalar>
 Head<Scalar> random_head(std::mt19937_64& generator, Index d, Index inner) {
   using H = Head<Scalar>;
-  return {random<typename H::Projection>(generator, inner, d), random<typename H::Projection>(generator, inner, d),
-          random<typename H::Square>(generator, d, d)};
+  return {random<typename H::Projection>(generator, inner, d),
+          random<typename H::Projection>(generator, inner, d), random<typename H::Square>(generator, d, d)};
 }
 
 }  // namespace
@@ -82,9 +82,11 @@ TEST_CASE("the Jacobian of the rescaled drift is its derivative", "[systems][jac
           const auto z = random<Tokens<double>>(generator, d, n);
           const RescaledDynamics<double> field(head, Softmax<double>{beta});
           const double flow = field.exponential()(t).plain().norm();
-          const double slope = std::abs(beta) * head.Q.norm() * head.K.norm() * flow * flow * z.colwise().norm().maxCoeff();
+          const double slope =
+              std::abs(beta) * head.Q.norm() * head.K.norm() * flow * flow * z.colwise().norm().maxCoeff();
           const auto J = field.jacobian(t, z);
-          CHECK((J - differences(field, t, z, step)).cwiseAbs().maxCoeff() <= tolerance(slope, head.V.norm()));
+          CHECK((J - differences(field, t, z, step)).cwiseAbs().maxCoeff() <=
+                tolerance(slope, head.V.norm()));
           if (n == 1) CHECK(J.cwiseAbs().maxCoeff() <= 1e-14);  // one token rests
         }
 }
@@ -97,8 +99,12 @@ TEST_CASE("single precision Jacobians agree with double ones", "[systems][jacobi
   const Tokens<double> y = x.cast<double>();
   // P is rounded to float: n entries of it, times M x V of a few units.
   const double bound = 7 * 8 * static_cast<double>(std::numeric_limits<float>::epsilon()) * 10;
-  CHECK((TokenDynamics<float>(head).jacobian(0, x) - TokenDynamics<double>(wide).jacobian(0, y)).cwiseAbs().maxCoeff() <= bound);
-  CHECK((RescaledDynamics<float>(head).jacobian(0.5, x) - RescaledDynamics<double>(wide).jacobian(0.5, y)).cwiseAbs().maxCoeff() <= bound);
+  CHECK((TokenDynamics<float>(head).jacobian(0, x) - TokenDynamics<double>(wide).jacobian(0, y))
+            .cwiseAbs()
+            .maxCoeff() <= bound);
+  CHECK((RescaledDynamics<float>(head).jacobian(0.5, x) - RescaledDynamics<double>(wide).jacobian(0.5, y))
+            .cwiseAbs()
+            .maxCoeff() <= bound);
 }
 
 TEST_CASE("late Jacobians: minus V for followers, and out of range is an error", "[systems][jacobian]") {

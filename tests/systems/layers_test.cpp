@@ -46,7 +46,8 @@ TEMPLATE_TEST_CASE("a layer is an Euler step of the drift", "[systems][layers]",
         const Layers<TestType> layers(heads, step, Softmax<TestType>{0.8});
         layers.apply(y);
         const Wide expected = wide(x) + static_cast<Real>(static_cast<TestType>(step)) * wide(drift);
-        const Wide bound = 2 * reference::epsilon<TestType> * (wide(x).cwiseAbs() + static_cast<Real>(step) * wide(drift).cwiseAbs());
+        const Wide bound = 2 * reference::epsilon<TestType> *
+                           (wide(x).cwiseAbs() + static_cast<Real>(step) * wide(drift).cwiseAbs());
         CHECK(reference::excess(wide(y), expected, bound) <= 1);
         CHECK(layers.step() == step);
       }
@@ -70,7 +71,8 @@ TEST_CASE("rescaled layers are the layers seen from a moving frame", "[systems][
         const Wide R = Wide::Identity(d, d) + static_cast<Real>(step) * wide(head.V);
         Wide Rk = Wide::Identity(d, d);
         // |V| ≤ 0.1 and step ≤ 1: (1.1)⁴⁰ = 45 each way at most; the scores' slope is below 1, V times it below 0.1.
-        const double bound = std::numeric_limits<double>::epsilon() * 40 * (static_cast<double>(d) + 20) * 45 * 45;
+        const double bound =
+            std::numeric_limits<double>::epsilon() * 40 * (static_cast<double>(d) + 20) * 45 * 45;
         for (long k = 0; k <= 40; ++k) {
           // By the reference power of R, not by the library's own.
           REQUIRE(reference::excess(wide(x), Rk * wide(z), static_cast<Real>(bound)) <= 1);
@@ -111,14 +113,21 @@ TEMPLATE_TEST_CASE("a rescaled layer is its double loop", "[systems][layers]", f
       Tokens<TestType> moved = z;
       const RescaledLayers<TestType> layers(head, step, Softmax<TestType>{beta});
       layers.apply(k, moved);
-      const Wide bound = reference::product_bound(A, sums, reference::sum_bound(a, wide(z), true, eps, 4 * d, 20 * static_cast<Real>(k) * reference::epsilon<double>), 3 * eps) +
+      const Wide bound = reference::product_bound(
+                             A, sums,
+                             reference::sum_bound(a, wide(z), true, eps, 4 * d,
+                                                  20 * static_cast<Real>(k) * reference::epsilon<double>),
+                             3 * eps) +
                          2 * eps * expected.cwiseAbs();
       CHECK(reference::excess(wide(moved), expected, bound) <= 1);
-      CHECK(reference::excess(wide(layers.attention(k, z)), a.P, a.bound(eps, 4 * d, 20 * static_cast<Real>(k) * reference::epsilon<double>)) <= 1);
+      CHECK(reference::excess(wide(layers.attention(k, z)), a.P,
+                              a.bound(eps, 4 * d, 20 * static_cast<Real>(k) * reference::epsilon<double>)) <=
+            1);
     }
 }
 
-TEMPLATE_TEST_CASE("for V = I the hulls of rescaled layers are nested at every step size", "[systems][layers]", float, double) {
+TEMPLATE_TEST_CASE("for V = I the hulls of rescaled layers are nested at every step size",
+                   "[systems][layers]", float, double) {
   // n = 30 in the plane, Δt = 1 and 0.1, and a large one: no support function ever increases.
   std::mt19937_64 generator(73);
   for (const double step : {1.0, 0.1, 20.0}) {
@@ -143,7 +152,8 @@ TEMPLATE_TEST_CASE("for V = I the hulls of rescaled layers are nested at every s
   }
 }
 
-TEMPLATE_TEST_CASE("a Boolean row contracts by exactly 1 / (1 + step) per layer", "[systems][layers]", float, double) {
+TEMPLATE_TEST_CASE("a Boolean row contracts by exactly 1 / (1 + step) per layer", "[systems][layers]", float,
+                   double) {
   for (const double step : {1.0, 0.5, 0.25}) {
     const RescaledLayers<TestType, 1> layers(Head<TestType, 1>::identity(), step);
     Tokens<TestType, 1> z(1, 2);
@@ -154,7 +164,8 @@ TEMPLATE_TEST_CASE("a Boolean row contracts by exactly 1 / (1 + step) per layer"
       layers.apply(k, z);
       distance /= 1 + step;
       CHECK(z(1) == 2);
-      CHECK(static_cast<double>(2 - z(0)) == Approx(distance).margin(40 * static_cast<double>(std::numeric_limits<TestType>::epsilon())));
+      CHECK(static_cast<double>(2 - z(0)) ==
+            Approx(distance).margin(40 * static_cast<double>(std::numeric_limits<TestType>::epsilon())));
     }
   }
 }
@@ -163,7 +174,8 @@ TEMPLATE_TEST_CASE("a million layers later everything is finite", "[systems][lay
   using H = Head<TestType, 3>;
   using Square = typename H::Square;
   std::mt19937_64 generator(74);
-  std::vector<Square> values{Square::Identity(), Square(Square::Identity() * TestType(-0.5)), reference::random<Square>(generator, 3, 3)};
+  std::vector<Square> values{Square::Identity(), Square(Square::Identity() * TestType(-0.5)),
+                             reference::random<Square>(generator, 3, 3)};
   values.push_back((Square() << 1, 1, 0, 0, 1, 1, 0, 0, 1).finished());
   values.push_back((Square() << 0, 1, 0, -1, 0, 0, 0, 0, TestType(-0.25)).finished());
   values.push_back((Square() << 0, 1, 0, 0, 0, 1, 0, 0, 0).finished());
@@ -176,7 +188,8 @@ TEMPLATE_TEST_CASE("a million layers later everything is finite", "[systems][lay
       Tokens<TestType, 3> z = reference::random<Tokens<TestType, 3>>(generator, 3, 12);
       for (long j = 0; j < 3; ++j) layers.apply(k + j, z);
       CHECK(z.allFinite());
-      CHECK((layers.attention(k, z).rowwise().sum().array() - 1).abs().maxCoeff() <= 50 * std::numeric_limits<TestType>::epsilon());
+      CHECK((layers.attention(k, z).rowwise().sum().array() - 1).abs().maxCoeff() <=
+            50 * std::numeric_limits<TestType>::epsilon());
     }
 }
 
@@ -205,21 +218,28 @@ TEMPLATE_TEST_CASE("layers of the largest tokens are not NaN", "[systems][layers
 
 TEST_CASE("layers refuse steps and heads that they cannot use", "[systems][layers]") {
   using Catch::Matchers::ContainsSubstring;
-  using reference::refusal;
   using H = Head<double>;
   const auto I = H::identity(2);
-  for (const double bad : {0.0, -1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
+  for (const double bad :
+       {0.0, -1.0, std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
     CHECK_THAT(refusal([&] { Layers<double> l(I, bad); }), ContainsSubstring("Layers: step is"));
-    CHECK_THAT(refusal([&] { RescaledLayers<double> l(I, bad); }), ContainsSubstring("RescaledLayers: step is"));
+    CHECK_THAT(refusal([&] { RescaledLayers<double> l(I, bad); }),
+               ContainsSubstring("RescaledLayers: step is"));
   }
   H broken = I;
   broken.V(0, 0) = std::numeric_limits<double>::quiet_NaN();
-  CHECK_THAT(refusal([&] { RescaledLayers<double> l(broken, 1); }), ContainsSubstring("RescaledLayers: V has an entry that is not finite"));
-  CHECK_THAT(refusal([&] { Layers<double> l(broken, 1); }), ContainsSubstring("V has an entry that is not finite"));
+  CHECK_THAT(refusal([&] { RescaledLayers<double> l(broken, 1); }),
+             ContainsSubstring("RescaledLayers: V has an entry that is not finite"));
+  CHECK_THAT(refusal([&] { Layers<double> l(broken, 1); }),
+             ContainsSubstring("V has an entry that is not finite"));
   // −1/Δt is an eigenvalue of V.
-  const auto singular = [&](const Eigen::MatrixXd& V, double step) { return refusal([&] { RescaledLayers<double> l(H::with_value(V), step); }); };
+  const auto singular = [&](const Eigen::MatrixXd& V, double step) {
+    return refusal([&] { RescaledLayers<double> l(H::with_value(V), step); });
+  };
   using Eigen::MatrixXd;
-  CHECK_THAT(singular(-MatrixXd::Identity(2, 2), 1), ContainsSubstring("RescaledLayers: R = I + step V is singular") && ContainsSubstring("-1/step = -1 is not an eigenvalue of V"));
+  CHECK_THAT(singular(-MatrixXd::Identity(2, 2), 1),
+             ContainsSubstring("RescaledLayers: R = I + step V is singular") &&
+                 ContainsSubstring("-1/step = -1 is not an eigenvalue of V"));
   CHECK_THAT(singular(-4 * MatrixXd::Identity(3, 3), 0.25), ContainsSubstring("-1/step = -4"));
   CHECK_THAT(singular(MatrixXd(Eigen::Vector2d(1, -2).asDiagonal()), 0.5), ContainsSubstring("singular"));
   CHECK_THAT(singular((MatrixXd(2, 2) << 0, 1, 1, 0).finished(), 1), ContainsSubstring("singular"));

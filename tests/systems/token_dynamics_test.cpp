@@ -53,7 +53,8 @@ std::pair<Wide, Wide> definition(const std::vector<Head<Scalar, Dim>>& heads, do
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("the token drift is its double loop, for one head and for several", "[systems]", float, double) {
+TEMPLATE_TEST_CASE("the token drift is its double loop, for one head and for several", "[systems]", float,
+                   double) {
   std::mt19937_64 generator(40);
   for (const Index d : {1, 2, 3, 4, 5, 17})
     for (const Index n : {0, 1, 2, 31})
@@ -69,14 +70,16 @@ TEMPLATE_TEST_CASE("the token drift is its double loop, for one head and for sev
           CHECK(reference::excess(wide(velocity(field, x)), expected, bound) <= 1);
           for (std::size_t h = 0; h < count; ++h) {
             const auto a = reference::attention_of(heads[h], beta, wide(x));
-            CHECK(reference::excess(wide(field.attention(0, x, h)), a.P, a.bound(reference::epsilon<TestType>, d + 6)) <= 1);
+            CHECK(reference::excess(wide(field.attention(0, x, h)), a.P,
+                                    a.bound(reference::epsilon<TestType>, d + 6)) <= 1);
           }
         }
 }
 
 TEMPLATE_TEST_CASE("the token drift for a fixed dimension", "[systems]", float, double) {
   std::mt19937_64 generator(41);
-  const std::vector<Head<TestType, 3>> heads{random_head<TestType, 3>(generator, 3, 2), random_head<TestType, 3>(generator, 3, 4)};
+  const std::vector<Head<TestType, 3>> heads{random_head<TestType, 3>(generator, 3, 2),
+                                             random_head<TestType, 3>(generator, 3, 4)};
   const auto x = reference::random<Tokens<TestType, 3>>(generator, 3, 50);
   const auto [expected, bound] = definition(heads, 1, wide(x));
   CHECK(reference::excess(wide(velocity(TokenDynamics<TestType, 3>(heads), x)), expected, bound) <= 1);
@@ -93,7 +96,9 @@ TEMPLATE_TEST_CASE("an antipodal pair parts at tanh", "[systems]", float, double
       x.col(1) = reference::random<Tokens<TestType>>(generator, d, 1) * size;
       x.col(0) = -x.col(1);
       const Wide w = wide(x.col(1)), M = wide(head.Q).transpose() * wide(head.K);
-      const Real score = (w.transpose() * M * w)(0, 0), condition = (w.cwiseAbs().transpose() * wide(head.Q).cwiseAbs().transpose() * wide(head.K).cwiseAbs() * w.cwiseAbs())(0, 0);
+      const Real score = (w.transpose() * M * w)(0, 0),
+                 condition = (w.cwiseAbs().transpose() * wide(head.Q).cwiseAbs().transpose() *
+                              wide(head.K).cwiseAbs() * w.cwiseAbs())(0, 0);
       const Wide expected = std::tanh(score) * wide(head.V) * w;
       // d tanh = (1 − tanh²) ds; the mean is a sum about one of the two tokens.
       const Real slope = (1 - std::tanh(score) * std::tanh(score)) * static_cast<Real>(2 * d + 8) * condition;
@@ -126,8 +131,10 @@ TEMPLATE_TEST_CASE("one token, and tokens that are all equal, follow V x", "[sys
       const Tokens<TestType> token = reference::random<Tokens<TestType>>(generator, d, 1, -9, 9);
       const auto f = velocity(TokenDynamics<TestType>(head), token.replicate(1, n));
       // The mean is the token to the last bit; a product of d terms follows.
-      const Wide bound = static_cast<Real>(d + 1) * reference::epsilon<TestType> * (wide(head.V).cwiseAbs() * wide(token).cwiseAbs());
-      CHECK(reference::excess(wide(f), (wide(head.V) * wide(token)).replicate(1, n), bound.replicate(1, n)) <= 1);
+      const Wide bound = static_cast<Real>(d + 1) * reference::epsilon<TestType> *
+                         (wide(head.V).cwiseAbs() * wide(token).cwiseAbs());
+      CHECK(reference::excess(wide(f), (wide(head.V) * wide(token)).replicate(1, n), bound.replicate(1, n)) <=
+            1);
     }
 }
 
@@ -138,11 +145,13 @@ TEMPLATE_TEST_CASE("identical heads that share V are one head", "[systems][heads
   auto quarter = head;
   quarter.V /= 4;  // exact
   const auto one = velocity(TokenDynamics<TestType>(head), x);
-  CHECK(velocity(TokenDynamics<TestType>(std::vector(4, quarter)), x).isApprox(one, 16 * std::numeric_limits<TestType>::epsilon()));
+  CHECK(velocity(TokenDynamics<TestType>(std::vector(4, quarter)), x)
+            .isApprox(one, 16 * std::numeric_limits<TestType>::epsilon()));
   CHECK(velocity(TokenDynamics<TestType>(std::vector(1, head)), x) == one);
 }
 
-TEMPLATE_TEST_CASE("the order of the heads changes roundings only, and a zero head nothing", "[systems][heads]", float, double) {
+TEMPLATE_TEST_CASE("the order of the heads changes roundings only, and a zero head nothing",
+                   "[systems][heads]", float, double) {
   std::mt19937_64 generator(45);
   const TestType big = std::sqrt(std::numeric_limits<TestType>::max()) / 100;
   for (const TestType second : {TestType(1), 1 / big, big}) {
@@ -167,15 +176,18 @@ TEMPLATE_TEST_CASE("the order of the heads changes roundings only, and a zero he
   }
   Head<TestType> nothing = Head<TestType>::identity(2);
   nothing.Q.setZero(), nothing.K.setZero(), nothing.V.setZero();
-  CHECK(velocity(TokenDynamics<TestType>(nothing), Tokens<TestType>::Ones(2, 4)) == Tokens<TestType>::Zero(2, 4));
+  CHECK(velocity(TokenDynamics<TestType>(nothing), Tokens<TestType>::Ones(2, 4)) ==
+        Tokens<TestType>::Zero(2, 4));
 }
 
 TEMPLATE_TEST_CASE("heads of very different size add up in any order", "[systems][heads]", float, double) {
   // 10²⁰⁰ and 10⁻²⁰⁰ (float: 10³⁰ and 10⁻³⁰): the sum is the large one, finite, whichever comes first.
   using Limits = std::numeric_limits<TestType>;
   std::mt19937_64 generator(46);
-  for (const TestType big : {std::is_same_v<TestType, float> ? TestType(1e30) : static_cast<TestType>(1e200), Limits::max() / 16}) {
-    Head<TestType> large = random_head<TestType>(generator, 2, 2), small = random_head<TestType>(generator, 2, 2);
+  for (const TestType big : {std::is_same_v<TestType, float> ? TestType(1e30) : static_cast<TestType>(1e200),
+                             Limits::max() / 16}) {
+    Head<TestType> large = random_head<TestType>(generator, 2, 2),
+                   small = random_head<TestType>(generator, 2, 2);
     large.V *= big;
     small.V /= big;
     const auto x = reference::random<Tokens<TestType>>(generator, 2, 9);
@@ -191,7 +203,8 @@ TEMPLATE_TEST_CASE("heads of very different size add up in any order", "[systems
     CHECK(velocity(TokenDynamics<TestType>({zero, small}), x) == tiny);
     CHECK(velocity(TokenDynamics<TestType>({small, zero}), x) == tiny);
     const Tokens<TestType> far = x * TestType(1e9);  // and no unit of a zero head turns these into infinities
-    CHECK(velocity(TokenDynamics<TestType>({zero, small}), far) == velocity(TokenDynamics<TestType>(small), far));
+    CHECK(velocity(TokenDynamics<TestType>({zero, small}), far) ==
+          velocity(TokenDynamics<TestType>(small), far));
   }
 }
 
@@ -199,9 +212,11 @@ TEMPLATE_TEST_CASE("the token drift is never NaN for finite input", "[systems]",
   using Limits = std::numeric_limits<TestType>;
   std::mt19937_64 generator(47);
   for (const Index d : {1, 2, 3, 5, 9})
-    for (const TestType size : {TestType(0), Limits::denorm_min(), Limits::min(), 1 / std::sqrt(Limits::max()), TestType(1),
-                                std::sqrt(Limits::max()), Limits::max()})
-      for (const TestType weight : {Limits::denorm_min(), Limits::min(), TestType(0), TestType(1), std::sqrt(Limits::max()), Limits::max()}) {
+    for (const TestType size :
+         {TestType(0), Limits::denorm_min(), Limits::min(), 1 / std::sqrt(Limits::max()), TestType(1),
+          std::sqrt(Limits::max()), Limits::max()})
+      for (const TestType weight : {Limits::denorm_min(), Limits::min(), TestType(0), TestType(1),
+                                    std::sqrt(Limits::max()), Limits::max()}) {
         CAPTURE(d, size, weight);
         Head<TestType> head = random_head<TestType>(generator, d, d);
         head.Q *= weight, head.K *= weight, head.V *= weight;
@@ -209,7 +224,8 @@ TEMPLATE_TEST_CASE("the token drift is never NaN for finite input", "[systems]",
         x.col(3).setConstant(size);
         x.col(4).setConstant(-size);
         CHECK_FALSE(velocity(TokenDynamics<TestType>(head), x).array().isNaN().any());
-        CHECK_FALSE(velocity(TokenDynamics<TestType>({head, Head<TestType>::identity(d)}), x).array().isNaN().any());
+        CHECK_FALSE(
+            velocity(TokenDynamics<TestType>({head, Head<TestType>::identity(d)}), x).array().isNaN().any());
         CHECK(attention_matrix(head, x).allFinite());
       }
   // V x cancels although V and x are as large as they come.
@@ -221,15 +237,26 @@ TEMPLATE_TEST_CASE("the token drift is never NaN for finite input", "[systems]",
 
 TEST_CASE("the token system refuses what it cannot use", "[systems]") {
   using Catch::Matchers::ContainsSubstring;
-  using reference::refusal;
   using H = Head<double>;
-  CHECK_THAT(refusal([] { TokenDynamics<double> f(std::vector<H>{}); }), ContainsSubstring("TokenDynamics: no head given"));
-  CHECK_THAT(refusal([] { TokenDynamics<double> f({H::identity(2), H::identity(3)}); }), ContainsSubstring("TokenDynamics, head 1: V has d = 3, expected 2"));
+  CHECK_THAT(refusal([] { TokenDynamics<double> f(std::vector<H>{}); }),
+             ContainsSubstring("TokenDynamics: no head given"));
+  CHECK_THAT(refusal([] {
+               TokenDynamics<double> f({H::identity(2), H::identity(3)});
+             }),
+             ContainsSubstring("TokenDynamics, head 1: V has d = 3, expected 2"));
   H bad = H::identity(2);
   bad.K(1, 0) = std::numeric_limits<double>::quiet_NaN();
-  CHECK_THAT(refusal([&] { TokenDynamics<double> f(bad); }), ContainsSubstring("TokenDynamics: K has an entry that is not finite"));
-  CHECK_THAT(refusal([&] { TokenDynamics<double> f({H::identity(2), bad}); }), ContainsSubstring("TokenDynamics, head 1: K has"));
-  CHECK_THAT(refusal([] { TokenDynamics<double> f(H::identity(2), Softmax<double>{std::numeric_limits<double>::infinity()}); }), ContainsSubstring("Softmax::beta"));
+  CHECK_THAT(refusal([&] { TokenDynamics<double> f(bad); }),
+             ContainsSubstring("TokenDynamics: K has an entry that is not finite"));
+  CHECK_THAT(refusal([&] {
+               TokenDynamics<double> f({H::identity(2), bad});
+             }),
+             ContainsSubstring("TokenDynamics, head 1: K has"));
+  CHECK_THAT(refusal([] {
+               TokenDynamics<double> f(H::identity(2),
+                                       Softmax<double>{std::numeric_limits<double>::infinity()});
+             }),
+             ContainsSubstring("Softmax::beta"));
   const TokenDynamics<double> field(H::identity(2));
   CHECK_THROWS_AS(field.attention(0, Tokens<double>::Ones(2, 2), 1), std::out_of_range);
   Tokens<double> x = Tokens<double>::Ones(2, 2);

@@ -1,6 +1,7 @@
 #include <attnflow/tokens/initial_laws.hpp>
 
 #include "catch.hpp"
+#include "refusal.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -17,17 +18,6 @@ using attnflow::Tokens;
 using Eigen::Index;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
-
-/// The text of the std::invalid_argument that a call throws, or a remark that it does not.
-template <class Call>
-std::string refusal(const Call& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "nothing was refused";
-}
 
 /// Yields the same integer for ever, and counts how often.
 struct Stuck {

@@ -10,9 +10,18 @@ namespace attnflow::detail {
 template <class Scalar>
 void multiply(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
   if (d > 8) {
+    // A general product sums the columns beyond a multiple of four in another order. Fill up to one, so that equal
+    // columns have equal products wherever they stand: equal tokens stay equal.
     using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
-    Eigen::Map<Matrix>(y, d, n).noalias() =
-        Eigen::Map<const Matrix>(a, d, d) * Eigen::Map<const Matrix>(x, d, n);
+    const Eigen::Map<const Matrix> A(a, d, d);
+    const Eigen::Index whole = n / 4 * 4, rest = n - whole;
+    if (whole > 0) Eigen::Map<Matrix>(y, d, whole).noalias() = A * Eigen::Map<const Matrix>(x, d, whole);
+    if (rest > 0) {
+      Matrix filled = Matrix::Zero(d, 4);
+      filled.leftCols(rest) = Eigen::Map<const Matrix>(x + whole * d, d, rest);
+      const Matrix products = A * filled;
+      Eigen::Map<Matrix>(y + whole * d, d, rest) = products.leftCols(rest);
+    }
     return;
   }
   for (Eigen::Index j = 0; j < n; ++j, x += d, y += d)
