@@ -79,13 +79,13 @@ void check_run_to_a_million(Index d, const std::string& precision, double row_to
 
 }  // namespace
 
-TEST_CASE("the plane, double, to t = 1e6", "[simulate][long]") {
+TEST_CASE("the plane, double, to t = 1e6", "[simulate][plane]") {
   check_run_to_a_million(2, "double", 1e-12, 1e-8);
 }
-TEST_CASE("space, double, to t = 1e6", "[simulate][long]") {
+TEST_CASE("space, double, to t = 1e6", "[simulate][space]") {
   check_run_to_a_million(3, "double", 1e-12, 1e-8);
 }
-TEST_CASE("the plane, float, to t = 1e6", "[simulate][long]") {
+TEST_CASE("the plane, float, to t = 1e6", "[simulate][plane]") {
   check_run_to_a_million(2, "float", 1e-5, 1e-3);
 }
-TEST_CASE("space, float, to t = 1e6", "[simulate][long]") { check_run_to_a_million(3, "float", 1e-5, 1e-3); }
+TEST_CASE("space, float, to t = 1e6", "[simulate][space]") { check_run_to_a_million(3, "float", 1e-5, 1e-3); }
