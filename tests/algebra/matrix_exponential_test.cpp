@@ -2,6 +2,7 @@
 
 #include "attention/reference.hpp"
 #include "catch.hpp"
+#include "draws.hpp"
 
 #include <cmath>
 #include <complex>
@@ -36,21 +37,6 @@ Real error_bound(const Wide& V, Real t) {
 }
 
 Matrix rotation_generator(double omega) { return (Matrix(2, 2) << 0, -omega, omega, 0).finished(); }
-
-/// An orthogonal matrix: the product of plane rotations by fixed angles.
-Matrix orthogonal(Index d) {
-  Matrix R = Matrix::Identity(d, d);
-  for (Index i = 0; i < d; ++i)
-    for (Index j = i + 1; j < d; ++j) {
-      const double a = 0.7 + 0.31 * static_cast<double>(i) + 0.17 * static_cast<double>(j);
-      Matrix G = Matrix::Identity(d, d);
-      G(i, i) = G(j, j) = std::cos(a);
-      G(i, j) = -std::sin(a);
-      G(j, i) = std::sin(a);
-      R = (R * G).eval();
-    }
-  return R;
-}
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include "attention/reference.hpp"
 #include "catch.hpp"
+#include "draws.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -22,14 +23,6 @@ using reference::Index;
 using reference::Real;
 using reference::wide;
 using reference::Wide;
-
-template <class Scalar, int Dim = Eigen::Dynamic>
-Head<Scalar, Dim> random_head(std::mt19937_64& generator, Index d) {
-  using H = Head<Scalar, Dim>;
-  return {reference::random<typename H::Projection>(generator, d, d),
-          reference::random<typename H::Projection>(generator, d, d),
-          reference::random<typename H::Square>(generator, d, d)};
-}
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 
 #include "attention/reference.hpp"
 #include "catch.hpp"
+#include "draws.hpp"
 
 #include <cmath>
 #include <limits>
@@ -31,21 +32,6 @@ typename Field::State velocity(const Field& field, double t, const typename Fiel
   typename Field::State dz;
   field(t, z, dz);
   return dz;
-}
-
-/// An orthogonal matrix with no zero in it.
-Matrix orthogonal(Index d) {
-  Matrix R = Matrix::Identity(d, d);
-  for (Index i = 0; i < d; ++i)
-    for (Index j = i + 1; j < d; ++j) {
-      const double a = 0.7 + 0.31 * static_cast<double>(i) + 0.17 * static_cast<double>(j);
-      Matrix G = Matrix::Identity(d, d);
-      G(i, i) = G(j, j) = std::cos(a);
-      G(i, j) = -std::sin(a);
-      G(j, i) = std::sin(a);
-      R = (R * G).eval();
-    }
-  return R;
 }
 
 struct Spectrum {

@@ -46,7 +46,7 @@ namespace detail {
 ///     score(i, j) = half_scale[i]² ⟨query i, key j⟩,   xⱼ = 2^exponent · key j
 ///
 /// Keys stand coordinate by coordinate, each coordinate padded to whole packs with copies of key 0. A query's
-/// largest entry is below 4 and half_scale is at most the largest finite number, so that a difference of
+/// largest entry is below 4 and half_scale_of is at most the largest finite number, so that a difference of
 /// scores (δ · half_scale) · half_scale is 0 for δ = 0 and −∞ or finite for δ < 0, but never NaN, however
 /// large the scale.
 template <class Scalar>
