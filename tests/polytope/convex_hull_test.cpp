@@ -256,12 +256,12 @@ TEST_CASE("extreme points attain the support function and all others stay below"
 
 TEST_CASE("what has no hull is refused in words", "[polytope]") {
   const double inf = std::numeric_limits<double>::infinity(), nan = std::nan("");
-  CHECK(refusal([] { (void)convex_hull(Tokens<double, 3>::Zero(3, 4)); }) ==
-        "convex_hull: tokens have d = 3, expected d = 1 or d = 2");
+  CHECK(refusal([] { (void)convex_hull(Tokens<double, 4>::Zero(4, 4)); }) ==
+        "convex_hull: tokens have d = 4, expected d = 1, 2 or 3");
   CHECK(refusal([] { (void)convex_hull(Tokens<float>(7, 0)); }) ==
-        "convex_hull: tokens have d = 7, expected d = 1 or d = 2");
+        "convex_hull: tokens have d = 7, expected d = 1, 2 or 3");
   CHECK(refusal([] { (void)convex_hull(Tokens<double>(0, 2)); }) ==
-        "convex_hull: tokens have d = 0, expected d = 1 or d = 2");
+        "convex_hull: tokens have d = 0, expected d = 1, 2 or 3");
   Tokens<double> x = Tokens<double>::Zero(2, 3);
   x(0, 1) = nan;
   CHECK(refusal([&] { (void)convex_hull(x); }) ==

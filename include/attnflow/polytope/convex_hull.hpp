@@ -1,8 +1,12 @@
 /// \file
-/// The convex hull of tokens on the line and in the plane, and the support function in any dimension.
+/// The convex hull of tokens on the line, in the plane and in space; the support function in any dimension.
 #pragma once
 
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/polytope/detail/orientation.hpp>
+#include <attnflow/polytope/detail/planar_hull.hpp>
+#include <attnflow/polytope/detail/spatial_hull.hpp>
+#include <attnflow/polytope/detail/validate_columns.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
@@ -19,95 +23,6 @@ namespace attnflow {
 
 namespace detail {
 
-template <class Derived>
-void validate_columns(const char* function, const char* name, const Eigen::MatrixBase<Derived>& x) {
-  for (Eigen::Index i = 0; i < x.cols(); ++i)
-    if (!x.col(i).allFinite())
-      refuse(function, ": column ", i, " of ", name, " is (", x.col(i).transpose(),
-             "), expected finite numbers");
-}
-
-using Plane = Eigen::Matrix<double, 2, Eigen::Dynamic>;
-
-/// The power of two that takes coordinates up to `largest` to 2⁵⁰⁰: products of two then neither
-/// overflow nor, unless one of them is under 10⁻²⁸⁰ of the largest, underflow.
-[[nodiscard]] inline int plane_shift(double largest) { return largest > 0 ? 500 - std::ilogb(largest) : 0; }
-
-[[nodiscard]] inline Plane scaled_plane(const Plane& points, int shift) {
-  return points.unaryExpr([shift](double value) { return std::ldexp(value, shift); });
-}
-
-/// The sign, exact, of
-///
-///     (b − a) × (c − a) = (b₀ − a₀)(c₁ − a₁) − (b₁ − a₁)(c₀ − a₀),
-///
-/// positive where a, b, c turn left. First in plain arithmetic with a bound of its error, and if that
-/// does not decide, as a sum of six exact products in an expansion: numbers of increasing magnitude
-/// whose bits do not overlap, so that the last one tells the sign [She97]. \pre scaled coordinates.
-template <class Point>
-[[nodiscard]] int orientation(const Point& a, const Point& b, const Point& c) {
-  const double left = (b(0) - a(0)) * (c(1) - a(1));
-  const double right = (b(1) - a(1)) * (c(0) - a(0));
-  const double determinant = left - right;
-  constexpr double half_epsilon = std::numeric_limits<double>::epsilon() / 2;
-  const double bound = (3 + 16 * half_epsilon) * half_epsilon * (std::abs(left) + std::abs(right));
-  if (determinant > bound) return 1;
-  if (determinant < -bound) return -1;
-
-  std::array<double, 12> expansion{};
-  std::size_t length = 0;
-  const auto add = [&](double term) {
-    for (std::size_t k = 0; k < length; ++k) {  // term + expansion[k] = sum + rest, exactly
-      const double sum = term + expansion[k];
-      const double virtual_part = sum - term;
-      expansion[k] = (term - (sum - virtual_part)) + (expansion[k] - virtual_part);
-      term = sum;
-    }
-    expansion[length++] = term;
-  };
-  const auto add_product = [&](double p, double q) {
-    const double product = p * q;
-    add(std::fma(p, q, -product));
-    add(product);
-  };
-  add_product(b(0), c(1));
-  add_product(-b(0), a(1));
-  add_product(-a(0), c(1));
-  add_product(-b(1), c(0));
-  add_product(b(1), a(0));
-  add_product(a(1), c(0));
-  for (std::size_t k = length; k-- > 0;)
-    if (expansion[k] != 0) return expansion[k] > 0 ? 1 : -1;
-  return 0;
-}
-
-/// Andrew's monotone chain [And79]: the lower and then the upper boundary, from left to right and back.
-[[nodiscard]] inline std::vector<Eigen::Index> planar_hull(const Plane& original) {
-  std::vector<Eigen::Index> order(static_cast<std::size_t>(original.cols()));
-  std::iota(order.begin(), order.end(), Eigen::Index{0});
-  const auto point = [&](Eigen::Index i) { return std::array{original(0, i), original(1, i)}; };
-  std::ranges::sort(order, [&](Eigen::Index i, Eigen::Index j) {
-    return point(i) != point(j) ? point(i) < point(j) : i < j;
-  });
-  const auto equal = [&](Eigen::Index i, Eigen::Index j) { return point(i) == point(j); };
-  order.erase(std::unique(order.begin(), order.end(), equal), order.end());  // the smallest index stays
-  if (order.size() < 3) return order;
-
-  const Plane x = scaled_plane(original, plane_shift(original.cwiseAbs().maxCoeff()));
-  std::vector<Eigen::Index> hull;
-  const auto walk = [&](Eigen::Index i, std::size_t fixed) {
-    while (hull.size() > fixed &&
-           orientation(x.col(hull[hull.size() - 2]), x.col(hull.back()), x.col(i)) <= 0)
-      hull.pop_back();
-    hull.push_back(i);
-  };
-  for (auto i = order.begin(); i != order.end(); ++i) walk(*i, 1);
-  const std::size_t lower = hull.size();
-  for (auto i = order.rbegin() + 1; i != order.rend(); ++i) walk(*i, lower);
-  hull.pop_back();  // the walk ends where it began
-  return hull;
-}
-
 /// The distance from p to the segment from a to b. \pre differences do not overflow.
 template <class Point>
 [[nodiscard]] double distance_to_segment(const Point& p, const Point& a, const Point& b) {
@@ -123,28 +38,29 @@ template <class Point>
 
 }  // namespace detail
 
-/// The extreme points of conv{x₁ … xₙ}, as indices of columns; d = 1 or 2.
+/// The extreme points of conv{x₁ … xₙ}, as indices of columns; d = 1, 2 or 3.
 ///
-/// d = 2: counter-clockwise from the leftmost token (the lower one of two). d = 1: the smallest, then
-/// the largest. No index stands for a point inside an edge. Equal tokens are represented by the smallest
-/// index. All tokens equal: one index. All on a line: two. n = 0: none.
+/// d = 3: in increasing order. d = 2: counter-clockwise from the leftmost token (the lower one of two).
+/// d = 1: the smallest, then the largest. No index stands for a point inside an edge or a facet. Equal
+/// tokens are represented by the smallest index. All tokens equal: one index. All on a line: two; in a
+/// plane: the hull in that plane. n = 0: none.
 ///
-/// The turns are decided exactly, so that the answer is that of exact arithmetic on the given numbers,
-/// as long as no coordinate other than 0 is under 10⁻²⁸⁰ of the largest. (Options that give up IEEE
-/// arithmetic, such as -ffast-math, void this.) O(n log n) time, O(n) memory.
-/// \throws std::invalid_argument unless d is 1 or 2 and every token is finite.
+/// On which side of a line or plane a point lies is decided exactly, so that the answer is that of exact
+/// arithmetic on the given numbers, as long as no coordinate other than 0 is under 10⁻²⁸⁰ (d = 3: 10⁻¹⁸⁰)
+/// of the largest. (Options that give up IEEE arithmetic, such as -ffast-math, void this.) O(n log n) time,
+/// for d = 3 usually, at worst O(n h) with h points on the surface; O(n) memory.
+/// \throws std::invalid_argument unless d is 1, 2 or 3 and every token is finite.
 template <class Derived>
 requires RealScalar<typename Derived::Scalar>
 [[nodiscard]] std::vector<Eigen::Index> convex_hull(const Eigen::MatrixBase<Derived>& tokens) {
   const Eigen::Index d = tokens.rows(), n = tokens.cols();
-  if (d > 2 || (d < 1 && n > 0))
-    detail::refuse("convex_hull: tokens have d = ", d, ", expected d = 1 or d = 2");
+  if (d > 3 || (d < 1 && n > 0))
+    detail::refuse("convex_hull: tokens have d = ", d, ", expected d = 1, 2 or 3");
   detail::validate_columns("convex_hull", "tokens", tokens);
   if (n == 0) return {};
-  if (d == 2) {
-    const Eigen::MatrixXd any =
-        tokens.template cast<double>();  // which compiles for a fixed d other than 2, too
-    return detail::planar_hull(any);
+  if (d > 1) {
+    const Eigen::MatrixXd any = tokens.template cast<double>();  // compiles for any fixed d
+    return d == 2 ? detail::planar_hull(any) : detail::spatial_hull(any);
   }
   Eigen::Index smallest = 0, largest = 0;
   for (Eigen::Index i = 1; i < n; ++i) {
@@ -153,6 +69,32 @@ requires RealScalar<typename Derived::Scalar>
   }
   if (smallest == largest) return {smallest};
   return {smallest, largest};
+}
+
+/// The surface of a convex hull in space.
+struct Hull3 {
+  std::vector<Eigen::Index> vertices;               ///< as convex_hull gives them
+  std::vector<std::array<Eigen::Index, 3>> facets;  ///< triangles, counter-clockwise as seen from outside
+};
+
+/// The extreme points of tokens in space, and triangles between them that make up the hull's surface: for
+/// h > 3 extreme points not in a plane 2h − 4 of them, flat facets of more corners being cut up. Tokens in
+/// a plane have no facets. The same promises and cost as convex_hull.
+/// \throws std::invalid_argument unless d = 3 and every token is finite.
+template <class Derived>
+requires RealScalar<typename Derived::Scalar>
+[[nodiscard]] Hull3 hull_facets(const Eigen::MatrixBase<Derived>& tokens) {
+  if (tokens.rows() != 3) detail::refuse("hull_facets: tokens have d = ", tokens.rows(), ", expected d = 3");
+  detail::validate_columns("hull_facets", "tokens", tokens);
+  Hull3 hull;
+  const Eigen::MatrixXd any = tokens.template cast<double>();
+  hull.vertices = detail::spatial_hull(any);
+  // Points inside facets and edges may be corners of triangles: once more, without them.
+  const Eigen::MatrixXd corners = any(Eigen::all, hull.vertices);
+  (void)detail::spatial_hull(corners, &hull.facets);
+  for (std::array<Eigen::Index, 3>& facet : hull.facets)
+    for (Eigen::Index& corner : facet) corner = hull.vertices[static_cast<std::size_t>(corner)];
+  return hull;
 }
 
 /// The Euclidean distance from a point to the convex polygon with the given vertices, 0 inside and on
