@@ -2,6 +2,7 @@
 /// Clusters of tokens: single linkage at a tolerance, without the n × n matrix of distances.
 #pragma once
 
+#include <attnflow/clustering/finite_tokens.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 
@@ -152,8 +153,8 @@ class CellGrid {
 ///     ‖xᵢ − xⱼ‖ ≤ tol.
 ///
 /// tokens: d × n, any d and n, n = 0 included; tol = 0 joins equal tokens only. The answer is exact for
-/// distances as computed in double, which overflow and underflow at no scale. To find clusters modulo a
-/// subspace, project the tokens first.
+/// distances as computed in double, which overflow and underflow at no scale. Clusters modulo a
+/// subspace: detect_clusters_modulo. A tolerance found from the tokens: automatic_tolerance.
 ///
 /// A search from token to token over a grid of cells no wider than tol in the three coordinates of
 /// largest spread; O(n d) memory. Time O(n log n + n d) while the tokens near any one are few or of
@@ -165,10 +166,7 @@ requires RealScalar<typename Derived::Scalar>
   if (!(tol >= 0) || !std::isfinite(tol))
     detail::refuse("detect_clusters: tol is ", tol, ", expected a finite number, at least 0");
   const Tokens<double, Derived::RowsAtCompileTime> x = tokens.template cast<double>();
-  for (Eigen::Index i = 0; i < x.cols(); ++i)
-    if (!x.col(i).allFinite())
-      detail::refuse("detect_clusters: token ", i, " of tokens is (", x.col(i).transpose(),
-                     "), expected finite numbers");
+  detail::refuse_unless_finite("detect_clusters", "tokens", x);
 
   Clusters clusters;
   if (x.cols() == 0) return clusters;

@@ -8,6 +8,7 @@
 #include <Eigen/Core>
 
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <map>
 #include <set>
@@ -90,6 +91,44 @@ template <class Weights>
   return found;
 }
 
+/// Columns that are to be merged: where each goes, and the first token of each merged one.
+struct MergedColumns {
+  std::vector<Eigen::Index> target;  // for each column
+  std::vector<Eigen::Index> names;   // increasing
+
+  [[nodiscard]] Eigen::Index count() const noexcept { return static_cast<Eigen::Index>(names.size()); }
+};
+
+/// The columns of equal labels together. \throws std::invalid_argument unless there are n labels, 0 to n − 1.
+[[nodiscard]] inline MergedColumns merged_columns(const char* function, const char* matrix, Eigen::Index n,
+                                                  std::span<const Eigen::Index> labels) {
+  if (static_cast<Eigen::Index>(labels.size()) != n)
+    refuse(function, ": there are ", labels.size(), " labels, expected ", n, ", as ", matrix, " has columns");
+  constexpr Eigen::Index unseen = -1;
+  MergedColumns merged;
+  std::vector<Eigen::Index> column_of(labels.size(), unseen);
+  for (std::size_t j = 0; j < labels.size(); ++j) {
+    if (labels[j] < 0 || labels[j] >= n)
+      refuse(function, ": labels[", j, "] is ", labels[j], ", expected a number from 0 to ", n - 1);
+    Eigen::Index& column = column_of[static_cast<std::size_t>(labels[j])];
+    if (column == unseen) {
+      column = merged.count();
+      merged.names.push_back(static_cast<Eigen::Index>(j));
+    }
+    merged.target.push_back(column);
+  }
+  return merged;
+}
+
+/// P with the columns of one cluster added up.
+template <class Derived>
+[[nodiscard]] Eigen::MatrixXd add_columns(const Eigen::MatrixBase<Derived>& P, const MergedColumns& merged) {
+  Eigen::MatrixXd sums = Eigen::MatrixXd::Zero(P.rows(), merged.count());
+  for (Eigen::Index j = 0; j < P.cols(); ++j)
+    sums.col(merged.target[static_cast<std::size_t>(j)]) += P.col(j).template cast<double>();
+  return sums;
+}
+
 }  // namespace detail
 
 /// The leaders of an attention matrix [GLPR23, §2]: the set
@@ -121,25 +160,8 @@ requires RealScalar<typename Derived::Scalar>
 [[nodiscard]] Leaders leaders(const Eigen::MatrixBase<Derived>& P, std::span<const Eigen::Index> labels,
                               double tie_tolerance = 0) {
   detail::validate_leaders(P, tie_tolerance);
-  const Eigen::Index n = P.cols();
-  if (static_cast<Eigen::Index>(labels.size()) != n)
-    detail::refuse("leaders: there are ", labels.size(), " labels, expected ", n, ", as P has columns");
-  constexpr Eigen::Index unseen = -1;
-  std::vector<Eigen::Index> column_of(labels.size(), unseen), names;
-  for (std::size_t j = 0; j < labels.size(); ++j) {
-    if (labels[j] < 0 || labels[j] >= n)
-      detail::refuse("leaders: labels[", j, "] is ", labels[j], ", expected a number from 0 to ", n - 1);
-    Eigen::Index& column = column_of[static_cast<std::size_t>(labels[j])];
-    if (column != unseen) continue;
-    column = static_cast<Eigen::Index>(names.size());
-    names.push_back(static_cast<Eigen::Index>(j));
-  }
-  Eigen::MatrixXd merged = Eigen::MatrixXd::Zero(n, static_cast<Eigen::Index>(names.size()));
-  for (Eigen::Index j = 0; j < n; ++j) {
-    const auto label = static_cast<std::size_t>(labels[static_cast<std::size_t>(j)]);
-    merged.col(column_of[label]) += P.col(j).template cast<double>();
-  }
-  return detail::leaders_by_column(merged, names, tie_tolerance);
+  const detail::MergedColumns merged = detail::merged_columns("leaders", "P", P.cols(), labels);
+  return detail::leaders_by_column(detail::add_columns(P, merged), merged.names, tie_tolerance);
 }
 
 /// The leaders where the arg-max of every row is known already, and P never formed: the set of the

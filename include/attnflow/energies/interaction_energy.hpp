@@ -1,0 +1,194 @@
+/// \file
+/// The interaction energy, its rate along solutions, and the covariance of tokens that collapse.
+#pragma once
+
+#include <attnflow/clustering/finite_tokens.hpp>
+#include <attnflow/detail/refuse.hpp>
+#include <attnflow/types.hpp>
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace attnflow {
+
+/// An energy, and its logarithm, which is in range where the energy is not.
+struct InteractionEnergy {
+  double value = 0;  ///< 𝓛; ∞ beyond 10³⁰⁸, 0 below 10⁻³²³
+  double log = -std::numeric_limits<double>::infinity();  ///< log 𝓛; −∞ without tokens
+};
+
+/// How fast an energy changes.
+struct EnergyRate {
+  double value = 0;        ///< d𝓛/dt; ±∞ beyond 10³⁰⁸
+  double logarithmic = 0;  ///< d log 𝓛/dt
+};
+
+namespace detail {
+
+/// A x in double, by plain loops: no large product is worth what Eigen's kernels take to compile.
+template <class Matrix>
+[[nodiscard]] Eigen::MatrixXd applied(const Matrix& A, const Eigen::MatrixXd& x) {
+  const Eigen::MatrixXd B = A.template cast<double>();
+  Eigen::MatrixXd y = Eigen::MatrixXd::Zero(B.rows(), x.cols());
+  for (Eigen::Index i = 0; i < x.cols(); ++i)
+    for (Eigen::Index k = 0; k < x.rows(); ++k) y.col(i) += x(k, i) * B.col(k);
+  return y;
+}
+
+/// Queries and keys of tokens, and the largest score.
+struct EnergyScores {
+  Eigen::MatrixXd query, key;  // Q x and K x
+  double largest = -std::numeric_limits<double>::infinity();
+
+  template <class Scalar, int Dim, class Derived>
+  EnergyScores(const char* function, const Head<Scalar, Dim>& head, const Eigen::MatrixBase<Derived>& x) {
+    head.validate(function);
+    if (x.rows() != head.dim()) refuse(function, ": x has ", x.rows(), " rows, expected d = ", head.dim());
+    refuse_unless_finite(function, "x", x);
+    const Eigen::MatrixXd tokens = x.template cast<double>();
+    query = applied(head.Q, tokens);
+    key = applied(head.K, tokens);
+    for (Eigen::Index i = 0; i < x.cols(); ++i)
+      for (Eigen::Index j = 0; j < x.cols(); ++j) {
+        const double score = (*this)(i, j);
+        if (!std::isfinite(score))
+          refuse(function, ": the score of query ", i, " on key ", j, " is ", score,
+                 ", expected a finite number");
+        largest = std::max(largest, score);
+      }
+  }
+
+  [[nodiscard]] double operator()(Eigen::Index i, Eigen::Index j) const {
+    return query.col(i).dot(key.col(j));
+  }
+};
+
+}  // namespace detail
+
+/// The interaction energy of tokens, for V = −I a Lyapunov function [GLPR23, §8]:
+///
+///     𝓛(x) = ∑ᵢ Zᵢ,   Zᵢ = ∑ⱼ e^{⟨Q xᵢ, K xⱼ⟩}.
+///
+/// For M = QᵀK positive semidefinite 𝓛 ≥ n², with equality where all tokens are 0 (if M is definite, only
+/// there): by Jensen's inequality log(𝓛/n²) ≥ ⟨m, M m⟩ with the mean m, and so ≥ 0.
+///
+/// x: d × n; the sum is taken relative to its largest term, so `log` is exact to a few ε (n + |log 𝓛|) whatever
+/// the scores. O(n² d_k + n d d_k) time, O(n d_k) memory.
+/// \throws std::invalid_argument if the head is wrong, x has not d rows or is not finite, or a score overflows.
+template <class Scalar, int Dim, class Derived>
+requires RealScalar<typename Derived::Scalar>
+[[nodiscard]] InteractionEnergy interaction_energy(const Head<Scalar, Dim>& head,
+                                                   const Eigen::MatrixBase<Derived>& x) {
+  const detail::EnergyScores scores("interaction_energy", head, x);
+  if (x.cols() == 0) return {};
+  double sum = 0;
+  for (Eigen::Index i = 0; i < x.cols(); ++i)
+    for (Eigen::Index j = 0; j < x.cols(); ++j) sum += std::exp(scores(i, j) - scores.largest);
+  const double log = scores.largest + std::log(sum);
+  // Small scores, the usual case, need no shift: no error of the logarithm is then multiplied by 𝓛.
+  return {std::abs(scores.largest) < 700 ? sum * std::exp(scores.largest) : std::exp(log), log};
+}
+
+/// The rate of the interaction energy along ẋᵢ = ∑ⱼ Pᵢⱼ V xⱼ, for any head:
+///
+///     d𝓛/dt = ∑ᵢⱼ e^{⟨Q xᵢ, K xⱼ⟩} (⟨Q ẋᵢ, K xⱼ⟩ + ⟨Q xᵢ, K ẋⱼ⟩).
+///
+/// For V = −I and M = QᵀK = I it is −2 ∑ᵢ Zᵢ ‖ẋᵢ‖² ≤ 0 [GLPR23, §8], and for any symmetric M it is
+/// 2 ∑ᵢ Zᵢ ⟨ẋᵢ, M mᵢ⟩ with mᵢ = ∑ⱼ Pᵢⱼ xⱼ, ẋᵢ = V mᵢ: so 𝓛 decreases for V = −I and M positive semidefinite, and
+/// increases for V = I. Without symmetry of M it need not be monotone.
+///
+/// Weights are relative to the largest score, so `logarithmic` does not overflow with 𝓛. Cost as
+/// interaction_energy. Without tokens both rates are 0.
+/// \throws std::invalid_argument as interaction_energy does, and if the rate of a score overflows.
+template <class Scalar, int Dim, class Derived>
+requires RealScalar<typename Derived::Scalar>
+[[nodiscard]] EnergyRate energy_rate(const Head<Scalar, Dim>& head, const Eigen::MatrixBase<Derived>& x) {
+  const detail::EnergyScores scores("energy_rate", head, x);
+  const Eigen::Index n = x.cols();
+  if (n == 0) return {};
+  const Eigen::MatrixXd values = detail::applied(head.V, x.template cast<double>());
+  Eigen::MatrixXd velocity = Eigen::MatrixXd::Zero(x.rows(), n);
+  double sum = 0;
+  for (Eigen::Index i = 0; i < n; ++i) {
+    double top = scores(i, 0), row = 0;
+    for (Eigen::Index j = 1; j < n; ++j) top = std::max(top, scores(i, j));
+    for (Eigen::Index j = 0; j < n; ++j) {
+      const double weight = std::exp(scores(i, j) - top);
+      row += weight;
+      velocity.col(i) += weight * values.col(j);
+    }
+    velocity.col(i) /= row;
+    sum += row * std::exp(top - scores.largest);
+  }
+  const Eigen::MatrixXd query_rate = detail::applied(head.Q, velocity);
+  const Eigen::MatrixXd key_rate = detail::applied(head.K, velocity);
+  double rate = 0;
+  for (Eigen::Index i = 0; i < n; ++i)
+    for (Eigen::Index j = 0; j < n; ++j) {
+      const double change =
+          query_rate.col(i).dot(scores.key.col(j)) + scores.query.col(i).dot(key_rate.col(j));
+      rate += std::exp(scores(i, j) - scores.largest) / sum * change;
+    }
+  if (!std::isfinite(rate))
+    detail::refuse("energy_rate: the rate of log energy is ", rate, ", expected a finite number");
+  if (rate == 0) return {};  // and not 0 · ∞
+  const double size = std::exp(std::log(std::abs(rate)) + scores.largest + std::log(sum));
+  return {std::copysign(size, rate), rate};
+}
+
+/// The covariance of tokens with mean m,
+///
+///     C = (1/n) ∑ᵢ (xᵢ − m)(xᵢ − m)ᵀ,   d × d, positive semidefinite.
+///
+/// Deviations are taken from the first token before their mean is subtracted, so tokens far from the origin
+/// lose no digits. One token: zero. O(n d²) time.
+/// \throws std::invalid_argument unless there is a token, every token is finite and so is C.
+template <class Derived>
+requires RealScalar<typename Derived::Scalar>
+[[nodiscard]] Eigen::MatrixXd covariance(const Eigen::MatrixBase<Derived>& x) {
+  if (x.cols() == 0) detail::refuse("covariance: x has no tokens, expected at least one");
+  detail::refuse_unless_finite("covariance", "x", x);
+  const Eigen::Index d = x.rows(), n = x.cols();
+  Eigen::MatrixXd deviation = x.template cast<double>();
+  const Eigen::VectorXd first = deviation.col(0);
+  deviation.colwise() -= first;
+  const Eigen::VectorXd mean = (deviation / static_cast<double>(n)).rowwise().sum();
+  deviation.colwise() -= mean;
+  Eigen::MatrixXd C(d, d);
+  for (Eigen::Index k = 0; k < d; ++k)
+    for (Eigen::Index l = 0; l <= k; ++l) {
+      double sum = 0;
+      for (Eigen::Index i = 0; i < n; ++i)
+        sum += deviation(k, i) * (deviation(l, i) / static_cast<double>(n));
+      if (!std::isfinite(sum))
+        detail::refuse("covariance: entry (", k, ", ", l, ") is ", sum, ", expected tokens within 10^154");
+      C(k, l) = C(l, k) = sum;
+    }
+  return C;
+}
+
+/// t C(x(t)), which shows how tokens collapse for V = −I, Q = K = I: near 0 the covariance obeys Ċ ≈ −2 C², so
+/// that C⁻¹ ≈ C(0)⁻¹ + 2t on the span of the deviations and
+///
+///     t C → ½ · (the orthogonal projector on the span of the deviations xᵢ − m),   t tr C → min(d, n − 1)/2
+///
+/// for tokens in general position. The collapse is thus algebraic, ‖xᵢ‖ ~ t^{−1/2}, while the mean vanishes like
+/// e^{−t}. (For M = QᵀK symmetric positive definite t M C tends to half a projector.) Slow for directions of
+/// small initial spread: 2t has to be large against 1/λ_min(C(0)).
+/// \throws std::invalid_argument as covariance does, unless t is finite and not negative, and if t C overflows.
+template <class Derived>
+requires RealScalar<typename Derived::Scalar>
+[[nodiscard]] Eigen::MatrixXd covariance_decay(double t, const Eigen::MatrixBase<Derived>& x) {
+  if (!(t >= 0) || !std::isfinite(t))
+    detail::refuse("covariance_decay: t is ", t, ", expected a finite number, at least 0");
+  Eigen::MatrixXd C = covariance(x);
+  C *= t;
+  if (!C.allFinite())
+    detail::refuse("covariance_decay: t C overflows at t = ", t, ", expected smaller tokens");
+  return C;
+}
+
+}  // namespace attnflow
