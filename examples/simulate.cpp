@@ -2,8 +2,6 @@
 // page. `simulate --help` lists the options; examples/README.md says what is written.
 
 #include <attnflow/clustering/clusters.hpp>
-#include <attnflow/clustering/effective_rank.hpp>
-#include <attnflow/clustering/leaders.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/integrate.hpp>
@@ -14,11 +12,11 @@
 #include <attnflow/observers/progress.hpp>
 #include <attnflow/observers/stop_when.hpp>
 #include <attnflow/observers/trajectory.hpp>
-#include <attnflow/polytope/convex_hull.hpp>
 #include <attnflow/spectral/invariant_basis.hpp>
 #include <attnflow/systems/layers.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
+#include <attnflow/theory/analyze.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 #include <attnflow/version.hpp>
 
@@ -40,7 +38,6 @@
 #include <limits>
 #include <memory>
 #include <optional>
-#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -440,6 +437,8 @@ struct Run {
       go;
   /// P of each head at a state.
   std::function<std::vector<SquareMatrix<Scalar>>(double, const Tokens<Scalar>&)> attention;
+  /// The coordinates that are integrated, where they are not those that are shown.
+  std::optional<attnflow::InvariantBasis> coordinates;
   /// From the coordinates that are integrated to those that are shown.
   std::function<Tokens<Scalar>(const Tokens<Scalar>&)> shown = [](const Tokens<Scalar>& x) { return x; };
 };
@@ -503,13 +502,14 @@ std::vector<Head<Scalar>> cast_heads(const std::vector<Head<double>>& heads) {
 template <class Scalar>
 Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Scalar>& x) {
   const attnflow::Softmax<Scalar> law{.beta = o.beta};
-  Run<Scalar> run{.times = read_times(o), .radius = 0, .go = {}, .attention = {}};
+  Run<Scalar> run{.times = read_times(o), .radius = 0, .go = {}, .attention = {}, .coordinates = {}};
   Eigen::MatrixXd sum = heads[0].V;
   for (std::size_t h = 1; h < heads.size(); ++h) sum += heads[h].V;
   run.radius = attnflow::MatrixExponential<>(sum).spectral_radius_bound();
   if (o.system == "rescaled") {
     const attnflow::InvariantBasis coordinates = attnflow::invariant_basis(heads[0].V);
     if (!coordinates.is_identity) {
+      run.coordinates = coordinates;
       heads[0] = {heads[0].Q * coordinates.basis, heads[0].K * coordinates.basis, coordinates.blocks};
       const Tokens<Scalar> start = x;
       x = (coordinates.inverse * start.template cast<double>()).template cast<Scalar>();
@@ -562,81 +562,72 @@ double cluster_tolerance(const Tokens<Scalar>& start, double t, const Tokens<Sca
   return std::clamp(10 * std::exp(-radius * t), 1e-3, 2e-2) * std::max(spread(start), spread(x));
 }
 
-template <class Scalar>
-Json found_in(const Tokens<Scalar>& start, double t, const Tokens<Scalar>& x, const Tokens<Scalar>& inside,
-              const Run<Scalar>& run, attnflow::Clusters& clusters, std::vector<Index>& leaders) {
-  Json found;
-  const double tolerance = cluster_tolerance(start, t, x, run.radius);
-  clusters = attnflow::detect_clusters(x, tolerance);
-  found["clusters"] = clusters.count();
-  found["cluster_tolerance"] = tolerance;
-  found["labels"] = clusters.labels;
-  found["sizes"] = clusters.sizes;
-  for (const char* name : {"leaders", "hull_vertices", "hyperplane_levels", "boolean_distance", "rank",
-                           "effective_rank", "stable_rank", "distance_to_prediction"})
-    found[name] = nullptr;
-  if (x.rows() <= 2) {
-    Tokens<Scalar> representatives(x.rows(), clusters.count());
-    for (Index c = 0; c < clusters.count(); ++c)
-      representatives.col(c) = x.col(clusters.representatives[static_cast<std::size_t>(c)]);
-    Json hull = Json::array();
-    for (const Index v : attnflow::convex_hull(representatives))
-      hull.push_back(clusters.representatives[static_cast<std::size_t>(v)]);
-    found["hull_vertices"] = std::move(hull);
-  }
-  if (x.cols() <= 2000) {  // these want the matrices
-    const auto P = run.attention(t, inside);
-    // Tokens that rounding cannot tell apart share the weight of their place.
-    const double rounding = 64 * static_cast<double>(std::numeric_limits<Scalar>::epsilon()) * spread(x);
-    const attnflow::Clusters places = attnflow::detect_clusters(x, rounding);
-    std::set<Index> all;
-    for (const auto& head : P)
-      for (const Index leader : attnflow::leaders(head, places.labels).indices) all.insert(leader);
-    leaders.assign(all.begin(), all.end());
-    found["leaders"] = leaders;
-    if (x.cols() <= 500 && P.size() == 1) {
-      const attnflow::EffectiveRank rank = attnflow::effective_rank(P[0]);
-      found["rank"] = rank.rank;
-      found["effective_rank"] = rank.entropy_rank;
-      found["stable_rank"] = rank.stable_rank;
-    }
-  }
-  return found;
+/// A number of the report: what is not finite is null.
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+template <class T, class Read>
+Json optional_json(const std::optional<T>& value, const Read& read) {
+  return value ? Json(read(*value)) : Json(nullptr);
 }
 
-/// The theorems that can be told from exactly structured weights; everything else is not decided here.
-Json predict(const Options& o, const std::vector<Head<double>>& heads) {
-  Json prediction{{"case", "none"}, {"reference", nullptr}, {"reason", ""}, {"margins", Json::object()}};
-  const auto state = [&](const char* which, const char* reference, const std::string& reason) {
-    prediction["case"] = which;
-    if (reference != nullptr) prediction["reference"] = reference;
-    prediction["reason"] = reason;
-    return prediction;
-  };
-  if (heads.size() > 1) return state("none", nullptr, "no theorem covers several heads");
-  const Head<double>& head = heads[0];
-  const Index d = head.dim();
-  const Eigen::MatrixXd M = o.beta * head.Q.transpose() * head.K;
-  const double lambda = head.V(0, 0);
-  if (head.V != Eigen::MatrixXd(lambda * Eigen::MatrixXd::Identity(d, d)))
-    return state("none", nullptr, "not decided: V is not a multiple of the identity");
-  const bool symmetric = M.isApprox(M.transpose(), 1e-12);
-  const double least =
-      symmetric ? Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>(M).eigenvalues()[0] : attnflow::required;
-  prediction["margins"] = {{"lambda", lambda},
-                           {"smallest_eigenvalue_of_QtK", symmetric ? Json(least) : Json(nullptr)}};
-  if (lambda > 0 && symmetric && least > 0) {
-    if (d == 1 && o.system != "rescaled")
-      return state("boolean_line", "arXiv:2305.05465, Theorem 2.1", "d = 1, V > 0 and QK > 0");
-    return state("polytope", "arXiv:2305.05465, Theorem 3.1",
-                 std::string("V is a positive multiple of I, QᵀK is positive definite") +
-                     (o.system == "rescaled" ? "" : "; the polytope is that of z = e^{−tV} x"));
+/// Prediction and finding at the end of the run.
+template <class Scalar>
+attnflow::Analysis analyze_end(const Options& o, const std::vector<Head<double>>& heads,
+                               const Run<Scalar>& run, double t, const Tokens<Scalar>& start,
+                               const Tokens<Scalar>& state) {
+  attnflow::AnalyzeOptions options{.beta = o.beta};
+  if (o.system != "rescaled") options.variable = attnflow::StateVariable::tokens;
+  if (o.system == "layers") options.layer_step = *o.dt;
+  options.coordinates = run.coordinates ? &*run.coordinates : nullptr;
+  if (o.precision == "float") options.accuracy = 1e-4;
+  std::vector<SquareMatrix<Scalar>> P;
+  if (start.cols() <= options.most_tokens) P = run.attention(t, state);
+  return attnflow::analyze(cast_heads<Scalar>(heads), t, start, state, options, P);
+}
+
+Json json_of(const attnflow::Prediction& prediction) {
+  Json margins = Json::object(), hypotheses = Json::array();
+  for (const auto& h : prediction.hypotheses) {
+    margins[h.name] = number(h.margin);
+    hypotheses.push_back({{"name", h.name},
+                          {"meaning", h.meaning},
+                          {"margin", number(h.margin)},
+                          {"needed", number(h.needed)},
+                          {"holds", h.holds()}});
   }
-  if (lambda == -1 && M == Eigen::MatrixXd::Identity(d, d))
-    return state("origin", "arXiv:2305.05465, Section 8", "V = −I and QᵀK = I: the tokens x tend to 0");
-  return state("none", nullptr,
-               lambda > 0 ? "V is a positive multiple of I, but QᵀK is not symmetric positive definite"
-                          : "no theorem covers this V with this QᵀK");
+  const auto text = [](const std::string& s) { return s.empty() ? Json(nullptr) : Json(s); };
+  return {{"case", attnflow::name_of(prediction.limit)},
+          {"reference", text(prediction.reference)},
+          {"reason", prediction.reason},
+          {"conjecture", text(prediction.conjecture)},
+          {"margins", std::move(margins)},
+          {"hypotheses", std::move(hypotheses)},
+          {"rate", prediction.rate > 0 ? number(prediction.rate) : Json(nullptr)},
+          {"unstable_dimension", prediction.unstable_dimension}};
+}
+
+Json json_of(const attnflow::Analysis& analysis, Index n) {
+  const attnflow::Finding& f = analysis.found;
+  const bool seen = n <= attnflow::AnalyzeOptions{}.most_tokens;
+  const auto same = [](const auto& value) { return value; };
+  return {{"clusters", f.clusters.count()},
+          {"cluster_tolerance", f.cluster_tolerance},
+          {"cluster_gap", optional_json(f.gap, [](const auto& gap) { return number(gap.ratio); })},
+          {"labels", f.clusters.labels},
+          {"sizes", f.clusters.sizes},
+          {"leaders", seen ? Json(f.leaders) : Json(nullptr)},
+          {"decision_margin", seen ? number(f.decision_margin) : Json(nullptr)},
+          {"hull_vertices", optional_json(f.hull_vertices, same)},
+          {"hyperplane_levels", f.levels.empty() ? Json(nullptr) : Json(f.levels)},
+          {"boolean_distance", optional_json(f.boolean, [](const auto& b) { return b.to_family; })},
+          {"boolean_distance_to_pair", optional_json(f.boolean, [](const auto& b) { return b.to_pair; })},
+          {"rank", optional_json(f.rank, [](const auto& r) { return r.rank; })},
+          {"effective_rank", optional_json(f.rank, [](const auto& r) { return r.entropy_rank; })},
+          {"stable_rank", optional_json(f.rank, [](const auto& r) { return r.stable_rank; })},
+          {"self_attention", optional_json(f.self_attention, number)},
+          {"distance_to_prediction", optional_json(analysis.distance_to_prediction, number)},
+          {"expected_distance", optional_json(analysis.expected_distance, number)},
+          {"agrees", analysis.conclusive ? Json(analysis.agrees()) : Json(nullptr)}};
 }
 
 const char* name_of(attnflow::Outcome outcome) {
@@ -820,6 +811,7 @@ int simulate(const Options& o) {
   const Tokens<Scalar> start = given.template cast<Scalar>();
   Tokens<Scalar> inside = start;
   const Run<Scalar> run = set_up(o, heads, inside);
+  const Tokens<Scalar> inside_start = inside;
   if (o.attention) {
     const double bytes = static_cast<double>(run.times.size()) * static_cast<double>(heads.size()) *
                          static_cast<double>(n) * static_cast<double>(n) * sizeof(Scalar);
@@ -860,10 +852,8 @@ int simulate(const Options& o) {
   if (progress) progress->finish();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 
-  const Tokens<Scalar> final_tokens = run.shown(inside);
-  attnflow::Clusters clusters;
-  std::vector<Index> leaders;
-  Json found = found_in(start, report.t, final_tokens, inside, run, clusters, leaders);
+  const attnflow::Analysis analysis = analyze_end(o, heads, run, report.t, inside_start, inside);
+  const attnflow::Finding& found = analysis.found;
   const Json document{{"program", "simulate"},
                       {"version", attnflow::version},
                       {"options", resolved(o, n, d, heads.size(), run.times.size())},
@@ -873,12 +863,12 @@ int simulate(const Options& o) {
                       {"rejected", report.rejected},
                       {"evaluations", report.evaluations},
                       {"seconds", seconds},
-                      {"prediction", predict(o, heads)},
-                      {"found", found}};
+                      {"prediction", json_of(analysis.prediction)},
+                      {"found", json_of(analysis, n)}};
   const std::string title = "Self-attention dynamics, " + o.system + ": " + std::to_string(n) +
                             " tokens in dimension " + std::to_string(d);
-  const attnflow::View view =
-      page.finish(title, clusters, leaders, parameters_of(o, n, d, heads.size(), report), heads.size());
+  const attnflow::View view = page.finish(title, found.clusters, found.leaders,
+                                          parameters_of(o, n, d, heads.size(), report), heads.size());
 
   times_file.finish();
   tokens_file.finish();
@@ -894,9 +884,20 @@ int simulate(const Options& o) {
   const bool whole = report.outcome == attnflow::Outcome::reached_end;
   if (!o.quiet) {
     std::cout << name_of(report.outcome) << " at t = " << report.t << " after " << report.steps << " steps; "
-              << clusters.count() << " cluster(s)";
-    if (!leaders.empty()) std::cout << ", " << leaders.size() << " leader(s)";
-    if (!found["rank"].is_null()) std::cout << ", rank of P " << found["rank"];
+              << found.clusters.count() << " cluster(s)";
+    if (!found.leaders.empty()) std::cout << ", " << found.leaders.size() << " leader(s)";
+    if (found.rank) std::cout << ", rank of P " << found.rank->rank;
+    std::cout << "\npredicted: " << analysis.prediction.reason;
+    if (!analysis.prediction.reference.empty()) std::cout << " (" << analysis.prediction.reference << ")";
+    if (analysis.distance_to_prediction) {
+      std::cout << "\nfound: distance to the predicted " << attnflow::name_of(analysis.prediction.limit)
+                << " " << *analysis.distance_to_prediction;
+      if (analysis.conclusive)
+        std::cout << (analysis.agrees() ? ", within the " : ", more than the ") << *analysis.expected_distance
+                  << " expected by now";
+      else
+        std::cout << "; too early to tell";
+    }
     std::cout << "\nwritten: " << (folder / "view.html").string() << '\n';
   }
   if (!whole)

@@ -251,3 +251,12 @@ TEST_CASE("what has no merge distances is refused in words", "[clustering]") {
   CHECK(refusal([&] { (void)merge_heights(x); }) ==
         "merge_heights: token 3 of tokens is (  0 nan), expected finite numbers");
 }
+
+TEST_CASE("what computed the tokens resolves them no finer than it says", "[clustering]") {
+  // Two crowds at 0 and 1, whose members are 1e-12 to 1e-5 apart: the widest gap is within them.
+  const Tokens<double, 1> x = (Tokens<double, 1>(1, 6) << 0, 1e-12, 1e-6, 1, 1 + 1e-12, 1 + 1e-5).finished();
+  CHECK(attnflow::automatic_tolerance(x).clusters == 4);
+  CHECK(attnflow::automatic_tolerance(x, attnflow::merge_limit, 1e-7).clusters == 2);
+  CHECK(refusal([&] { (void)attnflow::automatic_tolerance(x, attnflow::merge_limit, -1); }) ==
+        "automatic_tolerance: resolution is -1, expected a finite number, at least 0");
+}

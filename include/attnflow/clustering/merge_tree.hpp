@@ -128,9 +128,9 @@ inline constexpr double clear_merge_ratio = 10;
 /// A tolerance for detect_clusters read off from the tokens: where the merge distances h₁ ≤ … ≤ hₙ₋₁ jump
 /// most. Distances up to
 ///
-///     floor = 64 ε · (largest |coordinate|),   ε of the tokens' own Scalar,
+///     floor = max(64 ε · (largest |coordinate|), resolution),   ε of the tokens' own Scalar,
 ///
-/// come from rounding and count as floor. The candidates are
+/// come from rounding, or from what computed the tokens, and count as floor. The candidates are
 ///
 ///   * between hₖ and hₖ₊₁, 1 ≤ k ≤ n − 2: n − k clusters, ratio hₖ₊₁ / hₖ;
 ///   * one cluster: below = E, the diagonal of the tokens' bounding box (at least floor), and above = the
@@ -147,11 +147,14 @@ inline constexpr double clear_merge_ratio = 10;
 ///
 /// n = 0: no clusters, tolerance 0. All tokens at the origin: one cluster, tolerance 0, infinite ratio.
 /// Cost and refusals as merge_heights, which sorts the distances.
-/// \throws std::invalid_argument as merge_heights does.
+/// \throws std::invalid_argument as merge_heights does, and unless resolution is finite and not negative.
 template <class Derived>
 requires RealScalar<typename Derived::Scalar>
 [[nodiscard]] MergeGap automatic_tolerance(const Eigen::MatrixBase<Derived>& tokens,
-                                           Eigen::Index limit = merge_limit) {
+                                           Eigen::Index limit = merge_limit, double resolution = 0) {
+  if (!(resolution >= 0) || !std::isfinite(resolution))
+    detail::refuse("automatic_tolerance: resolution is ", resolution,
+                   ", expected a finite number, at least 0");
   const std::vector<double> heights = merge_heights(tokens, limit);
   const Eigen::Index n = tokens.cols();
   if (n == 0) return {};
@@ -160,7 +163,8 @@ requires RealScalar<typename Derived::Scalar>
   if (largest == 0) return {.clusters = 1};
 
   constexpr double epsilon = static_cast<double>(std::numeric_limits<typename Derived::Scalar>::epsilon());
-  const double floor = std::max(64 * epsilon * largest, std::numeric_limits<double>::denorm_min());
+  const double floor =
+      std::max({64 * epsilon * largest, resolution, std::numeric_limits<double>::denorm_min()});
   const auto gap = [](double below, double above, Eigen::Index clusters) {
     const double mean = std::sqrt(below) * std::sqrt(above);
     const double tolerance = mean < above ? std::max(mean, below) : below;  // rounding joins no more

@@ -1,0 +1,89 @@
+/// \file
+/// What an analysis is asked, and what it answers.
+#pragma once
+
+#include <attnflow/clustering/boolean_distance.hpp>
+#include <attnflow/clustering/clusters.hpp>
+#include <attnflow/clustering/convergence_rate.hpp>
+#include <attnflow/clustering/effective_rank.hpp>
+#include <attnflow/clustering/leaders.hpp>
+#include <attnflow/clustering/merge_tree.hpp>
+#include <attnflow/spectral/invariant_basis.hpp>
+#include <attnflow/theory/predict_limit.hpp>
+
+#include <Eigen/Core>
+
+#include <optional>
+#include <vector>
+
+namespace attnflow {
+
+/// What the states of a run are.
+enum class StateVariable {
+  rescaled,  ///< z = e^{−tV} x (of layers: zᵏ = R⁻ᵏ xᵏ)
+  tokens     ///< x
+};
+
+struct AnalyzeOptions {
+  double beta = 1;  ///< the factor of the scores
+  StateVariable variable = StateVariable::rescaled;
+  double layer_step = 0;  ///< positive: the states are those of layers of this step, t a multiple of it
+  /// Not null: the states are y with z (or x) = basis · y, the heads are those of the original coordinates.
+  const InvariantBasis* coordinates = nullptr;
+  double accuracy = 1e-8;  ///< of the states, relative to the extent of the start: errors of the integration
+  Eigen::Index most_tokens = 2000;   ///< attention, leaders, automatic tolerance and hull for n up to this
+  Eigen::Index most_for_rank = 500;  ///< ranks for n up to this
+};
+
+/// What the tokens did. Positions are those of z in the invariant subspace ℱ of the eigenvalues of V with
+/// positive real part, that is modulo the subspace 𝒢 of the others, along which z need not converge. (No such
+/// eigenvalue, or several heads: positions are those of the tokens x.)
+struct Finding {
+  Clusters clusters;             ///< of the positions
+  double cluster_tolerance = 0;  ///< at which they were told apart
+  std::optional<MergeGap>
+      gap;  ///< the gap in the merge tree that the tolerance was read from, if it is a clear one
+  std::vector<Eigen::Index>
+      leaders;  ///< who is attended to most, coincident tokens merged; increasing, of all heads
+  std::vector<LeaderTie> ties;  ///< rows that could not decide (of the first head)
+  double decision_margin =
+      0;  ///< the least over rows of log Pᵢ,best − log Pᵢ,second, between distinct positions
+  std::optional<std::vector<Eigen::Index>> hull_vertices;  ///< the extreme positions after merging
+  std::vector<double>
+      levels;  ///< φ₁*(z) of the hyperplanes found, increasing; only if hyperplanes, or a line, are predicted
+  std::optional<BooleanDistance>
+      boolean;  ///< of P (one head): columns of the first and last token of the start on the line, else the best
+  std::optional<EffectiveRank> rank;  ///< of P (one head)
+  /// Polytopes: maxₖ ⟨Mv, vₖ⟩/⟨Mv, v⟩ − 1 over the vertices v. At most rounding: every vertex attends to
+  /// itself.
+  std::optional<double> self_attention;
+  std::optional<RateFit>
+      rate;  ///< e^{−rate t}, with which tokens approach leaders; needs a trajectory and leaders
+};
+
+/// Prediction and finding.
+struct Analysis {
+  double t = 0;
+  Prediction prediction;
+  Finding found;
+  /// How far the tokens are from the predicted limit set; nothing for `none`.
+  ///
+  ///     polytope, × subspace     maxᵢ minₛ ‖πzᵢ − s‖ over the limit candidates s ∈ 𝒮 of the hull that was found
+  ///     hyperplanes              maxᵢ min_c |φ₁*(zᵢ) − c| / ‖φ₁*‖ over c ∈ {0, minⱼ φ₁*(zⱼ), maxⱼ φ₁*(zⱼ)}
+  ///     boolean_line             ℓ¹ distance of P to the Boolean matrices, one row left out (boolean_distance)
+  ///     origin                   maxᵢ ‖xᵢ‖
+  std::optional<double> distance_to_prediction;
+  /// What it should be at most by time t: 5 · extent · e^{−λ₁t} (hyperplanes, polytopes: followers come as
+  /// e^{−λ₁t}) plus the accuracy of the states; 10⁻⁶ (Boolean line, where the rate is e^{−c e^t}); √(n d / ct
+  /// λ_min(QᵀK)) plus e^{−ct} times the norm of the start (origin: ∑‖xᵢ‖²/n ≈ d / 2ct). These are no bounds:
+  /// a start near a border of two basins takes longer.
+  std::optional<double> expected_distance;
+  bool candidates_complete = true;  ///< false: 𝒮 was too large to be listed, the distance is an upper bound
+  bool conclusive = false;  ///< a limit is predicted, and t so large that expected_distance says something:
+                            ///< 5 e^{−λ₁t} ≤ 0.05, or for the origin half of what the start was
+
+  /// Whether a limit is predicted, and found as near as it should be after a time long enough to tell.
+  [[nodiscard]] bool agrees() const { return conclusive && *distance_to_prediction <= *expected_distance; }
+};
+
+}  // namespace attnflow

@@ -1,0 +1,147 @@
+/// \file
+/// Prediction and finding side by side: what the weights promise, what the tokens did, and how far apart they are.
+#pragma once
+
+#include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/clustering/convergence_rate.hpp>
+#include <attnflow/detail/refuse.hpp>
+#include <attnflow/observers/trajectory.hpp>
+#include <attnflow/theory/analysis.hpp>
+#include <attnflow/theory/detail/analyzer.hpp>
+#include <attnflow/types.hpp>
+
+#include <Eigen/Core>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace attnflow {
+
+namespace detail {
+
+template <class Scalar, int Dim>
+[[nodiscard]] std::vector<Head<double>> heads_in_double(const std::vector<Head<Scalar, Dim>>& heads) {
+  std::vector<Head<double>> result;
+  for (const auto& h : heads)
+    result.push_back({h.Q.template cast<double>(), h.K.template cast<double>(), h.V.template cast<double>()});
+  return result;
+}
+
+template <class Scalar, int Dim>
+void validate_states(const std::vector<Head<Scalar, Dim>>& heads, double t, const Tokens<Scalar, Dim>& start,
+                     const Tokens<Scalar, Dim>& state, const AnalyzeOptions& options) {
+  if (heads.empty()) refuse("analyze: no head given, expected at least one");
+  if (!(std::isfinite(t) && t >= 0)) refuse("analyze: t is ", t, ", expected a finite time, at least 0");
+  const auto check = [&](const char* name, const Tokens<Scalar, Dim>& x) {
+    if (x.rows() != heads[0].dim())
+      refuse("analyze: ", name, " has ", x.rows(), " rows, expected d = ", heads[0].dim());
+    if (x.cols() != start.cols())
+      refuse("analyze: ", name, " has ", x.cols(), " tokens, expected ", start.cols(), " as start has");
+    if (!x.allFinite()) refuse("analyze: ", name, " has an entry that is not finite");
+  };
+  check("start", start);
+  check("state", state);
+  if (heads.size() > 1 && options.variable == StateVariable::rescaled)
+    refuse("analyze: variable is rescaled with ", heads.size(),
+           " heads, expected tokens: several heads have no common rescaling");
+  if (!(options.layer_step >= 0 && std::isfinite(options.layer_step)))
+    refuse("analyze: layer_step is ", options.layer_step, ", expected zero or a positive number");
+  if (options.coordinates != nullptr && options.coordinates->basis.rows() != heads[0].dim())
+    refuse("analyze: coordinates have d = ", options.coordinates->basis.rows(), ", expected ",
+           heads[0].dim());
+}
+
+}  // namespace detail
+
+/// Predicts the limit from the weights, finds it in a state, and measures the distance between the two.
+///
+/// \param t  the time of `state`; \param start  the state at time 0, d × n, in the same coordinates. \param attention  P of
+/// each head at `state` if at hand; computed otherwise.
+/// Cost: O(d³) for the weights, O(n² d) for attention and clusters, O(n³) for the ranks (n ≤ most_for_rank),
+/// and up to 10⁵ small systems for the limit candidates of a polytope. Works for d up to 128 and more.
+/// \throws std::invalid_argument as predict_limit, if t is negative or not finite, a state is not finite or
+/// of another size, or several heads come with rescaled states.
+template <class Scalar, int Dim>
+[[nodiscard]] Analysis analyze(const std::vector<Head<Scalar, Dim>>& heads, double t,
+                               const Tokens<Scalar, Dim>& start, const Tokens<Scalar, Dim>& state,
+                               const AnalyzeOptions& options = {},
+                               const std::vector<SquareMatrix<Scalar>>& attention = {}) {
+  detail::validate_states(heads, t, start, state, options);
+  std::vector<Eigen::MatrixXd> P;
+  for (const auto& given : attention) {
+    P.push_back(given.template cast<double>());
+    for (Eigen::Index i = 0; i < P.back().rows(); ++i) P.back().row(i) /= P.back().row(i).sum();
+  }
+  const detail::Analyzer analyzer(detail::heads_in_double(heads), options);
+  return analyzer.at(t, start.template cast<double>(), state.template cast<double>(),
+                     static_cast<double>(std::numeric_limits<Scalar>::epsilon()), std::move(P));
+}
+
+/// The same for a whole run: its last state, compared with its first, and the rate with which tokens came to
+/// where they ended. A run has to start at time 0.
+///
+/// found.rate is fitted to e(t) = maxᵢ ‖aᵢ(t) − a_leader(i)(T)‖, a the coordinates in ℱ of the prediction
+/// (for `none` the positions of Finding), leader(i) the leader nearest in the end, over the times at which 10
+/// e(T) < e < extent/10.
+/// \throws std::invalid_argument as above, and if the trajectory is empty or does not start at 0.
+template <class State>
+[[nodiscard]] Analysis analyze(
+    const std::vector<Head<typename State::Scalar, State::RowsAtCompileTime>>& heads,
+    const Trajectory<State>& trajectory, const AnalyzeOptions& options = {}) {
+  if (trajectory.size() == 0) detail::refuse("analyze: the trajectory is empty, expected at least one state");
+  if (trajectory.times().front() != 0)
+    detail::refuse("analyze: the trajectory starts at t = ", trajectory.times().front(), ", expected 0");
+  const State& start = trajectory.states().front();
+  const State& last = trajectory.states().back();
+  const double end = trajectory.times().back();
+  detail::validate_states(heads, end, start, last, options);
+  const detail::Analyzer analyzer(detail::heads_in_double(heads), options);
+  Analysis analysis =
+      analyzer.at(end, start.template cast<double>(), last.template cast<double>(),
+                  static_cast<double>(std::numeric_limits<typename State::Scalar>::epsilon()), {});
+  const Eigen::Index n = last.cols();
+  if (n == 0 || trajectory.size() < 3) return analysis;
+
+  const std::vector<Eigen::Index>& leading = analysis.found.leaders;
+  if (leading.empty()) return analysis;
+  const auto at = [&](std::size_t k) -> Eigen::MatrixXd {
+    return analyzer.limit_positions(trajectory.times()[k], trajectory.states()[k].template cast<double>());
+  };
+  const Eigen::MatrixXd ends = at(trajectory.size() - 1);
+  Eigen::MatrixXd goals =
+      ends;  // where the nearest leader is: leaders stand still, and the others come to them
+  for (Eigen::Index i = 0; i < n; ++i) {
+    Eigen::Index nearest = 0;
+    (ends(Eigen::all, leading).colwise() - ends.col(i)).colwise().norm().minCoeff(&nearest);
+    goals.col(i) = ends.col(leading[static_cast<std::size_t>(nearest)]);
+  }
+  std::vector<double> errors;
+  for (std::size_t k = 0; k < trajectory.size(); ++k)
+    errors.push_back((at(k) - goals).colwise().norm().maxCoeff());
+  const double extent = detail::extent_of(at(0));
+  const FitWindow window{.low = std::max(10 * errors.back(), options.accuracy * extent), .high = extent / 10};
+  if (window.low < window.high)
+    analysis.found.rate = fit_exponential_rate(trajectory.times(), errors, window);
+  return analysis;
+}
+
+/// One head.
+template <class Scalar, int Dim>
+[[nodiscard]] Analysis analyze(const Head<Scalar, Dim>& head, double t, const Tokens<Scalar, Dim>& start,
+                               const Tokens<Scalar, Dim>& state, const AnalyzeOptions& options = {}) {
+  return analyze(std::vector<Head<Scalar, Dim>>{head}, t, start, state, options);
+}
+
+/// One head and a whole run.
+template <class State>
+[[nodiscard]] Analysis analyze(const Head<typename State::Scalar, State::RowsAtCompileTime>& head,
+                               const Trajectory<State>& trajectory, const AnalyzeOptions& options = {}) {
+  return analyze(std::vector<Head<typename State::Scalar, State::RowsAtCompileTime>>{head}, trajectory,
+                 options);
+}
+
+}  // namespace attnflow
