@@ -2,7 +2,7 @@
 /// Clusters of tokens: single linkage at a tolerance, without the n × n matrix of distances.
 #pragma once
 
-#include <attnflow/clustering/finite_tokens.hpp>
+#include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <attnflow/clustering/clusters.hpp>
-#include <attnflow/clustering/finite_tokens.hpp>
+#include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 

@@ -2,7 +2,7 @@
 /// The interaction energy, its rate along solutions, and the covariance of tokens that collapse.
 #pragma once
 
-#include <attnflow/clustering/finite_tokens.hpp>
+#include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 

@@ -2,7 +2,7 @@
 /// Attention as a vector field that a measure makes, its gradient, and what is known a priori about both.
 #pragma once
 
-#include <attnflow/clustering/finite_tokens.hpp>
+#include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 

@@ -2,7 +2,7 @@
 /// The Wasserstein distance of order 2 between empirical measures: exact, and sliced.
 #pragma once
 
-#include <attnflow/clustering/finite_tokens.hpp>
+#include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/measures/assignment.hpp>
 #include <attnflow/tokens/initial_laws.hpp>

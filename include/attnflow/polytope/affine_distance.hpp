@@ -2,10 +2,10 @@
 /// The distance to a hyperplane and to an affine subspace.
 #pragma once
 
+#include <attnflow/algebra/orthonormal_basis.hpp>
+#include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
-#include <attnflow/polytope/detail/orthonormal_basis.hpp>
-#include <attnflow/polytope/detail/scale.hpp>
-#include <attnflow/polytope/detail/validate_columns.hpp>
+#include <attnflow/detail/scale.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
@@ -24,8 +24,8 @@ namespace detail {
   if (normal.rows() != x.rows() || normal.cols() != 1)
     refuse(function, ": normal is ", normal.rows(), " x ", normal.cols(), ", expected ", x.rows(),
            " x 1, as x has ", x.rows(), " rows");
-  validate_columns(function, "normal", normal);
-  validate_columns(function, "x", x);
+  refuse_unless_finite(function, "normal", normal, "column");
+  refuse_unless_finite(function, "x", x, "column");
   if (!std::isfinite(level)) refuse(function, ": level is ", level, ", expected a finite number");
   if (normal.isZero(0)) refuse(function, ": normal is zero, expected a direction");
   const int a = unit_shift(normal);
@@ -53,9 +53,9 @@ namespace detail {
            x.rows(), " x 1, as x has ", x.rows(), " rows");
   if (basis.rows() != x.rows())
     refuse(function, ": basis has ", basis.rows(), " rows, expected ", x.rows(), ", as x has");
-  validate_columns(function, "point_on_it", point_on_it);
-  validate_columns(function, "basis", basis);
-  validate_columns(function, "x", x);
+  refuse_unless_finite(function, "point_on_it", point_on_it, "column");
+  refuse_unless_finite(function, "basis", basis, "column");
+  refuse_unless_finite(function, "x", x, "column");
   const Eigen::Index d = x.rows();
   OrthonormalBasis directions(d, basis.cols());
   const double negligible =

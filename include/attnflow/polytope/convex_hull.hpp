@@ -2,11 +2,11 @@
 /// The convex hull of tokens on the line, in the plane and in space; the support function in any dimension.
 #pragma once
 
+#include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/polytope/detail/orientation.hpp>
 #include <attnflow/polytope/detail/planar_hull.hpp>
 #include <attnflow/polytope/detail/spatial_hull.hpp>
-#include <attnflow/polytope/detail/validate_columns.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
@@ -56,7 +56,7 @@ requires RealScalar<typename Derived::Scalar>
   const Eigen::Index d = tokens.rows(), n = tokens.cols();
   if (d > 3 || (d < 1 && n > 0))
     detail::refuse("convex_hull: tokens have d = ", d, ", expected d = 1, 2 or 3");
-  detail::validate_columns("convex_hull", "tokens", tokens);
+  detail::refuse_unless_finite("convex_hull", "tokens", tokens, "column");
   if (n == 0) return {};
   if (d > 1) {
     const Eigen::MatrixXd any = tokens.template cast<double>();  // compiles for any fixed d
@@ -85,7 +85,7 @@ template <class Derived>
 requires RealScalar<typename Derived::Scalar>
 [[nodiscard]] Hull3 hull_facets(const Eigen::MatrixBase<Derived>& tokens) {
   if (tokens.rows() != 3) detail::refuse("hull_facets: tokens have d = ", tokens.rows(), ", expected d = 3");
-  detail::validate_columns("hull_facets", "tokens", tokens);
+  detail::refuse_unless_finite("hull_facets", "tokens", tokens, "column");
   Hull3 hull;
   const Eigen::MatrixXd any = tokens.template cast<double>();
   hull.vertices = detail::spatial_hull(any);
@@ -115,8 +115,8 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::
   if (point.rows() != d || point.cols() != 1)
     detail::refuse("distance_outside: point is ", point.rows(), " x ", point.cols(), ", expected ", d,
                    " x 1, as the vertices are");
-  detail::validate_columns("distance_outside", "vertices", vertices);
-  detail::validate_columns("distance_outside", "point", point);
+  detail::refuse_unless_finite("distance_outside", "vertices", vertices, "column");
+  detail::refuse_unless_finite("distance_outside", "point", point, "column");
   if (m == 0) return std::numeric_limits<double>::infinity();
 
   detail::Plane all = detail::Plane::Zero(2, m + 1);                 // the vertices and, last, the point
@@ -160,7 +160,7 @@ requires RealScalar<typename Derived::Scalar> && RealScalar<typename Direction::
   if (direction.rows() != tokens.rows() || direction.cols() != 1)
     detail::refuse("support: direction is ", direction.rows(), " x ", direction.cols(), ", expected ",
                    tokens.rows(), " x 1, as the tokens are");
-  detail::validate_columns("support", "direction", direction);
+  detail::refuse_unless_finite("support", "direction", direction, "column");
   const Eigen::VectorXd u = direction.template cast<double>();
   double largest = -std::numeric_limits<double>::infinity();
   for (Eigen::Index i = 0; i < tokens.cols(); ++i) {

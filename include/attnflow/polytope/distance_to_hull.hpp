@@ -2,10 +2,10 @@
 /// The nearest point of a convex hull in any dimension, and the Hausdorff distance between hulls.
 #pragma once
 
+#include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scale.hpp>
 #include <attnflow/polytope/detail/min_norm_point.hpp>
-#include <attnflow/polytope/detail/scale.hpp>
-#include <attnflow/polytope/detail/validate_columns.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
@@ -59,8 +59,8 @@ inline void validate_point_and_hull(const char* function, const Eigen::MatrixXd&
   if (point.rows() != vertices.rows() || point.cols() != 1)
     refuse(function, ": point is ", point.rows(), " x ", point.cols(), ", expected ", vertices.rows(),
            " x 1, as the vertices are");
-  validate_columns(function, "vertices", vertices);
-  validate_columns(function, "point", point);
+  refuse_unless_finite(function, "vertices", vertices, "column");
+  refuse_unless_finite(function, "point", point, "column");
 }
 
 [[nodiscard]] inline NearestPoint validated_nearest_point(const char* function, const Eigen::MatrixXd& point,
@@ -81,8 +81,8 @@ inline void validate_two_hulls(const char* function, const char* name_a, const E
   if (a.rows() != b.rows())
     refuse(function, ": ", name_a, " has d = ", a.rows(), " and ", name_b, " has d = ", b.rows(),
            ", expected the same");
-  validate_columns(function, name_a, a);
-  validate_columns(function, name_b, b);
+  refuse_unless_finite(function, name_a, a, "column");
+  refuse_unless_finite(function, name_b, b, "column");
 }
 
 }  // namespace detail

@@ -2,11 +2,11 @@
 /// The points of a polytope at which tokens can end: the finite set 𝒮 and its residuals.
 #pragma once
 
+#include <attnflow/algebra/orthonormal_basis.hpp>
+#include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scale.hpp>
 #include <attnflow/polytope/detail/bilinear_form.hpp>
-#include <attnflow/polytope/detail/orthonormal_basis.hpp>
-#include <attnflow/polytope/detail/scale.hpp>
-#include <attnflow/polytope/detail/validate_columns.hpp>
 #include <attnflow/polytope/distance_to_hull.hpp>
 #include <attnflow/types.hpp>
 
@@ -216,7 +216,7 @@ requires RealScalar<typename PointType::Scalar>
   if (point.rows() != candidates.points.rows() || point.cols() != 1)
     detail::refuse("distance_to_candidates: point is ", point.rows(), " x ", point.cols(), ", expected ",
                    candidates.points.rows(), " x 1, as the candidates are");
-  detail::validate_columns("distance_to_candidates", "point", point);
+  detail::refuse_unless_finite("distance_to_candidates", "point", point, "column");
   const Eigen::VectorXd x = point.template cast<double>();
   double nearest = std::numeric_limits<double>::infinity();
   for (Eigen::Index i = 0; i < candidates.points.cols(); ++i)

@@ -79,7 +79,7 @@ requires RealScalar<typename Derived::Scalar>
                                                         std::span<const Eigen::Index> preferred = {}) {
   if (!(tol >= 0) || !std::isfinite(tol))
     detail::refuse("merged_vertices: tol is ", tol, ", expected a finite number, at least 0");
-  detail::validate_columns("merged_vertices", "tokens", tokens);
+  detail::refuse_unless_finite("merged_vertices", "tokens", tokens, "column");
   const Eigen::Index d = tokens.rows(), n = tokens.cols();
   if (d < 1 && n > 0) detail::refuse("merged_vertices: tokens have d = 0, expected at least 1");
   for (std::size_t k = 0; k < preferred.size(); ++k)

@@ -46,8 +46,8 @@ struct Definiteness {
 [[nodiscard]] inline Definiteness definiteness(const Eigen::MatrixXd& M) {
   detail::validate_square("definiteness", "M", M);
   Definiteness found;
-  const int exponent = detail::unit_exponent(M);
-  const Eigen::MatrixXd scaled = detail::times_power_of_two(M, -exponent);
+  const int shift = detail::unit_shift(M);
+  const Eigen::MatrixXd scaled = detail::scaled_by_power(M, shift);
   if (scaled.isZero(0)) return found;
   const Eigen::MatrixXd symmetric = (scaled + scaled.transpose()) / 2;
   found.asymmetry = (scaled - symmetric).norm() / scaled.norm();
@@ -57,8 +57,8 @@ struct Definiteness {
   const double smallest = values.minCoeff(), largest = values.maxCoeff();
   const double size = std::max(std::abs(smallest), std::abs(largest));
   found.margin = size > 0 ? smallest / size : 0;
-  found.smallest = std::ldexp(smallest, exponent);
-  found.largest = std::ldexp(largest, exponent);
+  found.smallest = std::ldexp(smallest, -shift);
+  found.largest = std::ldexp(largest, -shift);
   return found;
 }
 

@@ -81,10 +81,10 @@ struct GoodTriple : Verdict {
           p.is_simple ? detail::words("another eigenvalue has the modulus of λ₁ = ", p.value.real())
                       : detail::words("λ₁ = ", p.value.real(), " has multiplicity ", p.multiplicity)))
     return answer;
-  const int exponent = detail::unit_exponent(M);
-  const Eigen::MatrixXd scaled = detail::times_power_of_two(M, -exponent);
+  const int shift = detail::unit_shift(M);
+  const Eigen::MatrixXd scaled = detail::scaled_by_power(M, shift);
   const double size = scaled.norm(), product = p.right.dot(scaled * p.right);
-  answer.form = std::ldexp(product, exponent);
+  answer.form = std::ldexp(product, -shift);
   answer.require({"phi1_M_phi1", "⟨Qφ₁, Kφ₁⟩ > 0, relative to ‖QᵀK‖", size > 0 ? product / size : 0, tol},
                  detail::words("⟨Qφ₁, Kφ₁⟩ = ", answer.form, " is not positive"));
   return answer;

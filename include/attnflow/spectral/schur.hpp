@@ -152,10 +152,10 @@ inline void exchange_blocks(SchurForm& form, Eigen::Index j, Eigen::Index p, Eig
     detail::SymmetricEigen found = detail::symmetric_eigen("schur_form", V, true);
     return {std::move(found.vectors), found.values.asDiagonal()};
   }
-  const int exponent = detail::unit_exponent(V);
-  const Eigen::RealSchur<Eigen::MatrixXd> solver(detail::times_power_of_two(V, -exponent));
+  const int shift = detail::unit_shift(V);
+  const Eigen::RealSchur<Eigen::MatrixXd> solver(detail::scaled_by_power(V, shift));
   if (solver.info() != Eigen::Success) throw std::runtime_error("schur_form: no eigenvalues found");
-  SchurForm form{solver.matrixU(), detail::times_power_of_two(solver.matrixT(), exponent)};
+  SchurForm form{solver.matrixU(), detail::scaled_by_power(solver.matrixT(), -shift)};
   for (Eigen::Index j = 0; j + 2 < d; ++j) form.T.col(j).tail(d - j - 2).setZero();
   return form;
 }

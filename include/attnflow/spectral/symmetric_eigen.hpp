@@ -3,11 +3,11 @@
 #pragma once
 
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scale.hpp>
 
 #include <Eigen/Core>
 #include <Eigen/Eigenvalues>
 
-#include <cmath>
 #include <stdexcept>
 #include <string>
 
@@ -20,17 +20,6 @@ inline void validate_square(const char* function, const char* name, const Eigen:
   if (!A.allFinite()) refuse(function, ": ", name, " has an entry that is not finite");
 }
 
-/// The exponent of the power of two just above the largest entry; 0 for a matrix of zeros.
-[[nodiscard]] inline int unit_exponent(const Eigen::MatrixXd& A) {
-  int exponent = 0;
-  if (A.size() > 0) std::frexp(A.cwiseAbs().maxCoeff(), &exponent);
-  return exponent;
-}
-
-[[nodiscard]] inline Eigen::MatrixXd times_power_of_two(const Eigen::MatrixXd& A, int exponent) {
-  return A.unaryExpr([exponent](double a) { return std::ldexp(a, exponent); });
-}
-
 /// The eigenvalues of a symmetric matrix, increasing, and an orthonormal basis of eigenvectors if wanted.
 struct SymmetricEigen {
   Eigen::VectorXd values;
@@ -39,12 +28,12 @@ struct SymmetricEigen {
 
 [[nodiscard]] inline SymmetricEigen symmetric_eigen(const char* function, const Eigen::MatrixXd& A,
                                                     bool with_vectors) {
-  const int exponent = unit_exponent(A);
+  const int shift = unit_shift(A);
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(
-      times_power_of_two(A, -exponent), with_vectors ? Eigen::ComputeEigenvectors : Eigen::EigenvaluesOnly);
+      scaled_by_power(A, shift), with_vectors ? Eigen::ComputeEigenvectors : Eigen::EigenvaluesOnly);
   if (solver.info() != Eigen::Success)
     throw std::runtime_error(std::string(function) + ": no eigenvalues found");
-  SymmetricEigen found{times_power_of_two(solver.eigenvalues(), exponent), {}};
+  SymmetricEigen found{scaled_by_power(solver.eigenvalues(), -shift), {}};
   if (with_vectors) found.vectors = solver.eigenvectors();
   return found;
 }

@@ -233,12 +233,12 @@ template <class Scalar, int Dim>
   }
 
   const Eigen::Index d = V.rows();
-  const int exponent = detail::unit_exponent(V);
-  const Eigen::MatrixXd scaled = detail::times_power_of_two(V, -exponent);
+  const int shift = detail::unit_shift(V);
+  const Eigen::MatrixXd scaled = detail::scaled_by_power(V, shift);
   const double mean = scaled.trace() / static_cast<double>(d), size = scaled.norm();
   const double defect = size > 0 ? (scaled - mean * Eigen::MatrixXd::Identity(d, d)).norm() / size : 0;
   if (defect <= tol) {
-    const double lambda = std::ldexp(mean, exponent);
+    const double lambda = std::ldexp(mean, -shift);
     prediction.unstable_dimension = lambda > 0 ? d : 0;
     prediction.splitting = detail::whole_space(V);
     if (d == 1)

@@ -2,9 +2,9 @@
 /// The bilinear form of the polytope theorems: a checked M and its factor.
 #pragma once
 
+#include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
-#include <attnflow/polytope/detail/scale.hpp>
-#include <attnflow/polytope/detail/validate_columns.hpp>
+#include <attnflow/detail/scale.hpp>
 #include <attnflow/polytope/distance_to_hull.hpp>
 
 #include <Eigen/Core>
@@ -34,7 +34,7 @@ struct FormAndVertices {
   if (M.rows() != d || M.cols() != d)
     refuse(function, ": M is ", M.rows(), " x ", M.cols(), ", expected ", d, " x ", d,
            ", as the vertices are in d = ", d);
-  validate_columns(function, "M", M);
+  refuse_unless_finite(function, "M", M, "column");
   validate_point_and_hull(function, point, vertices);
   FormAndVertices out;
   out.form_shift = unit_shift(M);

@@ -2,7 +2,7 @@
 /// Wolfe's algorithm: the point of a convex hull that is nearest to the origin.
 #pragma once
 
-#include <attnflow/polytope/detail/orthonormal_basis.hpp>
+#include <attnflow/algebra/orthonormal_basis.hpp>
 
 #include <Eigen/Core>
 

@@ -1,5 +1,5 @@
 /// \file
-/// The refusal of tokens that are not finite, which clusters, measures and energies share.
+/// The refusal of tokens, or other columns, that are not finite.
 #pragma once
 
 #include <attnflow/detail/refuse.hpp>
