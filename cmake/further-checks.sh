@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The checks that cmake/test.sh leaves out: layout, every header alone, clang, sanitizers, clang-tidy and the
-# page in a browser. The first that fails ends the run.
+# The checks that cmake/test.sh leaves out: layout, every header alone, clang, sanitizers, clang-tidy, the theorems
+# on many draws and the page in a browser. The first that fails ends the run.
 #
-#   bash cmake/further-checks.sh [NAME...]     all of them, or those named: format headers clang asan tidy page
+#   bash cmake/further-checks.sh [NAME...]     all of them, or those named: format headers clang asan tidy theorems
+#                                              page
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/workflow.sh
@@ -34,6 +35,17 @@ check_tidy() {
   timeout 900 clang-tidy --quiet -p build/clang tests/odr/a.cpp
 }
 
+# Every theorem at the default number of draws.
+check_theorems() {
+  cmake --preset release >/dev/null
+  cmake --build --preset release --target theorems
+  build/release/examples/theorems --out build/theorems >build/theorems.log 2>&1 || {
+    cat build/theorems.log
+    return 1
+  }
+  tail -n 1 build/theorems.log
+}
+
 # The page that the main job writes, in a browser; 77 would mean that there is none.
 check_page() {
   bash cmake/main-job.sh
@@ -41,7 +53,7 @@ check_page() {
 }
 
 checks=("$@")
-[[ ${#checks[@]} -eq 0 ]] && checks=(format headers clang asan tidy page)
+[[ ${#checks[@]} -eq 0 ]] && checks=(format headers clang asan tidy theorems page)
 for check in "${checks[@]}"; do
   if ! declare -F "check_$check" >/dev/null; then
     echo "further-checks: no check is called $check" >&2

@@ -54,7 +54,12 @@ namespace detail {
     x(j + 1) = T(j + 1, j);
   }
   x /= x.cwiseAbs().maxCoeff();
-  Eigen::VectorXcd r = -T.topRows(j).middleCols(j, size) * x.tail(size);
+  Eigen::VectorXcd r = Eigen::VectorXcd::Zero(j);
+  const auto subtract = [&](Eigen::Index start, Eigen::Index count, Eigen::Index rows) {  // column by column
+    for (Eigen::Index k = start; k < start + count; ++k)
+      for (Eigen::Index i = 0; i < rows; ++i) r(i) -= T(i, k) * x(k);
+  };
+  subtract(j, size, j);
   for (std::size_t b = which; b-- > 0;) {
     const auto [i, s] = blocks[b];
     if (s == 1) {
@@ -69,7 +74,7 @@ namespace detail {
       x(i) = (q * r(i) - T(i, i + 1) * r(i + 1)) / determinant;
       x(i + 1) = (p * r(i + 1) - T(i + 1, i) * r(i)) / determinant;
     }
-    r.head(i) -= T.topRows(i).middleCols(i, s) * x.segment(i, s);
+    subtract(i, s, i);
     const double largest = x.segment(i, s).cwiseAbs().maxCoeff();
     if (largest > 1e100) {
       x /= largest;
@@ -114,11 +119,12 @@ inline void fix_phase(Eigen::Ref<Eigen::VectorXcd> v) {
   for (const std::size_t b : order) {
     const auto [start, size] = blocks[b];
     const std::complex<double> lambda = form.eigenvalue(blocks[b]);
-    Eigen::VectorXcd v;
-    if (diagonal)
-      v = form.U.col(start).cast<std::complex<double>>();
-    else
-      v = form.U.leftCols(start + size) * detail::schur_eigenvector(form, blocks, b, least);
+    Eigen::VectorXcd v = form.U.col(start).cast<std::complex<double>>();
+    if (!diagonal) {
+      const Eigen::VectorXcd inside = detail::schur_eigenvector(form, blocks, b, least);
+      v.real() = form.U.leftCols(start + size) * inside.real();
+      v.imag() = form.U.leftCols(start + size) * inside.imag();
+    }
     detail::fix_phase(v);
     found.eigenvalues(k) = lambda;
     found.right.col(k) = v;
