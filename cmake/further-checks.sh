@@ -23,6 +23,7 @@ check_headers() {
 
 check_clang() {
   run_workflow clang
+  cmake --build --preset clang --target benchmarks
 }
 
 check_asan() {

@@ -9,6 +9,7 @@
 #include <attnflow/spectral/spectrum.hpp>
 
 #include <complex>
+#include <numbers>
 
 namespace laboratory {
 
@@ -100,7 +101,7 @@ inline void hyperplanes(Trial& trial) {
   if (turned > 0.03) {
     levels_of("planes orthogonal to φ1", pair.right.transpose());
     trial.number("planes orthogonal to φ1", "angle of φ1 and φ1* in degrees",
-                 turned * 180 / 3.14159265358979);
+                 turned * 180 / std::numbers::pi);
   }
 
   if (decision.undecided() > 0) return;
