@@ -343,7 +343,7 @@ TEST_CASE("weights that make no sense are refused in words", "[theory]") {
   CHECK(refusal([&] { (void)predict_limit(std::vector<Head<double>>{}); }) ==
         "predict_limit: no head given, expected at least one");
   CHECK(refusal([&] { (void)predict_limit(Head<double>::identity(2), std::nan("")); }) ==
-        "bilinear_form: beta is nan, expected a finite number");
+        "predict_limit: beta is nan, expected a finite number");
   CHECK(refusal([&] { (void)predict_limit(Head<double>::identity(2), 1., 1.); }) ==
         "predict_limit: tol is 1, expected a number from 0 to below 1");
   CHECK(refusal([&] {

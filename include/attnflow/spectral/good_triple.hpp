@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
+#include <limits>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -27,7 +29,9 @@ template <class... Parts>
 }
 
 [[nodiscard]] inline std::string text_of(std::complex<double> z) {
-  return z.imag() == 0 ? words(z.real()) : words(z.real(), " ± ", std::abs(z.imag()), "i");
+  if (z.imag() == 0) return words(z.real());
+  const double real = std::abs(z.real()) < 1e-14 * std::abs(z) ? 0 : z.real();  // and no -5.55112e-17
+  return words(real, " ± ", std::abs(z.imag()), "i");
 }
 
 /// λ₁ real, positive, with their margins: half the distance to the nearest other eigenvalue, relative to λ₁

@@ -24,18 +24,19 @@ struct LeadingEigenpair {
   bool is_positive = false;  ///< real and > 0
   bool is_simple = false;    ///< of multiplicity one, which rounding of V would not change
   bool is_dominant = false;  ///< simple, and |λ₂| < |λ₁| (1 − tol)
-  Eigen::VectorXd
-      right;  ///< φ₁: V φ₁ = λ₁ φ₁, unit, its largest entry positive. Empty unless real and simple
-  Eigen::RowVectorXd left;  ///< φ₁*: φ₁* V = λ₁ φ₁*, φ₁*(φ₁) = 1. Empty unless real and simple
+  /// φ₁: V φ₁ = λ₁ φ₁, unit, its largest entry positive. Empty unless λ₁ is real and simple.
+  Eigen::VectorXd right;
+  /// φ₁*: φ₁* V = λ₁ φ₁*, φ₁*(φ₁) = 1. Empty unless λ₁ is real and simple.
+  Eigen::RowVectorXd left;
   double next_modulus = 0;  ///< |λ₂| with multiplicity: |λ₁| if λ₁ is multiple or complex; 0 for d = 1
-  double nearest =
-      std::numeric_limits<double>::infinity();  ///< the distance from λ₁ to the nearest other eigenvalue
   double rest_radius = 0;  ///< the largest modulus of the eigenvalues other than λ₁ (and its conjugate)
-  double condition =
-      1;  ///< of λ₁'s invariant subspace, ‖φ₁*‖ if simple: λ₁ is known to about ε ‖V‖ times that
+  /// The distance from λ₁ to the nearest other eigenvalue.
+  double nearest = std::numeric_limits<double>::infinity();
+  /// Of the invariant subspace of λ₁, ‖φ₁*‖ if simple: λ₁ is known to about ε ‖V‖ times that.
+  double condition = 1;
   double uncertainty = 0;  ///< 10 d ε ‖V‖_F · condition, within which eigenvalues are not told apart
-  InvariantSplitting
-      splitting;  ///< ℱ: the invariant subspace of λ₁ (and its conjugate); 𝒢: that of the others
+  /// ℱ: the invariant subspace of λ₁ (and its conjugate). 𝒢: that of the others.
+  InvariantSplitting splitting;
 
   [[nodiscard]] double modulus() const { return std::abs(value); }
 };

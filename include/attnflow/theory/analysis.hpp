@@ -41,24 +41,25 @@ struct AnalyzeOptions {
 struct Finding {
   Clusters clusters;             ///< of the positions
   double cluster_tolerance = 0;  ///< at which they were told apart
-  std::optional<MergeGap>
-      gap;  ///< the gap in the merge tree that the tolerance was read from, if it is a clear one
-  std::vector<Eigen::Index>
-      leaders;  ///< who is attended to most, coincident tokens merged; increasing, of all heads
+  /// The gap in the merge tree from which the tolerance was read, if there is a clear one.
+  std::optional<MergeGap> gap;
+  /// Who is attended to most, coincident tokens merged; increasing, of all heads.
+  std::vector<Eigen::Index> leaders;
   std::vector<LeaderTie> ties;  ///< rows that could not decide (of the first head)
-  double decision_margin =
-      0;  ///< the least over rows of log Pᵢ,best − log Pᵢ,second, between distinct positions
+  /// The least over rows of log Pᵢ,best − log Pᵢ,second, between distinct positions.
+  double decision_margin = 0;
   std::optional<std::vector<Eigen::Index>> hull_vertices;  ///< the extreme positions after merging
-  std::vector<double>
-      levels;  ///< φ₁*(z) of the hyperplanes found, increasing; only if hyperplanes, or a line, are predicted
-  std::optional<BooleanDistance>
-      boolean;  ///< of P (one head): columns of the first and last token of the start on the line, else the best
+  /// φ₁*(z) of the hyperplanes found, increasing; only if hyperplanes, or a line, are predicted.
+  std::vector<double> levels;
+  /// Of P (one head). On the line its columns are the first and the last token of the start, elsewhere the
+  /// best.
+  std::optional<BooleanDistance> boolean;
   std::optional<EffectiveRank> rank;  ///< of P (one head)
-  /// Polytopes: maxₖ ⟨Mv, vₖ⟩/⟨Mv, v⟩ − 1 over the vertices v. At most rounding: every vertex attends to
+  /// Polytopes: maxₖ ⟨Mv, vₖ⟩/⟨Mv, v⟩ − 1 over the vertices v; at most rounding where every vertex attends to
   /// itself.
   std::optional<double> self_attention;
-  std::optional<RateFit>
-      rate;  ///< e^{−rate t}, with which tokens approach leaders; needs a trajectory and leaders
+  /// e^{−rate t}, with which tokens approach leaders; needs a trajectory.
+  std::optional<RateFit> rate;
 };
 
 /// Prediction and finding.

@@ -15,6 +15,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,8 +58,8 @@ struct Prediction {
   std::string reason;                  ///< what the weights are, or the first hypothesis that fails
   std::string conjecture;              ///< what is expected beyond the theorems; empty where nothing is
   std::vector<Hypothesis> hypotheses;  ///< all that were tested, with their margins
-  double rate =
-      0;  ///< λ₁ > 0: in z followers approach their leaders like e^{−λ₁ t}; 0 where no rate is known
+  /// λ₁ > 0: in z followers approach their leaders like e^{−λ₁ t}. 0 where no rate is known.
+  double rate = 0;
   Eigen::Index unstable_dimension = 0;  ///< the number of eigenvalues of V with positive real part
   /// ℱ, in which the limit is: ℝᵈ for a polytope, the line of φ₁ for hyperplanes (inside_dual is φ₁*, φ₁ with
   /// its largest entry positive). For `none` the invariant subspace of the leading eigenvalue; empty for
@@ -193,9 +194,9 @@ inline void predict_in_general(Prediction& prediction, const Eigen::MatrixXd& V,
 ///     polytope_times_subspace  5.2           good triple with multiplicity (is_good_triple_with_multiplicity)
 ///     origin                   Section 8     V = −cI, c > 0, QᵀK symmetric positive definite
 ///
-/// The first and the last two lines of text hold for any λ, c and QᵀK through a change of time and of
-/// variable. Several heads have no theorem; if all have the same QᵀK they move as one with V = ∑ₕ Vₕ, which
-/// `conjecture` says.
+/// The paper states the second for λ = 1, the last for c = 1 and QᵀK = I; changes of time and of variable, y
+/// = (QᵀK)^{1/2} x, give them as they stand here. Several heads have no theorem; if all have the same QᵀK
+/// they move as one with V = ∑ₕ Vₕ, which `conjecture` says.
 ///
 /// \param beta  the factor of the scores, as in Softmax. \param tol  relative: eigenvalues closer than that to λ₁, or
 /// moduli, count as equal. Cost: one real Schur form of V and the eigenvalues of a symmetric matrix, O(d³).
@@ -206,6 +207,7 @@ template <class Scalar, int Dim>
                                        double tol = 1e-8) {
   if (heads.empty()) detail::refuse("predict_limit: no head given, expected at least one");
   detail::validate_tolerance("predict_limit", tol);
+  if (!std::isfinite(beta)) detail::refuse("predict_limit: beta is ", beta, ", expected a finite number");
   for (const auto& head : heads) {
     head.validate("predict_limit");
     if (head.dim() != heads[0].dim())
