@@ -579,7 +579,8 @@ attnflow::Analysis analyze_end(const Options& o, const std::vector<Head<double>>
   if (o.system != "rescaled") options.variable = attnflow::StateVariable::tokens;
   if (o.system == "layers") options.layer_step = *o.dt;
   options.coordinates = run.coordinates ? &*run.coordinates : nullptr;
-  if (o.precision == "float") options.accuracy = 1e-4;
+  if (o.rtol) options.accuracy = std::max(options.accuracy, 10 * *o.rtol);
+  if (o.precision == "float") options.accuracy = std::max(options.accuracy, 1e-4);
   std::vector<SquareMatrix<Scalar>> P;
   if (start.cols() <= options.most_tokens) P = run.attention(t, state);
   return attnflow::analyze(cast_heads<Scalar>(heads), t, start, state, options, P);

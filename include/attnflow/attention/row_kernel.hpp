@@ -97,7 +97,7 @@ Scalar softmax_pass(const PreparedScores<Scalar>& scores, Eigen::Index i, Softma
 
   row.sum = 0;
   Pack<Scalar> worst{};
-  std::array<Pack<Scalar>, static_cast<std::size_t>(D == 0 ? 1 : D)> fixed;
+  std::array<Pack<Scalar>, static_cast<std::size_t>(std::max(D, 1))> fixed;
   for (Eigen::Index start = 0; start < stride; start += tile) {
     Pack<Scalar> sum{};
     fixed.fill(Pack<Scalar>{});

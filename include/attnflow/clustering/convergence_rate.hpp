@@ -62,6 +62,7 @@ namespace detail {
   const double half_length = most / 2 - least / 2, count = static_cast<double>(t.size());
   if (!(half_length > 0)) return std::nullopt;  // two subnormal numbers: a length that halves to zero
   std::vector<double> u;
+  u.reserve(t.size());
   for (const double time : t) u.push_back((time / 2 - least / 2) / half_length);
   const double mean_u = std::accumulate(u.begin(), u.end(), 0.) / count;
   const double mean_y = std::accumulate(y.begin(), y.end(), 0.) / count;

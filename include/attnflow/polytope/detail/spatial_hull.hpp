@@ -54,12 +54,14 @@ namespace attnflow::detail {
   order.erase(std::unique(order.begin(), order.end(), equal), order.end());  // the smallest index stays
   const auto named = [&](std::vector<std::size_t> indices) {
     std::vector<Eigen::Index> names;
+    names.reserve(indices.size());
     for (const std::size_t i : indices) names.push_back(order[i]);
     std::ranges::sort(names);
     return names;
   };
   if (order.size() == 1) return named({0});
   std::vector<SpacePoint> x;
+  x.reserve(order.size());
   for (const Eigen::Index i : order) x.push_back(place(i));
 
   // The largest by a rounded measure, or if that one is degenerate, the first that is not.

@@ -122,7 +122,7 @@ class Analyzer {
   }
 
   [[nodiscard]] std::vector<Eigen::MatrixXd> attention_at(double t, const Eigen::MatrixXd& state) const {
-    const Tokens<double> own = state;
+    const Tokens<double>& own = state;
     const Softmax<double> law{.beta = options_.beta};
     std::vector<Eigen::MatrixXd> P;
     for (const auto& head : heads_) {
