@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
@@ -158,7 +159,7 @@ int run(const Options& options) {
   const auto failed = std::ranges::count_if(rows, [](const Row& row) { return row.failed(); });
   const std::string table = report_text(rows);
   std::cout << table << '\n'
-            << rows.size() << " statements, " << failed << " failed, " << short_number(seconds) << " s\n";
+            << rows.size() << " statements, " << failed << " failed, " << std::lround(seconds) << " s\n";
   if (!options.out.empty()) {
     Json document{{"program", "theorems"},
                   {"version", attnflow::version},

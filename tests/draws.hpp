@@ -8,6 +8,15 @@
 #include <cmath>
 #include <random>
 
+/// A number in [0, 1).
+inline double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
+
+/// Entries uniform in [−1, 1).
+inline Eigen::MatrixXd random(Eigen::Index rows, Eigen::Index cols, std::mt19937_64& generator) {
+  return Eigen::MatrixXd::NullaryExpr(rows, cols,
+                                      [&](Eigen::Index, Eigen::Index) { return 2 * unit(generator) - 1; });
+}
+
 /// Q, K and V with entries uniform in [−1, 1).
 template <class Scalar, int Dim = Eigen::Dynamic>
 attnflow::Head<Scalar, Dim> random_head(std::mt19937_64& generator, Eigen::Index d) {

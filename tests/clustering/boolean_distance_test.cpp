@@ -2,6 +2,7 @@
 #include <attnflow/clustering/clusters.hpp>
 
 #include "catch.hpp"
+#include "draws.hpp"
 #include "refusal.hpp"
 
 #include <algorithm>
@@ -19,8 +20,6 @@ using Eigen::Index;
 using Indices = std::vector<Index>;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
-
-double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
 
 /// Rows summing to one; the larger the power, the closer to Boolean.
 Eigen::MatrixXd stochastic(Index n, double power, std::mt19937_64& generator) {

@@ -1,6 +1,7 @@
 #include <attnflow/clustering/clusters_modulo.hpp>
 
 #include "catch.hpp"
+#include "draws.hpp"
 #include "refusal.hpp"
 
 #include <cmath>
@@ -16,14 +17,8 @@ using attnflow::detect_clusters_modulo;
 using attnflow::Tokens;
 using Eigen::Index;
 
-double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
-
-Eigen::MatrixXd random(Index rows, Index cols, std::mt19937_64& generator) {
-  return Eigen::MatrixXd::NullaryExpr(rows, cols, [&](Index, Index) { return 2 * unit(generator) - 1; });
-}
-
 /// A reflection with no zero in it.
-Eigen::MatrixXd orthogonal(Index d) {
+Eigen::MatrixXd reflection(Index d) {
   const Eigen::VectorXd u = Eigen::VectorXd::LinSpaced(d, 1, 2).normalized();
   return Eigen::MatrixXd::NullaryExpr(d, d, [&](Index i, Index j) { return (i == j) - 2 * u(i) * u(j); });
 }
@@ -37,7 +32,7 @@ TEST_CASE("modulo a subspace only the other coordinates count", "[clustering]") 
     for (Index m = 1; m < d; ++m)
       for (int repeat = 0; repeat < 10; ++repeat) {
         const Index n = 40;
-        const Eigen::MatrixXd R = orthogonal(d);
+        const Eigen::MatrixXd R = reflection(d);
         Eigen::MatrixXd a = random(d - m, n, generator);
         a = (4 * a).array().round();
         Eigen::MatrixXd y(d, n);
@@ -91,7 +86,7 @@ TEST_CASE("no subspace, all of space, no tokens", "[clustering]") {
       CHECK(detect_clusters_modulo(x, Eigen::MatrixXd(0, 0), tol) == plain);
       CHECK(detect_clusters_modulo(x, Eigen::MatrixXd::Zero(d, 2), tol) == plain);
       CHECK(detect_clusters_modulo(x, random(d, d + 1, generator), tol).sizes == std::vector<Index>{20});
-      CHECK(detect_clusters_modulo(x, 5e-324 * orthogonal(d).cwiseSign(), tol).count() >= 1);
+      CHECK(detect_clusters_modulo(x, 5e-324 * reflection(d).cwiseSign(), tol).count() >= 1);
     }
   }
   CHECK(detect_clusters_modulo(Tokens<double>(3, 0), Eigen::Vector3d::UnitX(), 1) == Clusters{});

@@ -1,6 +1,7 @@
 #include <attnflow/clustering/clusters.hpp>
 
 #include "catch.hpp"
+#include "draws.hpp"
 #include "refusal.hpp"
 
 #include <cmath>
@@ -17,9 +18,6 @@ using attnflow::Clusters;
 using attnflow::detect_clusters;
 using attnflow::Tokens;
 using Eigen::Index;
-
-/// A number in [0, 1).
-double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
 
 /// Single linkage by the transitive closure of `linked`, an n × n relation.
 template <class Linked>

@@ -1,6 +1,7 @@
 #include <attnflow/clustering/convergence_rate.hpp>
 
 #include "catch.hpp"
+#include "draws.hpp"
 #include "refusal.hpp"
 
 #include <cmath>
@@ -19,8 +20,6 @@ using Numbers = std::vector<double>;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
 constexpr double inf = std::numeric_limits<double>::infinity();
-
-double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
 
 /// Least squares by the normal equations, in long double.
 struct Line {

@@ -1,6 +1,7 @@
 #include <attnflow/clustering/merge_tree.hpp>
 
 #include "catch.hpp"
+#include "draws.hpp"
 #include "refusal.hpp"
 
 #include <algorithm>
@@ -20,8 +21,6 @@ using attnflow::Tokens;
 using Eigen::Index;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
-
-double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
 
 /// Kruskal: all pairs in order of distance, and a pair merges if its ends had different names.
 std::vector<double> kruskal(const Eigen::MatrixXd& x) {

@@ -1,6 +1,7 @@
 #include <attnflow/energies/interaction_energy.hpp>
 
 #include "catch.hpp"
+#include "draws.hpp"
 #include "refusal.hpp"
 
 #include <cmath>
@@ -19,12 +20,6 @@ using Eigen::Index;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
 constexpr double inf = std::numeric_limits<double>::infinity();
-
-double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
-
-Eigen::MatrixXd random(Index rows, Index cols, std::mt19937_64& generator) {
-  return Eigen::MatrixXd::NullaryExpr(rows, cols, [&](Index, Index) { return 2 * unit(generator) - 1; });
-}
 
 /// ⟨Q xᵢ, K xⱼ⟩ in long double.
 long double score(const Head<double>& head, const Eigen::MatrixXd& x, Index i, Index j) {

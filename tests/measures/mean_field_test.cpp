@@ -2,6 +2,7 @@
 #include <attnflow/measures/wasserstein.hpp>
 
 #include "catch.hpp"
+#include "draws.hpp"
 #include "refusal.hpp"
 
 #include <algorithm>
@@ -23,12 +24,6 @@ using Eigen::Index;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
 constexpr double inf = std::numeric_limits<double>::infinity();
-
-double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
-
-Eigen::MatrixXd random(Index rows, Index cols, std::mt19937_64& generator) {
-  return Eigen::MatrixXd::NullaryExpr(rows, cols, [&](Index, Index) { return 2 * unit(generator) - 1; });
-}
 
 Head<double> random_head(Index d, std::mt19937_64& generator) {
   return {random(2, d, generator), random(2, d, generator), random(d, d, generator)};

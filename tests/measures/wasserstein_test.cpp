@@ -1,6 +1,7 @@
 #include <attnflow/measures/wasserstein.hpp>
 
 #include "catch.hpp"
+#include "draws.hpp"
 #include "refusal.hpp"
 
 #include <algorithm>
@@ -18,12 +19,6 @@ using attnflow::wasserstein2;
 using Eigen::Index;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
-
-double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
-
-Eigen::MatrixXd random(Index rows, Index cols, std::mt19937_64& generator) {
-  return Eigen::MatrixXd::NullaryExpr(rows, cols, [&](Index, Index) { return 2 * unit(generator) - 1; });
-}
 
 double cost(const Eigen::MatrixXd& x, const Eigen::MatrixXd& y, const std::vector<Index>& matching) {
   double sum = 0;

@@ -1,6 +1,7 @@
 #include <attnflow/polytope/convex_hull.hpp>
 
 #include "catch.hpp"
+#include "draws.hpp"
 #include "refusal.hpp"
 
 #include <algorithm>
@@ -23,8 +24,6 @@ using Eigen::Index;
 using Indices = std::vector<Index>;
 using Integers = Eigen::Matrix<std::int64_t, 2, Eigen::Dynamic>;
 __extension__ using Wide = __int128;
-
-double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
 
 /// Which way i, j, k turn, in integers.
 int turn(const Integers& x, Index i, Index j, Index k) {

@@ -1,6 +1,7 @@
 #include <attnflow/polytope/merged_vertices.hpp>
 
 #include "catch.hpp"
+#include "draws.hpp"
 #include "refusal.hpp"
 
 #include <algorithm>
@@ -17,8 +18,6 @@ using attnflow::merged_vertices;
 using Eigen::Index;
 using Eigen::MatrixXd;
 using Indices = std::vector<Index>;
-
-double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
 
 /// The 2^d corners of a cube and its inside, each in a crowd of `crowd` tokens no wider than `width`: token i
 /// belongs to place i modulo 2^d + 1, and the last place is the centre.

@@ -1,6 +1,7 @@
 #include <attnflow/polytope/convex_hull.hpp>
 
 #include "catch.hpp"
+#include "draws.hpp"
 #include "refusal.hpp"
 
 #include <algorithm>
@@ -133,8 +134,6 @@ void check_surface(const Cloud& x, const Hull3& hull) {
   CHECK(Indices(corners.begin(), corners.end()) == hull.vertices);
   CHECK(hull.facets.size() == 2 * hull.vertices.size() - 4);
 }
-
-double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 #include <attnflow/theory/boolean_limit.hpp>
 
 #include "catch.hpp"
+#include "draws.hpp"
 #include "refusal.hpp"
 
 #include <algorithm>
@@ -17,8 +18,6 @@ using attnflow::ExceptionalRow;
 using Eigen::Index;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
-
-double unit(std::mt19937_64& generator) { return static_cast<double>(generator() >> 11) * 0x1p-53; }
 
 /// The sign of ∑ γ e^{θγ}, in long double.
 long double drift(const Eigen::VectorXd& gamma, long double theta) {
