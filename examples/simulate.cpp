@@ -429,7 +429,6 @@ void make_folder(const Options& o) {
 template <class Scalar>
 struct Run {
   std::vector<double> times;
-  double radius = 0;  // ρ(V), of the sum of the heads
   /// Runs from x, shows states at the saved times, leaves the last state in x.
   std::function<attnflow::Report(Tokens<Scalar>& x,
                                  const std::function<void(double, const Tokens<Scalar>&)>& save,
@@ -502,10 +501,7 @@ std::vector<Head<Scalar>> cast_heads(const std::vector<Head<double>>& heads) {
 template <class Scalar>
 Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Scalar>& x) {
   const attnflow::Softmax<Scalar> law{.beta = o.beta};
-  Run<Scalar> run{.times = read_times(o), .radius = 0, .go = {}, .attention = {}, .coordinates = {}};
-  Eigen::MatrixXd sum = heads[0].V;
-  for (std::size_t h = 1; h < heads.size(); ++h) sum += heads[h].V;
-  run.radius = attnflow::MatrixExponential<>(sum).spectral_radius_bound();
+  Run<Scalar> run{.times = read_times(o), .go = {}, .attention = {}, .coordinates = {}};
   if (o.system == "rescaled") {
     const attnflow::InvariantBasis coordinates = attnflow::invariant_basis(heads[0].V);
     if (!coordinates.is_identity) {
@@ -548,20 +544,6 @@ Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Sca
 // --- What was found
 // -----------------------------------------------------------------------------------------
 
-/// The largest coordinate less the smallest one, at most the largest finite number.
-template <class Scalar>
-double spread(const Tokens<Scalar>& x) {
-  const double half = static_cast<double>(x.maxCoeff()) / 2 - static_cast<double>(x.minCoeff()) / 2;
-  return std::min(2 * half, std::numeric_limits<double>::max());
-}
-
-/// Tokens this close are one cluster at time t. Followers come closer to their leaders like e^{−ρt},
-/// so the tolerance falls with t, from 2 % of the spread to a thousandth.
-template <class Scalar>
-double cluster_tolerance(const Tokens<Scalar>& start, double t, const Tokens<Scalar>& x, double radius) {
-  return std::clamp(10 * std::exp(-radius * t), 1e-3, 2e-2) * std::max(spread(start), spread(x));
-}
-
 /// A number of the report: what is not finite is null.
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
@@ -570,20 +552,16 @@ Json optional_json(const std::optional<T>& value, const Read& read) {
   return value ? Json(read(*value)) : Json(nullptr);
 }
 
-/// Prediction and finding at the end of the run.
+/// What the states of the run are, and how exact. The answer refers to run.coordinates.
 template <class Scalar>
-attnflow::Analysis analyze_end(const Options& o, const std::vector<Head<double>>& heads,
-                               const Run<Scalar>& run, double t, const Tokens<Scalar>& start,
-                               const Tokens<Scalar>& state) {
+attnflow::AnalyzeOptions analyze_options(const Options& o, const Run<Scalar>& run) {
   attnflow::AnalyzeOptions options{.beta = o.beta};
   if (o.system != "rescaled") options.variable = attnflow::StateVariable::tokens;
   if (o.system == "layers") options.layer_step = *o.dt;
   options.coordinates = run.coordinates ? &*run.coordinates : nullptr;
   if (o.rtol) options.accuracy = std::max(options.accuracy, 10 * *o.rtol);
   if (o.precision == "float") options.accuracy = std::max(options.accuracy, 1e-4);
-  std::vector<SquareMatrix<Scalar>> P;
-  if (start.cols() <= options.most_tokens) P = run.attention(t, state);
-  return attnflow::analyze(cast_heads<Scalar>(heads), t, start, state, options, P);
+  return options;
 }
 
 Json json_of(const attnflow::Prediction& prediction) {
@@ -699,8 +677,9 @@ Json resolved(const Options& o, Index n, Index d, std::size_t heads, std::size_t
 template <class Scalar>
 class PageBuilder {
  public:
-  PageBuilder(const Options& o, const std::vector<double>& times, const Tokens<Scalar>& start)
-      : start_(start) {
+  PageBuilder(const Options& o, const std::vector<double>& times, const Tokens<Scalar>& start,
+              const attnflow::detail::Analyzer& analyzer)
+      : analyzer_(analyzer), tokens_(start.cols()) {
     constexpr double most_numbers = 8e6;  // of positions: 43 MB as text
     constexpr double most_attention = 1e6;
     const auto d = static_cast<int>(start.rows());
@@ -728,11 +707,7 @@ class PageBuilder {
     view_.times.push_back(t);
     for (Index j = 0; j < shown_; ++j)
       for (Index c = 0; c < view_.dim; ++c) view_.positions.push_back(static_cast<float>(x(c, j)));
-    const bool small = x.cols() <= 1000;
-    clusters_.push_back(
-        small ? static_cast<double>(
-                    attnflow::detect_clusters(x, cluster_tolerance(start_, t, x, run.radius)).count())
-              : attnflow::required);
+    clusters_.push_back(x.cols() <= 1000 ? clusters_at(t, inside) : attnflow::required);
     if (!with_attention_) return;
     const SquareMatrix<Scalar> P = run.attention(t, inside)[0];
     for (Index i = 0; i < shown_; ++i)
@@ -748,7 +723,7 @@ class PageBuilder {
       view_.clusters.push_back(static_cast<int>(clusters.labels[static_cast<std::size_t>(j)]));
     for (const Index i : leaders)
       if (i < shown_) view_.leaders.push_back(i);
-    if (start_.cols() <= 1000) view_.series.push_back({"clusters", clusters_});
+    if (tokens_ <= 1000) view_.series.push_back({"clusters", clusters_});
     view_.parameters = std::move(parameters);
     if (heads > 1 && with_attention_) view_.note += "The attention matrix is that of the first head. ";
     return std::move(view_);
@@ -756,7 +731,17 @@ class PageBuilder {
 
  private:
   attnflow::View view_;
-  Tokens<Scalar> start_;
+  /// The number of clusters of the positions, as in the report.
+  double clusters_at(double t, const Tokens<Scalar>& inside) {
+    const Eigen::MatrixXd now = analyzer_.positions(t, inside.template cast<double>());
+    if (clusters_.empty()) first_ = now;
+    return static_cast<double>(
+        attnflow::detect_clusters(now, analyzer_.tolerance_at(t, first_, now)).count());
+  }
+
+  const attnflow::detail::Analyzer& analyzer_;
+  Index tokens_;
+  Eigen::MatrixXd first_;  // positions at the first frame
   std::vector<double> clusters_;
   Index shown_ = 0;
   std::size_t stride_ = 1, count_ = 0;
@@ -832,7 +817,8 @@ int simulate(const Options& o) {
     if (heads.size() > 1) shape.insert(shape.begin(), static_cast<Index>(heads.size()));
     attention_file.emplace(folder / "attention.npy", shape);
   }
-  PageBuilder<Scalar> page(o, run.times, start);
+  const attnflow::detail::Analyzer analyzer(heads, analyze_options(o, run));
+  PageBuilder<Scalar> page(o, run.times, start, analyzer);
   const auto save = [&](double t, const Tokens<Scalar>& state) {
     const Tokens<Scalar> x = run.shown(state);
     times_file.append(std::span(&t, 1));
@@ -853,7 +839,12 @@ int simulate(const Options& o) {
   if (progress) progress->finish();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 
-  const attnflow::Analysis analysis = analyze_end(o, heads, run, report.t, inside_start, inside);
+  std::vector<Eigen::MatrixXd> P;
+  if (n <= attnflow::AnalyzeOptions{}.most_tokens)
+    P = attnflow::detail::stochastic(run.attention(report.t, inside));
+  const attnflow::Analysis analysis =
+      analyzer.at(report.t, inside_start.template cast<double>(), inside.template cast<double>(),
+                  static_cast<double>(std::numeric_limits<Scalar>::epsilon()), std::move(P));
   const attnflow::Finding& found = analysis.found;
   const Json document{{"program", "simulate"},
                       {"version", attnflow::version},

@@ -31,6 +31,17 @@ template <class Scalar, int Dim>
   return result;
 }
 
+/// In double, rows summing to one to its rounding.
+template <class Scalar>
+[[nodiscard]] std::vector<Eigen::MatrixXd> stochastic(const std::vector<SquareMatrix<Scalar>>& attention) {
+  std::vector<Eigen::MatrixXd> P;
+  for (const auto& given : attention) {
+    P.push_back(given.template cast<double>());
+    for (Eigen::Index i = 0; i < P.back().rows(); ++i) P.back().row(i) /= P.back().row(i).sum();
+  }
+  return P;
+}
+
 template <class Scalar, int Dim>
 void validate_states(const std::vector<Head<Scalar, Dim>>& heads, double t, const Tokens<Scalar, Dim>& start,
                      const Tokens<Scalar, Dim>& state, const AnalyzeOptions& options) {
@@ -71,14 +82,10 @@ template <class Scalar, int Dim>
                                const AnalyzeOptions& options = {},
                                const std::vector<SquareMatrix<Scalar>>& attention = {}) {
   detail::validate_states(heads, t, start, state, options);
-  std::vector<Eigen::MatrixXd> P;
-  for (const auto& given : attention) {
-    P.push_back(given.template cast<double>());
-    for (Eigen::Index i = 0; i < P.back().rows(); ++i) P.back().row(i) /= P.back().row(i).sum();
-  }
   const detail::Analyzer analyzer(detail::heads_in_double(heads), options);
   return analyzer.at(t, start.template cast<double>(), state.template cast<double>(),
-                     static_cast<double>(std::numeric_limits<Scalar>::epsilon()), std::move(P));
+                     static_cast<double>(std::numeric_limits<Scalar>::epsilon()),
+                     detail::stochastic(attention));
 }
 
 /// The same for a whole run: its last state, compared with its first, and the rate with which tokens came to

@@ -74,6 +74,14 @@ class Analyzer {
     return limit_ && prediction_.rate > 0 ? limit_->of_state(frame_, t, state) : positions(t, state);
   }
 
+  /// The distance up to which positions count as one where no gap tells: followers are within some e^{−λt} of their
+  /// leaders, λ the least positive real part, so it falls with t from 2 % of the spread to a thousandth.
+  [[nodiscard]] double tolerance_at(double t, const Eigen::MatrixXd& first,
+                                    const Eigen::MatrixXd& now) const {
+    const double decay = std::exp(-frame_.log_growth(slowest_, t));
+    return std::clamp(10 * decay, 1e-3, 2e-2) * std::max(spread_of(first), spread_of(now));
+  }
+
   /// \param epsilon  of the scalar of the states; P of each head, or none.
   [[nodiscard]] Analysis at(double t, const Eigen::MatrixXd& start, const Eigen::MatrixXd& state,
                             double epsilon, std::vector<Eigen::MatrixXd> attention) const {
@@ -103,11 +111,7 @@ class Analyzer {
           automatic_tolerance(now, options_.most_tokens, options_.accuracy * extent_of(first));
       if (gap.clear) found.gap = gap;
     }
-    // Without a clear gap: followers are within some e^{−λt} of their leaders.
-    const double size = std::max(spread_of(first), spread_of(now));
-    const double growth = frame_.log_growth(slowest_, t);
-    found.cluster_tolerance =
-        found.gap ? found.gap->tolerance : std::clamp(10 * std::exp(-growth), 1e-3, 2e-2) * size;
+    found.cluster_tolerance = found.gap ? found.gap->tolerance : tolerance_at(t, first, now);
     found.clusters = detect_clusters(now, found.cluster_tolerance);
   }
 
