@@ -11,7 +11,7 @@
 #include <string_view>
 #include <utility>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Tokens x₁ … xₙ as the columns of a d × n matrix: the same bytes as a NumPy array of shape (n, d).
 template <class Scalar, int Dim = Eigen::Dynamic>
@@ -69,4 +69,4 @@ struct Head {
   }
 };
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

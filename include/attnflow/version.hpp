@@ -2,6 +2,8 @@
 /// The version of the library. The build reads it from here.
 #pragma once
 
+#include <attnflow/detail/abi.hpp>
+
 #include <string_view>
 
 #define ATTNFLOW_VERSION_MAJOR 0
@@ -12,13 +14,13 @@
 #define ATTNFLOW_DETAIL_DOTTED(a, b, c) \
   ATTNFLOW_DETAIL_TEXT_OF(a) "." ATTNFLOW_DETAIL_TEXT_OF(b) "." ATTNFLOW_DETAIL_TEXT_OF(c)
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// "major.minor.patch"
 inline constexpr std::string_view version =
     ATTNFLOW_DETAIL_DOTTED(ATTNFLOW_VERSION_MAJOR, ATTNFLOW_VERSION_MINOR, ATTNFLOW_VERSION_PATCH);
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI
 
 #undef ATTNFLOW_DETAIL_DOTTED
 #undef ATTNFLOW_DETAIL_TEXT_OF

@@ -12,7 +12,7 @@
 #include <stdexcept>
 #include <utility>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// The map t ↦ e^{tV}, made once for a matrix V and evaluated at any finite t without overflow.
 ///
@@ -179,4 +179,4 @@ class MatrixExponential {
   std::array<Matrix, 5> powers_;  // W, W², …, W⁵
 };
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -2,9 +2,11 @@
 /// The product of a square matrix with columns, compiled once for all shapes of a scalar type.
 #pragma once
 
+#include <attnflow/detail/abi.hpp>
+
 #include <Eigen/Core>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// y = a x for d × d and d × n matrices without padding. A general product costs more than it gives for few rows.
 template <class Scalar>
@@ -50,4 +52,4 @@ template <class Scalar, int Dim, int Columns>
   return y;
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

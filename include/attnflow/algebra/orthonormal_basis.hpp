@@ -2,11 +2,13 @@
 /// An orthonormal basis that grows vector by vector.
 #pragma once
 
+#include <attnflow/detail/abi.hpp>
+
 #include <Eigen/Core>
 
 #include <algorithm>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// Orthonormal q₁ … q_k with the span of the vectors appended so far, and the triangle R of
 ///
@@ -76,4 +78,4 @@ class OrthonormalBasis {
   Eigen::Index size_ = 0;
 };
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -12,7 +12,7 @@
 #include <limits>
 #include <numbers>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// e^{log_scale} · matrix, with the entries of `matrix` at most 2 in absolute value (all zero for
 /// the zero matrix). log_scale stays finite: it is clamped to ±10³⁰⁰.
@@ -87,4 +87,4 @@ void ScaledMatrix<Dim>::normalize() {
   log_scale = clamp_log(log_scale + exponent * std::numbers::ln2);
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

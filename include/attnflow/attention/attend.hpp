@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// What the operator can write beside its result, in the same pass.
 struct RowRecord {
@@ -125,4 +125,4 @@ template <class Scalar, int Dim>
   return out;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

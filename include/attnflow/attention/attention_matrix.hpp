@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// An n × n matrix with a row for each query.
 template <class Scalar>
@@ -84,4 +84,4 @@ template <class Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, Attent
   return P;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

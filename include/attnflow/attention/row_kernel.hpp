@@ -13,7 +13,7 @@
 #include <limits>
 #include <vector>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// What a row of softmax leaves behind, with r the key of largest score:
 ///
@@ -191,4 +191,4 @@ void for_each_softmax_row(const PreparedScores<Scalar>& scores, Finish&& finish)
   }
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

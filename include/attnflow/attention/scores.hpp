@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// What decides the scores of one head: sᵢⱼ = β xᵢᵀ M xⱼ with M = QᵀK, as a scaled matrix.
 template <int Dim = Eigen::Dynamic>
@@ -189,4 +189,4 @@ void PreparedScores<Scalar>::set_queries(const std::vector<double>& u, double be
 }
 
 }  // namespace detail
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -17,7 +17,7 @@
 #include <span>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Distances of the rows of P to two basis vectors, in the ℓ¹ norm: 0 to 2.
 struct BooleanDistance {
@@ -212,4 +212,4 @@ requires RealScalar<typename Derived::Scalar>
   return found;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

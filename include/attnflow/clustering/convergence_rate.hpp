@@ -17,7 +17,7 @@
 #include <span>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Which values enter a fit: those strictly between low and high.
 struct FitWindow {
@@ -206,4 +206,4 @@ requires RealScalar<typename Derived::Scalar>
   return p;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

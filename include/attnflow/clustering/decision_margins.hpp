@@ -14,7 +14,7 @@
 #include <limits>
 #include <span>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -103,4 +103,4 @@ requires RealScalar<typename Derived::Scalar>
   return margins;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

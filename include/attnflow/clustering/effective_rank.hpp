@@ -14,7 +14,7 @@
 #include <optional>
 #include <stdexcept>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Three ranks of a matrix and the singular values σ₁ ≥ σ₂ ≥ … that they are made of.
 /// All three are 0 for a matrix of zeros.
@@ -77,4 +77,4 @@ requires RealScalar<typename Derived::Scalar>
   return found;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

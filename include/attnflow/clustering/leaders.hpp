@@ -15,7 +15,7 @@
 #include <span>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Columns that share the largest entry of a row, and the rows in which just they do.
 struct LeaderTie {
@@ -181,4 +181,4 @@ requires RealScalar<typename Derived::Scalar>
   return found;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

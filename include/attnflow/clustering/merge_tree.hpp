@@ -15,7 +15,7 @@
 #include <limits>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -205,4 +205,4 @@ requires RealScalar<typename Derived::Scalar>
   return {detect_clusters(tokens, gap.tolerance), gap};
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -6,7 +6,7 @@
 
 #include <Eigen/Core>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// \throws std::invalid_argument naming `function`, the column of `name` at fault and its coordinates.
 template <class Derived>
@@ -18,4 +18,4 @@ void refuse_unless_finite(const char* function, const char* name, const Eigen::M
              "), expected finite numbers");
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

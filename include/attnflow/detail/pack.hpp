@@ -2,6 +2,8 @@
 /// A handful of numbers that are computed at once, and their exponential.
 #pragma once
 
+#include <attnflow/detail/abi.hpp>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -11,7 +13,7 @@
 #include <limits>
 #include <type_traits>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 #if defined(__GNUC__)
 #if defined(__AVX512F__)
@@ -143,4 +145,4 @@ template <class T>
   return x > lowest ? p * std::bit_cast<Pack<T>>(exponent) : Pack<T>{};
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

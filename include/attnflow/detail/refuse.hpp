@@ -2,10 +2,12 @@
 /// The one way in which a caller's mistake is answered.
 #pragma once
 
+#include <attnflow/detail/abi.hpp>
+
 #include <sstream>
 #include <stdexcept>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// \throws std::invalid_argument whose message is the parts one after the other.
 template <class... Parts>
@@ -15,4 +17,4 @@ template <class... Parts>
   throw std::invalid_argument(text.str());
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -2,11 +2,13 @@
 /// Scaling by powers of two, which rounds nothing.
 #pragma once
 
+#include <attnflow/detail/abi.hpp>
+
 #include <Eigen/Core>
 
 #include <cmath>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 [[nodiscard]] inline Eigen::MatrixXd scaled_by_power(const Eigen::MatrixXd& x, int exponent) {
   return x.unaryExpr([exponent](double value) { return std::ldexp(value, exponent); });
@@ -18,4 +20,4 @@ namespace attnflow::detail {
   return largest > 0 ? -1 - std::ilogb(largest) : 0;
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -12,7 +12,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// An energy, and its logarithm, which is in range where the energy is not.
 struct InteractionEnergy {
@@ -191,4 +191,4 @@ requires RealScalar<typename Derived::Scalar>
   return C;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

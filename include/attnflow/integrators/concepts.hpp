@@ -2,11 +2,13 @@
 /// The three roles of a run: a field gives velocities, a stepper moves the state, an observer looks on.
 #pragma once
 
+#include <attnflow/detail/abi.hpp>
+
 #include <concepts>
 #include <limits>
 #include <type_traits>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// The right-hand side of ẋ = f(t, x): a const call f(t, x, dx) that writes the velocity to its last
 /// argument. The state is a matrix of Eigen, as a rule d × n with a particle in each column.
@@ -109,4 +111,4 @@ Flow notify(O& observer, const StepView<State>& step) {
   return Flow::proceed;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

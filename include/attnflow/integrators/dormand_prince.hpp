@@ -10,7 +10,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 template <class Scalar>
@@ -209,4 +209,4 @@ class DormandPrince5 {
   double t0_ = 0, t1_ = 0;
 };
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -4,7 +4,7 @@
 
 #include <attnflow/integrators/hermite.hpp>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Forward Euler, x(t + h) ≈ x + h f(t, x): order 1, one evaluation a step. In between, the cubic Hermite
 /// interpolant.
@@ -38,4 +38,4 @@ class Euler {
   double t0_ = 0, t1_ = 0;
 };
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -6,7 +6,7 @@
 
 #include <Eigen/Core>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// f(t, x), remembered: asking again for the same t and x gives the stored slope. A state that was changed in
 /// between is noticed, a field that was changed is not: reset() then.
@@ -54,4 +54,4 @@ void hermite(double t0, double t1, const State& a, const State& da, const State&
   x = a + c(s) * (b - a) + c(s * (1 - s)) * (c(1 - s) * (c(h) * da - (b - a)) - c(s) * (c(h) * db - (b - a)));
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Looks at nothing.
 struct NoObserver {
@@ -165,4 +165,4 @@ requires AdaptiveStepperFor<std::remove_cvref_t<Stepper>, F> &&
   return detail::integrate_fixed(field, stepper, x, plan, observer);
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

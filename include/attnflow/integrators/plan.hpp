@@ -8,7 +8,7 @@
 #include <limits>
 #include <string_view>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Stands where an option has no sensible default; validate() refuses it.
 inline constexpr double required = std::numeric_limits<double>::quiet_NaN();
@@ -84,4 +84,4 @@ struct Report {
   long evaluations = 0;  ///< of the field
 };
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -4,7 +4,7 @@
 
 #include <attnflow/integrators/hermite.hpp>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// The classical Runge–Kutta method of order 4 [HNW93, II.1, table 1.2]: four evaluations a step, each stage
 /// at its own time and state. In between, the cubic Hermite interpolant (order 3).
@@ -46,4 +46,4 @@ class RungeKutta4 {
   double t0_ = 0, t1_ = 0;
 };
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -2,6 +2,8 @@
 /// Files that appear whole or not at all.
 #pragma once
 
+#include <attnflow/detail/abi.hpp>
+
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -16,7 +18,7 @@
 #include <system_error>
 #include <utility>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -178,4 +180,4 @@ class AtomicFile {
   std::unique_ptr<std::FILE, Close> file_;
 };
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

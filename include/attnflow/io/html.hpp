@@ -20,7 +20,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// What a page shows: m moments of n tokens in 1, 2 or 3 dimensions, and what is known of them.
 /// Plain values; whoever has more dimensions or moments than a page should hold picks some and says
@@ -216,4 +216,4 @@ inline void write_html(const std::filesystem::path& path, const View& view) {
   file.commit();
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

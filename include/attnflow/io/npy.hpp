@@ -29,7 +29,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// An array of any shape, its values in C order (the last index runs fastest). Shape () is one number.
 struct NpyArray {
@@ -523,4 +523,4 @@ template <RealScalar Scalar>
   return matrices;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

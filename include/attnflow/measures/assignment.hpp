@@ -2,6 +2,8 @@
 /// The linear assignment problem, which the distance between measures leads to.
 #pragma once
 
+#include <attnflow/detail/abi.hpp>
+
 #include <Eigen/Core>
 
 #include <cstddef>
@@ -10,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// The assignment of columns to rows of least total cost, by shortest augmenting paths with dual variables
 /// [JV87]: column minima first, and then for every row left over a path of Dijkstra's algorithm in the reduced
@@ -81,4 +83,4 @@ namespace attnflow::detail {
   return column_of;
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -17,7 +17,7 @@
 #include <numeric>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// A distance between two empirical measures and, for equal numbers of tokens, who goes where.
 struct Transport {
@@ -186,4 +186,4 @@ requires RealScalar<typename A::Scalar> && RealScalar<typename B::Scalar>
   return pair.unscaled("sliced_wasserstein2", std::sqrt(mean));
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

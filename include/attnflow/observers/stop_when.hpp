@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Ends a run after the first step at whose end a condition on (t, x) holds.
 template <class Condition>
@@ -73,4 +73,4 @@ template <class State, class... Observers>
   return Together<State, Observers...>(observers...);
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

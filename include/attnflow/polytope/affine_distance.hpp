@@ -14,7 +14,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -132,4 +132,4 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Basis::Sc
                                   x.template cast<double>())(0);
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

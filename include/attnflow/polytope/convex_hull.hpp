@@ -19,7 +19,7 @@
 #include <numeric>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -173,4 +173,4 @@ requires RealScalar<typename Derived::Scalar> && RealScalar<typename Direction::
   return largest;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -18,7 +18,7 @@
 #include <limits>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// The points of 𝒮, and how they lie.
 struct LimitCandidates {
@@ -224,4 +224,4 @@ requires RealScalar<typename PointType::Scalar>
   return nearest;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -17,7 +17,7 @@
 #include <span>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -106,4 +106,4 @@ requires RealScalar<typename Derived::Scalar>
   return detail::vertices_within(points, chosen, tol);
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -12,7 +12,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// M = β QᵀK, the form with which the scores are sᵢⱼ = xᵢᵀ M xⱼ; d × d, in double. O(d² d_k).
 /// \throws std::invalid_argument if the head is wrong (Head::validate), β or a product not finite.
@@ -62,4 +62,4 @@ struct Definiteness {
   return found;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -8,7 +8,7 @@
 
 #include <cmath>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -75,4 +75,4 @@ namespace detail {
   return B.stableNorm() * std::sqrt(static_cast<double>(B.rows()));
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

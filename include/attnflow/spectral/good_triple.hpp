@@ -17,7 +17,7 @@
 #include <string>
 #include <utility>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -211,4 +211,4 @@ template <class Scalar, int Dim>
                                           bilinear_form(head, beta), tol);
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

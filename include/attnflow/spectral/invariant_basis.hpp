@@ -9,7 +9,7 @@
 
 #include <complex>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// V = basis · blocks · inverse, `blocks` with a 1 × 1 block for each real eigenvalue and a 2 × 2 block (a b;
 /// −b a) for each pair a ± ib.
@@ -58,4 +58,4 @@ struct InvariantBasis {
   return split.condition <= max_condition ? split : result;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -12,7 +12,7 @@
 #include <concepts>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// ℝᵈ = ℱ ⊕ 𝒢, both invariant under V: ℱ belongs to the eigenvalues that were chosen, 𝒢 to the others. With
 /// the coordinates a = inside_dual · x and b = outside_dual · x,
@@ -101,4 +101,4 @@ struct UnstableDimension {
   return found;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -14,7 +14,7 @@
 #include <limits>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// λ₁, the eigenvalue of largest modulus (of several, the one with the largest real part), with φ₁ and φ₁*.
 struct LeadingEigenpair {
@@ -197,4 +197,4 @@ inline void validate_tolerance(const char* function, double tol) {
   return spectral_gap(leading_eigenpair(V));
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -16,7 +16,7 @@
 #include <numeric>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// V = right · diag(eigenvalues) · left, and how far that can be trusted.
 struct Spectrum {
@@ -194,4 +194,4 @@ requires RealScalar<typename Derived::Scalar>
   return coordinates;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -11,7 +11,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 inline void validate_square(const char* function, const char* name, const Eigen::MatrixXd& A) {
   if (A.rows() != A.cols() || A.rows() < 1)
@@ -38,4 +38,4 @@ struct SymmetricEigen {
   return found;
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -2,12 +2,14 @@
 /// How a predicate of the weights answers: every hypothesis with its margin, and a reason.
 #pragma once
 
+#include <attnflow/detail/abi.hpp>
+
 #include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// One hypothesis of a theorem, tested on given weights.
 struct Hypothesis {
@@ -41,4 +43,4 @@ struct Verdict {
   }
 };
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

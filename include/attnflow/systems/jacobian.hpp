@@ -12,7 +12,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// Adds to J the derivative of xᵢ ↦ V mᵢ, mᵢ = ∑ⱼ Pᵢⱼ xⱼ, P = softmax(xᵢᵀ M xⱼ): with Cᵢ = ∑ⱼ Pᵢⱼ (xⱼ −
 /// mᵢ)(xⱼ − mᵢ)ᵀ,
@@ -53,4 +53,4 @@ inline void require_finite_jacobian(const Eigen::MatrixXd& J, const char* owner)
     throw std::overflow_error(std::string(owner) + "::jacobian: an entry is beyond the range of double");
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -145,4 +145,4 @@ class RescaledLayers {
   Eigen::Matrix<Scalar, Dim, Dim> value_;  // Δt R⁻¹ V
 };
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

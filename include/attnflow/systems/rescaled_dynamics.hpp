@@ -14,7 +14,7 @@
 #include <numbers>
 #include <utility>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -150,4 +150,4 @@ class RescaledDynamics {
   MatrixExponential<Dim> exponential_;
 };
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

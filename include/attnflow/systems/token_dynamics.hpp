@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -128,4 +128,4 @@ class TokenDynamics {
   detail::HeadBank<Scalar, Dim> bank_;
 };
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -16,7 +16,7 @@
 #include <optional>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// What the states of a run are.
 enum class StateVariable {
@@ -87,4 +87,4 @@ struct Analysis {
   [[nodiscard]] bool agrees() const { return conclusive && *distance_to_prediction <= *expected_distance; }
 };
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

@@ -11,7 +11,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// The threshold A > 0 beyond which the outermost of n tokens on the line cannot turn back [GLPR23, §7],
 /// d = 1 and Q = K = V = 1: the solution of
@@ -140,4 +140,4 @@ requires RealScalar<typename Derived::Scalar>
   return row;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

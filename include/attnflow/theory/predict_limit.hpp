@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// The limits that are proved. All but the last two speak of z = e^{−tV} x.
 enum class LimitCase {
@@ -264,4 +264,4 @@ template <class Scalar, int Dim>
   return predict_limit(std::vector<Head<Scalar, Dim>>{head}, beta, tol);
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

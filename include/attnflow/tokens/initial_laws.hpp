@@ -14,7 +14,7 @@
 #include <random>
 #include <type_traits>
 
-namespace attnflow {
+namespace attnflow::inline ATTNFLOW_ABI {
 
 /// The usual generator: the C++ standard fixes every integer it yields.
 using Generator = std::mt19937_64;
@@ -200,4 +200,4 @@ template <RealScalar Scalar = double, int Dim = Eigen::Dynamic>
   return x;
 }
 
-}  // namespace attnflow
+}  // namespace attnflow::inline ATTNFLOW_ABI

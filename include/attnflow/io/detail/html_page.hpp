@@ -4,9 +4,11 @@
 /// #attention, and says so in data-state and data-error of the root element.
 #pragma once
 
+#include <attnflow/detail/abi.hpp>
+
 #include <string_view>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 inline constexpr std::string_view page_style = R"css(
 :root {
@@ -1209,4 +1211,4 @@ if (!told && !still) setPlaying(true);
 draw(performance.now());
 )js";
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -13,7 +13,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// M and vertices, scaled by powers of two to entries up to 1, and M = L Lᵀ. (Factored by a plain loop:
 /// d is small, and Eigen's decompositions take long to compile.)
@@ -68,4 +68,4 @@ struct FormAndVertices {
   return largest;
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// Affinely independent columns of P, and positive weights that sum to one.
 class Corral {
@@ -155,4 +155,4 @@ struct MinNormPoint {
   return found;
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -3,12 +3,14 @@
 /// (Options that give up IEEE arithmetic, such as -ffast-math, void this.)
 #pragma once
 
+#include <attnflow/detail/abi.hpp>
+
 #include <array>
 #include <cmath>
 #include <cstddef>
 #include <limits>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// A sum of doubles without rounding: an expansion, that is numbers of increasing magnitude whose bits do
 /// not overlap, so that the last one tells the sign [She97]. \pre up to Capacity terms, no overflow.
@@ -126,4 +128,4 @@ using SpacePoint = std::array<double, 3>;
   return exact.sign();
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

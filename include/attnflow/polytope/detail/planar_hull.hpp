@@ -13,7 +13,7 @@
 #include <numeric>
 #include <vector>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 using Plane = Eigen::Matrix<double, 2, Eigen::Dynamic>;
 
@@ -52,4 +52,4 @@ using Plane = Eigen::Matrix<double, 2, Eigen::Dynamic>;
   return hull;
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

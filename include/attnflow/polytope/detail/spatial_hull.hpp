@@ -15,7 +15,7 @@
 #include <numeric>
 #include <vector>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// The power of two that takes coordinates up to `largest` to 2³³⁰: products of three differences then
 /// neither overflow nor, unless one is under 10⁻¹⁸⁰ of the largest, underflow.
@@ -116,4 +116,4 @@ namespace attnflow::detail {
   return named(hull.extreme_points());
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

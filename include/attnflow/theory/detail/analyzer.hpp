@@ -32,7 +32,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// Everything that the analysis of one state needs.
 class Analyzer {
@@ -273,4 +273,4 @@ class Analyzer {
   double slowest_ = 0;                      // the least of those real parts
 };
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -16,7 +16,7 @@
 #include <cmath>
 #include <vector>
 
-namespace attnflow::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// How the states of a run relate to z: by a time that is continuous or made of layers, and by coordinates.
 struct Frame {
@@ -88,4 +88,4 @@ struct PartCoordinates {
   return (a.rowwise().maxCoeff() - a.rowwise().minCoeff()).norm();
 }
 
-}  // namespace attnflow::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -1,0 +1,62 @@
+/// \file
+/// What all objects of one program must have in common, and how a difference becomes a link error.
+///
+/// Eigen lays out and aligns its matrices by the vector instructions that the compiler was allowed to use: an
+/// object built with -mavx512f and one built without, linked together, crash. So everything of this library lives
+/// in an inline namespace named after what matters; users never write it. Where objects share no name of ours, a
+/// marker tells them apart (ELF: Linux and the BSDs).
+#pragma once
+
+#include <Eigen/Core>
+
+#define ATTNFLOW_DETAIL_JOIN_(a, b) a##b
+#define ATTNFLOW_DETAIL_JOIN(a, b) ATTNFLOW_DETAIL_JOIN_(a, b)
+
+#if defined(__AVX512F__)
+#define ATTNFLOW_DETAIL_VECTORS avx512
+#elif defined(__AVX2__) && defined(__FMA__)
+#define ATTNFLOW_DETAIL_VECTORS avx2
+#elif defined(__AVX__)
+#define ATTNFLOW_DETAIL_VECTORS avx
+#else
+#define ATTNFLOW_DETAIL_VECTORS base
+#endif
+
+#ifdef EIGEN_DEFAULT_TO_ROW_MAJOR
+#define ATTNFLOW_DETAIL_ORDER row_major
+#else
+#define ATTNFLOW_DETAIL_ORDER column_major
+#endif
+
+#if EIGEN_MAX_ALIGN_BYTES == 0
+#define ATTNFLOW_DETAIL_ALIGNMENT unaligned
+#elif EIGEN_MAX_ALIGN_BYTES <= 16
+#define ATTNFLOW_DETAIL_ALIGNMENT align16
+#elif EIGEN_MAX_ALIGN_BYTES <= 32
+#define ATTNFLOW_DETAIL_ALIGNMENT align32
+#else
+#define ATTNFLOW_DETAIL_ALIGNMENT align64
+#endif
+
+/// The inline namespace of all names: the instructions allowed, the alignment of matrices and their order.
+#define ATTNFLOW_ABI                                                          \
+  ATTNFLOW_DETAIL_JOIN(                                                       \
+      ATTNFLOW_DETAIL_VECTORS,                                                \
+      ATTNFLOW_DETAIL_JOIN(_, ATTNFLOW_DETAIL_JOIN(ATTNFLOW_DETAIL_ALIGNMENT, \
+                                                   ATTNFLOW_DETAIL_JOIN(_, ATTNFLOW_DETAIL_ORDER))))
+
+// One marker for the whole program, in a section group named after the namespace: groups of one name are merged,
+// markers of two groups clash.
+#if defined(__ELF__) && defined(__GNUC__)
+#define ATTNFLOW_DETAIL_TEXT_(x) #x
+#define ATTNFLOW_DETAIL_TEXT(x) ATTNFLOW_DETAIL_TEXT_(x)
+asm(".ifndef attnflow_objects_differ_in_vector_flags\n"
+    ".pushsection .rodata.attnflow_abi,\"aG\",%progbits,attnflow_" ATTNFLOW_DETAIL_TEXT(ATTNFLOW_ABI) ",comdat\n"
+    ".globl attnflow_objects_differ_in_vector_flags\n"
+    ".hidden attnflow_objects_differ_in_vector_flags\n"
+    "attnflow_objects_differ_in_vector_flags: .byte 0\n"
+    ".popsection\n"
+    ".endif\n");
+#undef ATTNFLOW_DETAIL_TEXT
+#undef ATTNFLOW_DETAIL_TEXT_
+#endif
