@@ -4,9 +4,13 @@
 
 #include <attnflow/algebra/matrix_exponential.hpp>
 #include <attnflow/algebra/scaled_matrix.hpp>
+#include <attnflow/attention/alibi.hpp>
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/attention/concepts.hpp>
+#include <attnflow/attention/masks.hpp>
 #include <attnflow/attention/softmax.hpp>
+#include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/clustering/boolean_distance.hpp>
 #include <attnflow/clustering/clusters.hpp>
 #include <attnflow/clustering/clusters_modulo.hpp>

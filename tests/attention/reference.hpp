@@ -193,12 +193,16 @@ inline Wide displacements(const Attention& a, const Wide& x) {
   return m;
 }
 /// What a weighted sum may be off by: weights by their bounds, taken about the leader, and the roundings of the result,
-/// whose two summands are leader − from and the rest (from: 0, or xᵢ for displacements).
+/// whose two summands are leader − from and the rest (from: 0, or xᵢ for displacements). Where scores are moderate the
+/// sum is taken about the middle of the box around the tokens, and n + 6 roundings are of the box's size.
 inline Wide sum_bound(const Attention& a, const Wide& x, bool displacements, Real eps, Index inner,
                       Real flow_eps = 0) {
   const Wide b = a.bound(eps, inner, flow_eps);
   const Index n = x.cols();
   Wide bound = Wide::Zero(x.rows(), n);
+  if (n == 0) return bound;
+  const Wide half_width = (x.rowwise().maxCoeff() - x.rowwise().minCoeff()) / 2;
+  bound.colwise() += static_cast<Real>(n + 6) * eps * half_width.col(0);
   for (Index i = 0; i < n; ++i) {
     const auto leader = x.col(a.leader[static_cast<std::size_t>(i)]);
     for (Index j = 0; j < n; ++j)

@@ -2,20 +2,26 @@
 /// The attention operator: scores → weights → weighted sums of values, without the n × n matrix.
 #pragma once
 
-#include <attnflow/attention/row_kernel.hpp>
+#include <attnflow/attention/exact_rows.hpp>
+#include <attnflow/attention/kernels/kernels.hpp>
 #include <attnflow/attention/scores.hpp>
 #include <attnflow/attention/softmax.hpp>
 #include <attnflow/types.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
+#include <numeric>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
-/// What the operator can write beside its result, in the same pass.
+/// What the operator can write beside its result, in the same pass. A row to which the mask leaves nothing has the
+/// log-normaliser −∞.
 struct RowRecord {
   std::vector<double> log_normalizer;  ///< log ∑ⱼ exp(sᵢⱼ); ±∞ only where it is beyond 10³⁰⁸
   std::vector<Eigen::Index> largest_key;  ///< argmaxⱼ sᵢⱼ, the token that i attends to most
@@ -29,12 +35,108 @@ enum class Weighted {
 
 namespace detail {
 
+/// What a law multiplies a row of softmax weights by.
+template <class Scalar, class Law>
+[[nodiscard]] Scalar row_factor(const Law& law, double log_normalizer, Eigen::Index n) {
+  return static_cast<Scalar>(std::exp(static_cast<double>(law.log_row_factor(log_normalizer, n))));
+}
+
+/// v factor, where nothing times ∞ is nothing.
+template <class Scalar>
+[[nodiscard]] Scalar scaled_entry(Scalar v, Scalar factor) noexcept {
+  return v == Scalar(0) ? Scalar(0) : v * factor;
+}
+
+/// The bounded rows first … last − 1, finished: the sums of their kernel to columns of out.
+template <class Scalar, class Law>
+void finish_bounded_rows(const PreparedScores<Scalar>& scores, Weighted what, const Law& law,
+                         std::int64_t first, std::int64_t last, std::int64_t width, Scalar* out) {
+  const std::int64_t d = scores.d;
+  for (std::int64_t i = first; i < last; ++i) {
+    const auto row = static_cast<std::size_t>(i);
+    const Scalar* moment = scores.moment.data() + i / width * width * d + i % width;
+    const Scalar* own = scores.centred.data() + i * d;
+    Scalar* to = out + i * d;
+    const Scalar sum = scores.sum[row];
+    if (sum == Scalar(0)) {  // nothing to attend to
+      for (std::int64_t c = 0; c < d; ++c) to[c] = 0;
+      continue;
+    }
+    const Scalar inverse = Scalar(1) / sum;
+    if (what == Weighted::tokens)
+      for (std::int64_t c = 0; c < d; ++c)
+        to[c] = moment[c * width] * inverse + scores.centre[static_cast<std::size_t>(c)];
+    else
+      for (std::int64_t c = 0; c < d; ++c) to[c] = moment[c * width] * inverse - own[c];
+    if constexpr (!Law::rows_sum_to_one) {
+      const double log2_sum = std::log2(static_cast<double>(sum)) - static_cast<double>(scores.start[row]);
+      const auto factor =
+          row_factor<Scalar>(law, (log2_sum + scores.centre_score(i)) * std::numbers::ln2, scores.n);
+      for (std::int64_t c = 0; c < d; ++c) to[c] = scaled_entry(to[c], factor);
+    }
+  }
+}
+
+/// An exact row, finished.
+template <class Scalar, class Law>
+void finish_exact_row(const PreparedScores<Scalar>& scores, Weighted what, const Law& law, Eigen::Index i,
+                      const ExactRow<Scalar>& row, Scalar* out, RowRecord* rows) {
+  const Scalar* own = scores.keys() + i * scores.d;
+  Scalar* to = out + i * scores.d;
+  for (Eigen::Index c = 0; c < scores.d; ++c) {
+    const Scalar from = what == Weighted::tokens ? Scalar(0) : own[c];
+    to[c] = row.sum == Scalar(0)
+                ? Scalar(0)
+                : (row.reference[c * row.stride] - from) + row.moment[c * row.stride] / row.sum;
+  }
+  if (Law::rows_sum_to_one && rows == nullptr) return;
+  const double log_normalizer = row.log_normalizer(scores.d);
+  if constexpr (!Law::rows_sum_to_one) {
+    const auto factor = row_factor<Scalar>(law, log_normalizer, scores.n);
+    for (Eigen::Index c = 0; c < scores.d; ++c) to[c] = scaled_entry(to[c], factor);
+  }
+  if (rows == nullptr) return;
+  rows->log_normalizer[static_cast<std::size_t>(i)] = log_normalizer;
+  rows->largest_key[static_cast<std::size_t>(i)] = row.largest_key;
+}
+
+/// All rows of the scores prepared: the bounded ones in tiles, the others by packs.
+template <class Scalar, class Law>
+void attend_rows(PreparedScores<Scalar>& scores, const RowKernels<Scalar>& kernels, Weighted what,
+                 const Law& law, Scalar* out, RowRecord* rows) {
+  if (scores.exact.size() < static_cast<std::size_t>(scores.n)) {
+    const RowTask<Scalar> task{scores.n,
+                               scores.d,
+                               scores.centred.data(),
+                               scores.queries.data(),
+                               scores.start.data(),
+                               scores.ranged ? scores.begin.data() : nullptr,
+                               scores.ranged ? scores.end.data() : nullptr,
+                               scores.positions.data(),
+                               scores.slope,
+                               scores.sum.data(),
+                               scores.moment.data()};
+    const std::int64_t width = kernels.width, n = scores.n, chunk = 12 * width;
+    for (std::int64_t first = 0; first < n; first += chunk) {
+      const std::int64_t last = std::min(first + chunk, (n + width - 1) / width * width);
+      kernels.bounded(task, first, last);
+      finish_bounded_rows(scores, what, law, first, std::min(last, n), width, out);
+    }
+  }
+  for_each_exact_row(scores, kernels, std::span<const Eigen::Index>(scores.exact),
+                     [&](Eigen::Index i, const ExactRow<Scalar>& row) {
+                       finish_exact_row(scores, what, law, i, row, out, rows);
+                     });
+}
+
 /// The operator in units of 2^e: writes out · 2^{−e} and returns e, which is zero unless tokens are so large
 /// that products of them could overflow. For callers that apply a value matrix before going back to plain
-/// units.
-template <class Scalar, int Dim>
+/// units. \param same_tokens  x is what this thread prepared last: for the heads of one layer.
+template <class Scalar, int Dim, class Law, class Mask, class Bias>
 int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
-                  Weighted what, const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out, RowRecord* rows) {
+                  Weighted what, const Law& law, const Mask& mask, const Bias& bias,
+                  const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out, RowRecord* rows,
+                  bool same_tokens = false) {
   eigen_assert(&x != &out);
   out.resize(x.rows(), x.cols());
   if (rows != nullptr) {
@@ -42,25 +144,15 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
     rows->largest_key.assign(static_cast<std::size_t>(x.cols()), 0);
   }
   auto& scores = PreparedScores<Scalar>::of_this_thread();
-  if (!scores.prepare(x, form, flow)) {
+  if (!same_tokens && !scores.prepare_keys(x.data(), x.rows(), x.cols())) {
     out.setConstant(std::numeric_limits<Scalar>::quiet_NaN());
     return 0;
   }
-  for_each_softmax_row(scores, [&](Eigen::Index i, const SoftmaxRow<Scalar>& row, const Scalar* reference,
-                                   const Scalar* moment) {
-    for (Eigen::Index c = 0; c < scores.d; ++c) {
-      const Scalar from = what == Weighted::tokens ? Scalar(0) : scores.key(c, i);
-      out(c, i) = (reference[c] - from) + moment[c] / row.sum;
-    }
-    if (rows == nullptr) return;
-    const double half = scores.half_scale[static_cast<std::size_t>(i)];  // beyond the largest float, too
-    double product = 0;
-    for (Eigen::Index c = 0; c < scores.d; ++c)
-      product += static_cast<double>(scores.query(i)[c]) * static_cast<double>(reference[c]);
-    rows->log_normalizer[static_cast<std::size_t>(i)] =
-        product * half * half + std::log(static_cast<double>(row.sum));
-    rows->largest_key[static_cast<std::size_t>(i)] = row.reference;
-  });
+  if (x.cols() == 0) return 0;
+  constexpr bool ranged = !std::is_same_v<Mask, NoMask>, biased = !std::is_same_v<Bias, NoBias>;
+  const RowKernels<Scalar> kernels = row_kernels<Scalar, Dim, ranged, biased>(x.rows());
+  scores.prepare_queries(form, flow, mask, static_cast<double>(bias.slope), kernels.width, rows != nullptr);
+  attend_rows(scores, kernels, what, law, out.data(), rows);
   return scores.exponent;
 }
 
@@ -70,10 +162,21 @@ template <class Scalar, int Dim>
 struct ScaledValue {
   Eigen::Matrix<Scalar, Dim, Dim> matrix;
   int exponent = 0;
+  bool identity = false;  ///< V = 2^exponent I
 
   explicit ScaledValue(Eigen::Matrix<Scalar, Dim, Dim> V) : matrix(std::move(V)) {
     exponent = exponent_of(matrix.cwiseAbs().maxCoeff());
     scale_by_power_of_two(matrix, -exponent);
+    identity = matrix.isIdentity(0);
+  }
+
+  /// out = V x 2^{−exponent}. \pre x and out are different objects; x may be moved from.
+  void apply(Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out) const {
+    out.resize(x.rows(), x.cols());
+    if (identity)
+      out.swap(x);
+    else
+      multiply_tokens(matrix.data(), false, x.data(), out.data(), x.rows(), x.cols());
   }
 };
 
@@ -83,37 +186,40 @@ struct ScaledValue {
 ///
 ///     outᵢ = ∑ⱼ wᵢⱼ xⱼ   or   ∑ⱼ wᵢⱼ (xⱼ − xᵢ),   w = softmaxⱼ(β xᵢᵀ Eᵀ M E xⱼ).
 ///
-/// Overflow-safe at any scale: score differences are taken from differences of tokens, the scale enters last.
-/// Values and keys are the tokens themselves; a value matrix is applied by the caller, once for each row.
+/// Overflow-safe at any scale, see detail::PreparedScores. Values and keys are the tokens themselves; a value
+/// matrix is applied by the caller, once for each row.
 ///
 /// \param x     d × n tokens.
 /// \param flow  E = e^{tV} as a scaled matrix, or null for the identity.
 /// \param out   d × n, resized. A token that is not finite makes all of it NaN. \pre not the object x.
-/// \param rows  filled if not null.
+/// \param rows  filled if not null; takes about twice the time.
 /// Cost: O(n² d + n d²) time, O(n d) memory, kept by the thread as scratch space.
 template <class Scalar, int Dim>
 void attend(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, Weighted what,
             const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out, RowRecord* rows = nullptr) {
-  const int exponent = detail::attend_scaled(form, flow, what, x, out, rows);
+  const int exponent =
+      detail::attend_scaled(form, flow, what, Softmax<Scalar>{form.beta}, NoMask{}, NoBias{}, x, out, rows);
   if (exponent != 0) detail::scale_by_power_of_two(out, exponent);
 }
 
-/// Attention of one head: outᵢ = ∑ⱼ wᵢⱼ V xⱼ with w = law(⟨Q xᵢ, K xⱼ⟩) [GLPR23, eq. (1.1)].
-/// Shapes and cost as above; V is applied once to every row's sum.
-/// \throws std::invalid_argument if the head, the law or the number of rows of x is wrong.
+/// Attention of one head: outᵢ = ∑ⱼ wᵢⱼ V xⱼ with w = law(β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j)) over the keys that the mask
+/// leaves [GLPR23, eq. (1.1)]. Shapes and cost as above, half of it for a causal mask; V is applied once to every
+/// row's sum.
+/// \throws std::invalid_argument if the head, the law, the bias or the number of rows of x is wrong.
 template <class Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, AttentionMask Mask = NoMask,
           PositionalBias Bias = NoBias>
-void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask&, const Bias&,
+void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask& mask, const Bias& bias,
             const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out, RowRecord* rows = nullptr) {
   head.validate("attend");
   law.validate();
+  bias.validate();
   if (x.rows() != head.dim()) detail::refuse("attend: x has ", x.rows(), " rows, expected d = ", head.dim());
   const detail::ScaledValue<Scalar, Dim> value(head.V);
   Tokens<Scalar, Dim> sums;
-  const int exponent =
-      detail::attend_scaled(score_form(head, law.beta), nullptr, Weighted::tokens, x, sums, rows) +
-      value.exponent;
-  detail::multiply(value.matrix, sums, out);
+  const int exponent = detail::attend_scaled(score_form(head, law.beta), nullptr, Weighted::tokens, law, mask,
+                                             bias, x, sums, rows) +
+                       value.exponent;
+  value.apply(sums, out);
   if (exponent != 0) detail::scale_by_power_of_two(out, exponent);
 }
 

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -14,6 +16,57 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// An n × n matrix with a row for each query.
 template <class Scalar>
 using SquareMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+
+namespace detail {
+
+/// log wᵢⱼ = f + sᵢⱼ − log ∑ₗ exp(sᵢₗ) for a law with the row factor e^f, −∞ where the mask leaves j out.
+template <class Scalar, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] SquareMatrix<Scalar> log_weights(const ScoreForm<Dim>& form,
+                                               const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+                                               const Law& law, const Mask& mask, const Bias& bias,
+                                               const Tokens<Scalar, Dim>& x) {
+  auto& scores = PreparedScores<Scalar>::of_this_thread();
+  if (!scores.prepare_keys(x.data(), x.rows(), x.cols()))
+    refuse("log_attention: x has an entry that is not finite");
+  const Eigen::Index n = x.cols(), d = x.rows();
+  constexpr double nothing = -std::numeric_limits<double>::infinity();
+  SquareMatrix<Scalar> result(n, n);
+  if (n == 0) return result;
+  constexpr bool ranged = !std::is_same_v<Mask, NoMask>, biased = !std::is_same_v<Bias, NoBias>;
+  const RowKernels<Scalar> kernels = row_kernels<Scalar, Dim, ranged, biased>(d);
+  const double slope = static_cast<double>(bias.slope);
+  scores.prepare_queries(form, flow, mask, slope, kernels.width, true);
+  std::vector<double> w(static_cast<std::size_t>(n));
+  for_each_exact_row(
+      scores, kernels, std::span<const Eigen::Index>(scores.exact),
+      [&](Eigen::Index i, const ExactRow<Scalar>& row) {
+        const KeyRange range = mask.keys(i, n);
+        const double fall = slope * std::abs(static_cast<double>(i - row.largest_key));
+        double sum = 0;
+        for (Eigen::Index j = range.begin; j < range.end; ++j) {
+          double delta = 0;
+          for (Eigen::Index c = 0; c < d; ++c)
+            delta += static_cast<double>(row.direction[c * row.stride]) *
+                     static_cast<double>(scores.keys()[j * d + c] - row.reference[c * row.stride]);
+          if (!biased) delta = std::min(delta, 0.0);
+          double difference = row.score(delta);
+          if (biased)
+            difference = std::min(difference + (fall - slope * std::abs(static_cast<double>(i - j))), 0.0);
+          w[static_cast<std::size_t>(j)] = difference;
+          sum += std::exp(difference);
+        }
+        double shift = -std::log(sum);
+        if constexpr (!Law::rows_sum_to_one)
+          if (range.begin < range.end)
+            shift += static_cast<double>(law.log_row_factor(row.log_normalizer(d), n));
+        for (Eigen::Index j = 0; j < n; ++j)
+          result(i, j) = static_cast<Scalar>(
+              range.begin <= j && j < range.end ? w[static_cast<std::size_t>(j)] + shift : nothing);
+      });
+  return result;
+}
+
+}  // namespace detail
 
 /// log Pᵢⱼ = sᵢⱼ − log ∑ₗ exp(sᵢₗ) for scores given as a form, E = e^{tV} applied to the tokens first (null:
 /// identity).
@@ -26,28 +79,7 @@ template <class Scalar, int Dim>
 [[nodiscard]] SquareMatrix<Scalar> log_attention(const ScoreForm<Dim>& form,
                                                  const std::type_identity_t<ScaledMatrix<Dim>>* flow,
                                                  const Tokens<Scalar, Dim>& x) {
-  auto& scores = detail::PreparedScores<Scalar>::of_this_thread();
-  if (!scores.prepare(x, form, flow)) detail::refuse("log_attention: x has an entry that is not finite");
-  SquareMatrix<Scalar> log_weights(x.cols(), x.cols());
-  std::vector<double> w(static_cast<std::size_t>(x.cols()));
-  detail::for_each_softmax_row(scores, [&](Eigen::Index i, const detail::SoftmaxRow<Scalar>&,
-                                           const Scalar* reference, const Scalar* /*moment*/) {
-    const double half = scores.half_scale[static_cast<std::size_t>(i)];
-    double sum = 0;
-    for (Eigen::Index j = 0; j < scores.n; ++j) {
-      double delta = 0;
-      for (Eigen::Index c = 0; c < scores.d; ++c)
-        delta +=
-            static_cast<double>(scores.query(i)[c]) * static_cast<double>(scores.key(c, j) - reference[c]);
-      const double difference = (std::min(delta, 0.0) * half) * half;
-      w[static_cast<std::size_t>(j)] = difference;
-      sum += std::exp(difference);
-    }
-    const double log_sum = std::log(sum);
-    for (Eigen::Index j = 0; j < scores.n; ++j)
-      log_weights(i, j) = static_cast<Scalar>(w[static_cast<std::size_t>(j)] - log_sum);
-  });
-  return log_weights;
+  return detail::log_weights(form, flow, Softmax<Scalar>{form.beta}, NoMask{}, NoBias{}, x);
 }
 
 /// P with Pᵢⱼ the weight of token j in row i: rows sum to one. Parameters, cost and errors as log_attention.
@@ -60,20 +92,23 @@ template <class Scalar, int Dim>
   return P;
 }
 
-/// log P of one head on tokens x, P = law(⟨Q xᵢ, K xⱼ⟩).
-/// \throws std::invalid_argument if the head, the law, the number of rows of x or an entry of it is wrong.
+/// log P of one head on tokens x, P = law(β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j)); −∞ where the mask leaves j out.
+/// \throws std::invalid_argument if the head, the law, the bias, the number of rows of x or an entry of it is wrong.
 template <class Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, AttentionMask Mask = NoMask,
           PositionalBias Bias = NoBias>
 [[nodiscard]] SquareMatrix<Scalar> log_attention(const Head<Scalar, Dim>& head, const Tokens<Scalar, Dim>& x,
-                                                 const Law& law = {}, const Mask& = {}, const Bias& = {}) {
+                                                 const Law& law = {}, const Mask& mask = {},
+                                                 const Bias& bias = {}) {
   head.validate("log_attention");
   law.validate();
+  bias.validate();
   if (x.rows() != head.dim())
     detail::refuse("log_attention: x has ", x.rows(), " rows, expected d = ", head.dim());
-  return log_attention(score_form(head, law.beta), nullptr, x);
+  return detail::log_weights(score_form(head, law.beta), nullptr, law, mask, bias, x);
 }
 
-/// P of one head on tokens x, rows summing to one [GLPR23, eq. (P)]. Errors as log_attention.
+/// The weights of one head on tokens x; rows sum to one where the law says so [GLPR23, eq. (P)], and are zero where
+/// the mask leaves nothing. Errors as log_attention.
 template <class Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, AttentionMask Mask = NoMask,
           PositionalBias Bias = NoBias>
 [[nodiscard]] SquareMatrix<Scalar> attention_matrix(const Head<Scalar, Dim>& head,

@@ -2,9 +2,9 @@
 /// Scores that cannot overflow: directions of the queries, and their scale kept apart.
 #pragma once
 
-#include <attnflow/algebra/multiply.hpp>
 #include <attnflow/algebra/scaled_matrix.hpp>
-#include <attnflow/detail/pack.hpp>
+#include <attnflow/attention/concepts.hpp>
+#include <attnflow/attention/kernels/multiply.hpp>
 #include <attnflow/types.hpp>
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <limits>
 #include <numbers>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -40,42 +41,70 @@ template <class Scalar, int Dim>
 
 namespace detail {
 
-/// The tokens and queries of one evaluation, laid out for the row kernels. Scratch space: grows, never
-/// shrinks, one for each thread.
+/// The tokens and queries of one evaluation, laid out for the kernels. Scratch space: grows, never shrinks, one
+/// for each thread.
 ///
-///     score(i, j) = half_scale[i]² ⟨query i, key j⟩,   xⱼ = 2^exponent · key j
+/// With uᵢ = Eᵀ Mᵀ E xᵢ and F = β e^{log}, the scores are sᵢⱼ = F ⟨uᵢ, xⱼ⟩. A row comes in one of two forms.
 ///
-/// Keys stand coordinate by coordinate, each coordinate padded to whole packs with copies of key 0. A query's
-/// largest entry is below 4 and half_scale_of is at most the largest finite number, so that a difference of
-/// scores (δ · half_scale) · half_scale is 0 for δ = 0 and −∞ or finite for δ < 0, but never NaN, however
-/// large the scale.
+/// Bounded rows (see RowTask) take ⟨uᵢ, xⱼ − c⟩, c the middle of the box around the tokens: a softmax does not see
+/// the shift, and no rounding is larger than the cloud. From the score of its own key (or of the nearest one that
+/// the mask leaves), which is attained, a row can rise by at most |F uᵢ| R − ⟨F uᵢ, xᵢ − c⟩, R = maxⱼ |xⱼ − c| (Cauchy and
+/// Schwarz). Where that is below the range of the exponential, its sums neither overflow nor vanish: one pass over
+/// the keys, no maximum taken.
+///
+/// The others are exact rows (see ExactTask): the largest score first, and differences of tokens before products.
+/// They carry a direction whose largest entry is below 4, and half_scale with F ⟨uᵢ, y⟩ = (⟨direction, y⟩ half_scale)
+/// half_scale. It is at most the largest finite number, so that a difference of scores is 0 for δ = 0 and −∞ or
+/// finite for δ < 0, but never NaN, however large the scale.
 template <class Scalar>
-struct PreparedScores {
-  Eigen::Index n = 0, d = 0, padded = 0;
-  int exponent = 0;
-  std::vector<Scalar> keys;        // d × padded
-  std::vector<Scalar> queries;     // n × d: the query of row i is contiguous
-  std::vector<double> half_scale;  // n
+class PreparedScores {
+ public:
+  Eigen::Index n = 0, d = 0;
+  int exponent = 0;             ///< keys() are tokens times 2^{−exponent}
+  std::vector<Scalar> centre;   ///< c, d numbers
+  std::vector<Scalar> centred;  ///< d × n: xⱼ − c
+  std::vector<Scalar> queries;  ///< F uᵢ log₂ e, in packs
+  std::vector<Scalar> start;    ///< minus the score of row i's own key, from c, in base two
+  bool ranged = false;          ///< rows have ranges of keys: begin and end
+  std::vector<Scalar> begin, end, positions;
+  std::vector<Scalar> sum, moment;
+  std::vector<Eigen::Index> exact;  ///< the rows that are not bounded, in order
+  Scalar slope = 0;                 ///< of the positional bias, in base two
 
-  [[nodiscard]] Scalar key(Eigen::Index c, Eigen::Index j) const {
-    return keys[static_cast<std::size_t>(c * padded + j)];
+  /// Tokens times 2^{−exponent}, d × n.
+  [[nodiscard]] const Scalar* keys() const noexcept { return keys_; }
+
+  /// Reads the tokens, d × n, which outlive the evaluation. \returns false if one is not finite.
+  bool prepare_keys(const Scalar* x, Eigen::Index rows, Eigen::Index columns);
+
+  /// Prepares sᵢⱼ = β xᵢᵀ Eᵀ M E xⱼ − slope |i − j| for packs of `width` rows; E is the identity where `flow` is null.
+  /// \param all_exact  no row is bounded.
+  template <int Dim, class Mask>
+  void prepare_queries(const ScoreForm<Dim>& form, const ScaledMatrix<Dim>* flow, const Mask& mask,
+                       double fall, int width, bool all_exact) {
+    set_ranges(mask, fall, width);
+    const double log = flow == nullptr ? form.M.log_scale
+                                       : ScaledMatrix<Dim>::clamp_log(form.M.log_scale + 2 * flow->log_scale);
+    multiply_queries(form.M.matrix.data(), flow == nullptr ? nullptr : flow->matrix.data());
+    set_queries(form.beta, log, width, all_exact, [&](Eigen::Index i) {
+      const KeyRange range = mask.keys(i, n);
+      return range.begin < range.end ? std::clamp(i, range.begin, range.end - 1) : Eigen::Index(0);
+    });
   }
-  [[nodiscard]] const Scalar* query(Eigen::Index i) const { return queries.data() + i * d; }
+
+  /// Direction and half_scale of row i, as exact rows have them: d numbers `stride` apart.
+  void direction(Eigen::Index i, Scalar* to, Eigen::Index stride, double& half_scale) const;
   /// At most the largest finite Scalar.
-  [[nodiscard]] Scalar half_scale_of(Eigen::Index i) const {
-    constexpr double most = static_cast<double>(std::numeric_limits<Scalar>::max());
-    return static_cast<Scalar>(std::min(half_scale[static_cast<std::size_t>(i)], most));
+  [[nodiscard]] static Scalar representable(double half_scale) {
+    return static_cast<Scalar>(std::min(half_scale, static_cast<double>(std::numeric_limits<Scalar>::max())));
   }
-
-  /// Prepares sᵢⱼ = β xᵢᵀ Eᵀ M E xⱼ; E is the identity where `flow` is null.
-  /// \returns false, and prepares nothing, if a token is not finite.
-  template <int Dim>
-  bool prepare(const Tokens<Scalar, Dim>& x, const ScoreForm<Dim>& form, const ScaledMatrix<Dim>* flow) {
-    if (flow == nullptr)
-      return prepare(x.data(), x.rows(), x.cols(), form.M.matrix.data(), nullptr, form.beta,
-                     form.M.log_scale);
-    const double log = ScaledMatrix<Dim>::clamp_log(form.M.log_scale + 2 * flow->log_scale);
-    return prepare(x.data(), x.rows(), x.cols(), form.M.matrix.data(), flow->matrix.data(), form.beta, log);
+  /// The score of row i with the point c, in base two; its bias apart. Bounded rows only.
+  [[nodiscard]] double centre_score(Eigen::Index i) const {
+    double product = 0;
+    for (Eigen::Index c = 0; c < d; ++c)
+      product +=
+          u_[static_cast<std::size_t>(i * d + c)] * static_cast<double>(centre[static_cast<std::size_t>(c)]);
+    return product * factor_;
   }
 
   /// The scratch space of this thread.
@@ -85,12 +114,11 @@ struct PreparedScores {
   }
 
  private:
-  /// The same for d × n tokens and d × d matrices of doubles; E may be null. \param log  of the factor of the
-  /// scores beside β.
-  bool prepare(const Scalar* x, Eigen::Index rows, Eigen::Index columns, const double* M, const double* E,
-               double beta, double log);
-  void set_keys(const Scalar* x, Scalar largest);
-  void set_queries(const std::vector<double>& u, double beta, double log, int query_exponent);
+  template <class Mask>
+  void set_ranges(const Mask& mask, double fall, int width);
+  void multiply_queries(const double* M, const double* E);
+  template <class OwnKey>
+  void set_queries(double beta, double log, int width, bool all_exact, const OwnKey& own_key);
 
   /// e^{log / 2} · 2^{power / 2} for an even power, at most the largest finite double.
   static double half_scale_for(double log, int power) {
@@ -100,92 +128,194 @@ struct PreparedScores {
     return std::min(half, std::numeric_limits<double>::max());
   }
 
-  std::vector<double> u_, v_, transposed_;
+  const Scalar* x_ = nullptr;
+  const Scalar* keys_ = nullptr;
+  std::vector<Scalar> scaled_, low_, high_, narrow_, product_;
+  std::vector<double> u_, v_;  // uᵢ 2^{−query_exponent_}
+  double largest_ = 0, radius_ = 0, factor_ = 0, beta_ = 1, log_ = 0;
+  int query_exponent_ = 0;
 };
 
 template <class Scalar>
-bool PreparedScores<Scalar>::prepare(const Scalar* x, Eigen::Index rows, Eigen::Index columns,
-                                     const double* M, const double* E, double beta, double log) {
+bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Eigen::Index columns) {
+  x_ = x;
   d = rows;
   n = columns;
+  exponent = 0;
   if (n == 0) return true;
-  const auto size = static_cast<std::size_t>(n * d);
+  const auto width = static_cast<std::size_t>(d), size = static_cast<std::size_t>(n * d);
+  low_.assign(x, x + d);
+  high_.assign(x, x + d);
+  Scalar zero = 0;  // NaN once a token is not finite
+  for (std::size_t k = 0; k < size; k += width)
+    for (std::size_t c = 0; c < width; ++c) {
+      const Scalar value = x[k + c];
+      zero += value * Scalar(0);
+      low_[c] = std::min(low_[c], value);
+      high_[c] = std::max(high_[c], value);
+    }
+  if (!(zero == Scalar(0))) return false;
   Scalar largest = 0;
-  for (std::size_t k = 0; k < size; ++k) {
-    if (!std::isfinite(x[k])) return false;
-    largest = std::max(largest, std::abs(x[k]));
-  }
-  set_keys(x, largest);
+  for (std::size_t c = 0; c < width; ++c) largest = std::max({largest, -low_[c], high_[c]});
+  largest_ = static_cast<double>(largest);
 
-  // Queries: Eᵀ Mᵀ E xᵢ in double, from tokens whose products neither overflow nor vanish.
-  constexpr int comfortable = std::numeric_limits<double>::max_exponent / 2;
-  const int magnitude = exponent_of(static_cast<double>(largest));
-  const int query_exponent = magnitude - std::clamp(magnitude, -comfortable, comfortable);
-  const double shrink = std::ldexp(1.0, -query_exponent);
-  u_.resize(size);
-  v_.resize(size);
-  for (std::size_t k = 0; k < size; ++k) u_[k] = static_cast<double>(x[k]) * shrink;
-  const auto apply = [&](const double* a) {
-    multiply(a, u_.data(), v_.data(), d, n);
-    u_.swap(v_);
-  };
-  const auto apply_transpose = [&](const double* a) {
-    transposed_.resize(static_cast<std::size_t>(d * d));
-    for (Eigen::Index i = 0; i < d; ++i)
-      for (Eigen::Index k = 0; k < d; ++k) transposed_[static_cast<std::size_t>(i * d + k)] = a[k * d + i];
-    apply(transposed_.data());
-  };
-  if (E != nullptr) apply(E);
-  apply_transpose(M);
-  if (E != nullptr) apply_transpose(E);
-  set_queries(u_, beta, log, query_exponent);
+  // Tokens as they are, unless their products could overflow.
+  constexpr int comfortable = std::numeric_limits<Scalar>::max_exponent / 2;
+  exponent = std::max(0, exponent_of(largest) - comfortable);
+  keys_ = x;
+  if (exponent > 0) {
+    const Scalar shrink = std::ldexp(Scalar(1), -exponent);
+    scaled_.resize(size);
+    for (std::size_t k = 0; k < size; ++k) scaled_[k] = x[k] * shrink;
+    keys_ = scaled_.data();
+    return true;
+  }
+  centre.resize(width);
+  for (std::size_t c = 0; c < width; ++c) centre[c] = low_[c] + (high_[c] - low_[c]) / 2;
+  centred.resize(size);
+  double farthest = 0;
+  for (std::size_t k = 0; k < size; k += width) {
+    double square = 0;
+    for (std::size_t c = 0; c < width; ++c) {
+      const Scalar value = x[k + c] - centre[c];
+      centred[k + c] = value;
+      square += static_cast<double>(value) * static_cast<double>(value);
+    }
+    farthest = std::max(farthest, square);
+  }
+  radius_ = std::sqrt(farthest);
+  if (farthest < 1e-280) {  // squares may have vanished
+    for (std::size_t c = 0; c < width; ++c)
+      radius_ = std::max(radius_, static_cast<double>(high_[c]) - static_cast<double>(low_[c]));
+    radius_ *= std::sqrt(static_cast<double>(d));
+  }
   return true;
 }
 
-/// Tokens as they are, unless their products could overflow.
 template <class Scalar>
-void PreparedScores<Scalar>::set_keys(const Scalar* x, Scalar largest) {
-  constexpr int comfortable = std::numeric_limits<Scalar>::max_exponent / 2;
-  exponent = std::max(0, exponent_of(largest) - comfortable);
-  const Scalar shrink = std::ldexp(Scalar(1), -exponent);
-  constexpr Eigen::Index width = pack_width<Scalar>;
-  padded = (n + width - 1) / width * width;
-  keys.resize(static_cast<std::size_t>(d * padded));
-  for (Eigen::Index c = 0; c < d; ++c) {
-    Scalar* row = keys.data() + c * padded;
-    for (Eigen::Index j = 0; j < n; ++j) row[j] = x[j * d + c] * shrink;
-    std::fill(row + n, row + padded, row[0]);
+template <class Mask>
+void PreparedScores<Scalar>::set_ranges(const Mask& mask, double fall, int width) {
+  slope = static_cast<Scalar>(fall * std::numbers::log2e);
+  const auto padded = static_cast<std::size_t>((n + width - 1) / width * width);
+  ranged = !std::is_same_v<Mask, NoMask>;
+  if constexpr (!std::is_same_v<Mask, NoMask>) {
+    begin.assign(padded, Scalar(0));
+    end.assign(padded, Scalar(0));
+    for (Eigen::Index i = 0; i < n; ++i) {
+      const KeyRange range = mask.keys(i, n);
+      const bool some = range.begin < range.end;
+      begin[static_cast<std::size_t>(i)] = some ? static_cast<Scalar>(range.begin) : Scalar(0);
+      end[static_cast<std::size_t>(i)] = some ? static_cast<Scalar>(range.end) : Scalar(0);
+    }
+  }
+  if (fall != 0 && positions.size() < padded) {
+    positions.resize(padded);
+    for (std::size_t i = 0; i < padded; ++i) positions[i] = static_cast<Scalar>(i);
   }
 }
 
-/// Each query is brought to the size of one; half_scale takes the power of two that is left.
+/// uᵢ = Eᵀ Mᵀ E xᵢ, from tokens whose products neither overflow nor vanish.
 template <class Scalar>
-void PreparedScores<Scalar>::set_queries(const std::vector<double>& u, double beta, double log,
-                                         int query_exponent) {
-  int beta_exponent = 0;
-  const double beta_mantissa = std::frexp(beta, &beta_exponent);
-  const int others = query_exponent + exponent + beta_exponent;
-  queries.resize(u.size());
-  half_scale.resize(static_cast<std::size_t>(n));
-  // Neighbours share their power of two as a rule: what depends on it is computed when it changes.
-  int down = std::numeric_limits<int>::min();
-  double first = 0, second = 0;  // 2^{−down} in two factors: by itself it may not be a double
-  double half = 0;
-  for (std::size_t i = 0, k = 0; i < half_scale.size(); ++i) {
-    const std::size_t end = k + static_cast<std::size_t>(d);
-    double size = 0;
-    for (std::size_t c = k; c < end; ++c) size = std::max(size, std::abs(u[c]));
-    int wanted = exponent_of(size);
-    if ((wanted + others) % 2 != 0) --wanted;  // an even power has an exact root
-    if (wanted != down) {
-      down = wanted;
-      first = std::ldexp(beta_mantissa, -(down / 2));
-      second = std::ldexp(1.0, -(down - down / 2));
-      half = beta == 0 ? 0 : half_scale_for(log, down + others);
-    }
-    for (; k < end; ++k) queries[k] = static_cast<Scalar>(u[k] * second * first);
-    half_scale[i] = half;
+void PreparedScores<Scalar>::multiply_queries(const double* M, const double* E) {
+  const auto size = static_cast<std::size_t>(n * d), square = static_cast<std::size_t>(d * d);
+  constexpr int comfortable = std::numeric_limits<double>::max_exponent / 2;
+  const int magnitude = exponent_of(largest_);
+  query_exponent_ = magnitude - std::clamp(magnitude, -comfortable, comfortable);
+  u_.resize(size);
+  bool scalar_matrix = E == nullptr;  // a multiple of the identity, as often in this field
+  for (Eigen::Index k = 0; scalar_matrix && k < d; ++k)
+    for (Eigen::Index i = 0; i < d; ++i) scalar_matrix &= M[k * d + i] == (i == k ? M[0] : 0.0);
+  constexpr bool single = std::is_same_v<Scalar, float>;
+  if (single && E == nullptr && !scalar_matrix && d > 8 && std::abs(magnitude) < 60) {
+    // In float, which is faster; its rounding is that of the scores themselves.
+    narrow_.resize(square);
+    product_.resize(size);
+    for (std::size_t k = 0; k < square; ++k) narrow_[k] = static_cast<Scalar>(M[k]);
+    multiply_tokens(narrow_.data(), true, x_, product_.data(), d, n);
+    for (std::size_t k = 0; k < size; ++k) u_[k] = static_cast<double>(product_[k]);
+    return;
   }
+  const double shrink = std::ldexp(scalar_matrix ? M[0] : 1.0, -query_exponent_);
+  for (std::size_t k = 0; k < size; ++k) u_[k] = static_cast<double>(x_[k]) * shrink;
+  if (scalar_matrix) return;
+  const auto apply = [&](const double* a, bool transposed) {
+    v_.resize(size);
+    multiply_tokens(a, transposed, u_.data(), v_.data(), d, n);
+    u_.swap(v_);
+  };
+  if (E != nullptr) apply(E, false);
+  apply(M, true);
+  if (E != nullptr) apply(E, true);
+}
+
+template <class Scalar>
+template <class OwnKey>
+void PreparedScores<Scalar>::set_queries(double beta, double log, int width, bool all_exact,
+                                         const OwnKey& own_key) {
+  // Exponents, in base two, that a bounded row may reach, and the largest |F uᵢ| R: beyond, differences of tokens
+  // keep more of the scores' accuracy.
+  constexpr bool single = std::is_same_v<Scalar, float>;
+  constexpr double highest = single ? 100 : 900, widest = single ? 256 : 2048,
+                   longest = single ? 0x1p100 : 0x1p900;
+  const auto count = static_cast<std::size_t>(n), coordinates = static_cast<std::size_t>(d);
+  const auto lanes = static_cast<std::size_t>(width), padded = (count + lanes - 1) / lanes * lanes;
+  beta_ = beta;
+  log_ = log;
+  factor_ = beta == 0 ? 0 : beta * std::numbers::log2e * std::exp(log) * std::ldexp(1.0, query_exponent_);
+  exact.clear();
+  sum.resize(padded);
+  const double positional = std::abs(static_cast<double>(slope)) * static_cast<double>(n);
+  const double room = std::numeric_limits<Scalar>::max_exponent - 2 - std::log2(static_cast<double>(n)) -
+                      std::max(0.0, std::log2(radius_));
+  const double limit = std::min(highest, room);
+  if (all_exact || exponent > 0 || !std::isfinite(factor_) || positional > (single ? 0x1p17 : 0x1p40)) {
+    for (Eigen::Index i = 0; i < n; ++i) exact.push_back(i);
+    return;
+  }
+  queries.resize(padded * coordinates);
+  moment.resize(padded * coordinates);
+  start.resize(padded);
+  const double rise = slope < 0 ? positional : 0;
+  for (std::size_t i = 0; i < padded; ++i) {
+    Scalar* q = queries.data() + i / lanes * lanes * coordinates + i % lanes;
+    if (i >= count) {
+      for (std::size_t c = 0; c < coordinates; ++c) q[c * lanes] = 0;
+      start[i] = 0;
+      continue;
+    }
+    const Eigen::Index own = own_key(static_cast<Eigen::Index>(i));
+    const double* u = u_.data() + i * coordinates;
+    const Scalar* key = centred.data() + static_cast<std::size_t>(own) * coordinates;
+    double square = 0, score = 0;
+    for (std::size_t c = 0; c < coordinates; ++c) {
+      const double value = u[c] * factor_;
+      q[c * lanes] = static_cast<Scalar>(value);
+      square += value * value;
+      score += value * static_cast<double>(key[c]);
+    }
+    score -= static_cast<double>(slope) * std::abs(static_cast<double>(static_cast<Eigen::Index>(i) - own));
+    start[i] = static_cast<Scalar>(-score);
+    const double norm = std::sqrt(square), reach = norm * radius_;
+    if (!(reach + rise - score <= limit && reach <= widest && norm <= longest))
+      exact.push_back(static_cast<Eigen::Index>(i));
+  }
+}
+
+template <class Scalar>
+void PreparedScores<Scalar>::direction(Eigen::Index i, Scalar* to, Eigen::Index stride,
+                                       double& half_scale) const {
+  const double* u = u_.data() + i * d;
+  int beta_exponent = 0;
+  const double beta_mantissa = std::frexp(beta_, &beta_exponent);
+  const int others = query_exponent_ + exponent + beta_exponent;
+  double size = 0;
+  for (Eigen::Index c = 0; c < d; ++c) size = std::max(size, std::abs(u[c]));
+  int down = exponent_of(size);
+  if ((down + others) % 2 != 0) --down;  // an even power has an exact root
+  // 2^{−down} in two factors: by itself it may not be a double.
+  const double first = std::ldexp(beta_mantissa, -(down / 2)), second = std::ldexp(1.0, -(down - down / 2));
+  for (Eigen::Index c = 0; c < d; ++c) to[c * stride] = static_cast<Scalar>(u[c] * second * first);
+  half_scale = beta_ == 0 ? 0 : half_scale_for(log_, down + others);
 }
 
 }  // namespace detail

@@ -19,8 +19,10 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 ///
 ///     ∂(V mᵢ)/∂x_k = Pᵢₖ V (I + (x_k − mᵢ)(Mᵀ xᵢ)ᵀ) + δᵢₖ V Cᵢ Mᵀ.
 ///
+/// Rows that are not normalised, Pᵢⱼ = exp(xᵢᵀ M xⱼ)/n, have 0 in place of mᵢ on the right. Masks and positional
+/// biases are in P.
 /// J is nd × nd; token i owns rows i d … i d + d − 1. Cost: O(n² d² + n d³) after P.
-template <class Scalar, int Dim>
+template <bool Normalized, class Scalar, int Dim>
 void add_attention_jacobian(const SquareMatrix<Scalar>& P, const Tokens<Scalar, Dim>& x,
                             const ScaledMatrix<Dim>& M, const Eigen::Matrix<Scalar, Dim, Dim>& V,
                             Eigen::MatrixXd& J) {
@@ -33,7 +35,7 @@ void add_attention_jacobian(const SquareMatrix<Scalar>& P, const Tokens<Scalar, 
   for (Eigen::Index i = 0; i < n; ++i) {
     const Vector query = M.matrix.transpose() * tokens.col(i);
     Vector mean = Vector::Zero(d);
-    for (Eigen::Index j = 0; j < n; ++j) mean += static_cast<double>(P(i, j)) * tokens.col(j);
+    for (Eigen::Index j = 0; Normalized && j < n; ++j) mean += static_cast<double>(P(i, j)) * tokens.col(j);
     Square covariance = Square::Zero(d, d);
     for (Eigen::Index k = 0; k < n; ++k) {
       const double p = static_cast<double>(P(i, k));

@@ -81,10 +81,13 @@ class RescaledLayers {
 
   /// \throws std::invalid_argument if the head is wrong, the step is not positive and finite, or R = I + ΔtV
   /// is singular to working precision: −1/Δt is an eigenvalue of V.
-  RescaledLayers(Head<Scalar_, Dim_> head, double step, Law law = {}, Mask = {}, Bias = {})
-      : head_((head.validate("RescaledLayers"), law.validate(), std::move(head))),
+  RescaledLayers(Head<Scalar_, Dim_> head, double step, Law law = {}, Mask mask = {}, Bias bias = {})
+      : head_((head.validate("RescaledLayers"), law.validate(), bias.validate(), std::move(head))),
         form_(score_form(head_, law.beta)),
-        step_(detail::positive_layer_step(step, "RescaledLayers")) {
+        step_(detail::positive_layer_step(step, "RescaledLayers")),
+        law_(std::move(law)),
+        mask_(std::move(mask)),
+        bias_(std::move(bias)) {
     const Eigen::MatrixXd V = head_.V.template cast<double>();
     const Eigen::MatrixXd R = Eigen::MatrixXd::Identity(V.rows(), V.cols()) + step_ * V;
     const Eigen::FullPivLU<Eigen::MatrixXd> lu(R);
@@ -100,9 +103,10 @@ class RescaledLayers {
   void apply(long k, State& z) const {
     static thread_local State displacement, update;
     const ScaledMatrix<Dim> flow = power(growth_, k);
-    const int exponent =
-        detail::attend_scaled(form_, &flow, Weighted::displacements, z, displacement, nullptr);
-    detail::multiply(value_, displacement, update);
+    const int exponent = detail::attend_scaled(form_, &flow, Weighted::displacements, law_, mask_, bias_, z,
+                                               displacement, nullptr);
+    update.resize(z.rows(), z.cols());
+    detail::multiply_tokens(value_.data(), false, displacement.data(), update.data(), z.rows(), z.cols());
     if (exponent !=
         0) {  // an update may be beyond the range of Scalar although z + update is not: in two halves
       detail::scale_by_power_of_two(update, exponent - 1);
@@ -114,7 +118,9 @@ class RescaledLayers {
   /// P of layer k, from Rᵏ zᵏ. \throws std::invalid_argument if a token is not finite.
   [[nodiscard]] SquareMatrix<Scalar> attention(long k, const State& z) const {
     const ScaledMatrix<Dim> flow = power(growth_, k);
-    return attention_matrix(form_, &flow, z);
+    SquareMatrix<Scalar> P = detail::log_weights(form_, &flow, law_, mask_, bias_, z);
+    for (Scalar& p : P.reshaped()) p = std::exp(p);
+    return P;
   }
 
   /// zᵏ = R⁻ᵏ xᵏ.
@@ -143,6 +149,9 @@ class RescaledLayers {
   double step_;
   ScaledMatrix<Dim> growth_, shrinkage_;   // R, R⁻¹
   Eigen::Matrix<Scalar, Dim, Dim> value_;  // Δt R⁻¹ V
+  Law law_;
+  [[no_unique_address]] Mask mask_;
+  [[no_unique_address]] Bias bias_;
 };
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

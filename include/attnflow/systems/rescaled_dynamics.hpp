@@ -71,11 +71,14 @@ class RescaledDynamics {
   using State = Tokens<Scalar, Dim>;
 
   /// \throws std::invalid_argument naming the matrix, unless the shapes of Q, K, V agree and all is finite.
-  explicit RescaledDynamics(Head<Scalar_, Dim_> head, Law law = {}, Mask = {}, Bias = {})
-      : head_((head.validate("RescaledDynamics"), law.validate(), std::move(head))),
+  explicit RescaledDynamics(Head<Scalar_, Dim_> head, Law law = {}, Mask mask = {}, Bias bias = {})
+      : head_((head.validate("RescaledDynamics"), law.validate(), bias.validate(), std::move(head))),
         form_(score_form(head_, law.beta)),
         value_(head_.V),
-        exponential_(head_.V.template cast<double>()) {}
+        exponential_(head_.V.template cast<double>()),
+        law_(std::move(law)),
+        mask_(std::move(mask)),
+        bias_(std::move(bias)) {}
 
   /// Writes the velocity at (t, z) to dz, resized to fit. \pre z and dz are different objects, z has d rows,
   /// t is finite.
@@ -83,23 +86,25 @@ class RescaledDynamics {
     eigen_assert(z.rows() == dim());
     static thread_local State displacement;
     const ScaledMatrix<Dim> flow = exponential_(t);
-    const int exponent =
-        detail::attend_scaled(form_, &flow, Weighted::displacements, z, displacement, nullptr) +
-        value_.exponent;
-    detail::multiply(value_.matrix, displacement, dz);
+    const int exponent = detail::attend_scaled(form_, &flow, Weighted::displacements, law_, mask_, bias_, z,
+                                               displacement, nullptr) +
+                         value_.exponent;
+    value_.apply(displacement, dz);
     if (exponent != 0) detail::scale_by_power_of_two(dz, exponent);
   }
 
   /// P at (t, z), rows summing to one. \throws std::invalid_argument if a token is not finite.
   [[nodiscard]] SquareMatrix<Scalar> attention(double t, const State& z) const {
     const ScaledMatrix<Dim> flow = exponential_(t);
-    return attention_matrix(form_, &flow, z);
+    SquareMatrix<Scalar> P = detail::log_weights(form_, &flow, law_, mask_, bias_, z);
+    for (Scalar& p : P.reshaped()) p = std::exp(p);
+    return P;
   }
 
   /// log P at (t, z), finite where P underflows. \throws std::invalid_argument if a token is not finite.
   [[nodiscard]] SquareMatrix<Scalar> log_attention(double t, const State& z) const {
     const ScaledMatrix<Dim> flow = exponential_(t);
-    return attnflow::log_attention(form_, &flow, z);
+    return detail::log_weights(form_, &flow, law_, mask_, bias_, z);
   }
 
   /// Log-normalisers and the token that each token attends to most. Cost: one drift.
@@ -107,7 +112,8 @@ class RescaledDynamics {
     const ScaledMatrix<Dim> flow = exponential_(t);
     State displacement;
     RowRecord record;
-    attend(form_, &flow, Weighted::displacements, z, displacement, &record);
+    detail::attend_scaled(form_, &flow, Weighted::displacements, law_, mask_, bias_, z, displacement,
+                          &record);
     return record;
   }
 
@@ -120,10 +126,11 @@ class RescaledDynamics {
     M.matrix = (form_.beta * flow.matrix.transpose() * M.matrix * flow.matrix).eval();
     M.log_scale += 2 * flow.log_scale;
     Eigen::MatrixXd J = Eigen::MatrixXd::Zero(z.size(), z.size());
-    detail::add_attention_jacobian(attention(t, z), z, M, head_.V, J);
-    const Eigen::Index d = dim();
-    for (Eigen::Index i = 0; i < z.cols(); ++i)
-      J.block(i * d, i * d, d, d) -= head_.V.template cast<double>();
+    detail::add_attention_jacobian<true>(attention(t, z), z, M, head_.V, J);
+    const Eigen::Index d = dim(), n = z.cols();
+    for (Eigen::Index i = 0; i < n; ++i)
+      if (const KeyRange range = mask_.keys(i, n); range.begin < range.end)
+        J.block(i * d, i * d, d, d) -= head_.V.template cast<double>();
     detail::require_finite_jacobian(J, "RescaledDynamics");
     return J;
   }
@@ -148,6 +155,9 @@ class RescaledDynamics {
   ScoreForm<Dim> form_;
   detail::ScaledValue<Scalar, Dim> value_;
   MatrixExponential<Dim> exponential_;
+  Law law_;
+  [[no_unique_address]] Mask mask_;
+  [[no_unique_address]] Bias bias_;
 };
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

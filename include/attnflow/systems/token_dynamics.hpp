@@ -8,6 +8,7 @@
 #include <attnflow/types.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <stdexcept>
@@ -43,19 +44,21 @@ struct HeadBank {
     if (unit == none) unit = 0;
   }
 
-  /// out = ∑ₕ ∑ⱼ Pʰᵢⱼ Vₕ xⱼ.
-  void attend(const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out) const {
+  /// out = ∑ₕ ∑ⱼ wʰᵢⱼ Vₕ xⱼ. The tokens are laid out once for all heads.
+  template <class Law, class Mask, class Bias>
+  void attend(const Law& law, const Mask& mask, const Bias& bias, const Tokens<Scalar, Dim>& x,
+              Tokens<Scalar, Dim>& out) const {
     static thread_local Tokens<Scalar, Dim> sums, update;
     int exponent = 0;
     for (std::size_t h = 0; h < heads.size(); ++h) {
-      exponent = attend_scaled(forms[h], nullptr, Weighted::tokens, x, sums, nullptr);
+      exponent = attend_scaled(forms[h], nullptr, Weighted::tokens, law, mask, bias, x, sums, nullptr, h > 0);
       // Heads may differ in the units of their V: small ones shrink to the largest one's, none grows.
       const int shift = std::min(0, values[h].exponent - unit);
       if (shift != 0) scale_by_power_of_two(sums, shift);
       if (h == 0) {
-        multiply(values[h].matrix, sums, out);
+        values[h].apply(sums, out);
       } else {
-        multiply(values[h].matrix, sums, update);
+        values[h].apply(sums, update);
         out += update;
       }
     }
@@ -75,8 +78,9 @@ struct HeadBank {
 
 /// Self-attention dynamics in R^d, for one head or several [GLPR23, eq. (1.2); §8 for several heads]:
 ///
-///     ẋᵢ = ∑ₕ ∑ⱼ Pʰᵢⱼ Vₕ xⱼ,   Pʰᵢⱼ = softmaxⱼ(β ⟨Qₕ xᵢ, Kₕ xⱼ⟩).
+///     ẋᵢ = ∑ₕ ∑ⱼ Pʰᵢⱼ Vₕ xⱼ,   Pʰᵢⱼ = softmaxⱼ(β ⟨Qₕ xᵢ, Kₕ xⱼ⟩),
 ///
+/// or another law than softmax, over the tokens that the mask leaves, with a positional bias on the scores.
 /// State: d × n. Tokens may grow like e^{‖V‖ t}; RescaledDynamics follows them for longer.
 /// One call costs O(H (n² d + n d²)) time for H heads and O(n d) memory.
 template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
@@ -92,18 +96,24 @@ class TokenDynamics {
       : TokenDynamics(std::vector<Head<Scalar, Dim>>{std::move(head)}, law, mask, bias) {}
 
   /// Several heads, all for tokens of one dimension. Errors as above, naming the head.
-  explicit TokenDynamics(std::vector<Head<Scalar_, Dim_>> heads, Law law = {}, Mask = {}, Bias = {})
-      : bank_(std::move(heads), (law.validate(), law.beta), "TokenDynamics") {}
+  explicit TokenDynamics(std::vector<Head<Scalar_, Dim_>> heads, Law law = {}, Mask mask = {}, Bias bias = {})
+      : bank_(std::move(heads), (law.validate(), bias.validate(), law.beta), "TokenDynamics"),
+        law_(std::move(law)),
+        mask_(std::move(mask)),
+        bias_(std::move(bias)) {}
 
   /// Writes the velocity at x to dx, resized to fit. \pre x and dx are different objects, x has d rows.
   void operator()(double /*t*/, const State& x, State& dx) const {
     eigen_assert(x.rows() == dim());
-    bank_.attend(x, dx);
+    bank_.attend(law_, mask_, bias_, x, dx);
   }
 
-  /// P of one head at x, rows summing to one. \throws std::invalid_argument if a token is not finite.
+  /// The weights of one head at x: P for softmax, rows summing to one. \throws std::invalid_argument if a token is not finite.
   [[nodiscard]] SquareMatrix<Scalar> attention(double /*t*/, const State& x, std::size_t head = 0) const {
-    return attention_matrix(bank_.form(head, "TokenDynamics"), nullptr, x);
+    SquareMatrix<Scalar> P =
+        detail::log_weights(bank_.form(head, "TokenDynamics"), nullptr, law_, mask_, bias_, x);
+    for (Scalar& p : P.reshaped()) p = std::exp(p);
+    return P;
   }
 
   /// The derivative of the drift, nd × nd; token i owns rows and columns i d … i d + d − 1 (see
@@ -115,7 +125,7 @@ class TokenDynamics {
     for (std::size_t h = 0; h < bank_.heads.size(); ++h) {
       ScaledMatrix<Dim> M = bank_.forms[h].M;
       M.matrix *= bank_.forms[h].beta;
-      detail::add_attention_jacobian(attention(t, x, h), x, M, bank_.heads[h].V, J);
+      detail::add_attention_jacobian<Law::rows_sum_to_one>(attention(t, x, h), x, M, bank_.heads[h].V, J);
     }
     detail::require_finite_jacobian(J, "TokenDynamics");
     return J;
@@ -124,8 +134,13 @@ class TokenDynamics {
   [[nodiscard]] Eigen::Index dim() const noexcept { return bank_.heads.front().dim(); }
   [[nodiscard]] const std::vector<Head<Scalar, Dim>>& heads() const noexcept { return bank_.heads; }
 
+  [[nodiscard]] const Law& law() const noexcept { return law_; }
+
  private:
   detail::HeadBank<Scalar, Dim> bank_;
+  Law law_;
+  [[no_unique_address]] Mask mask_;
+  [[no_unique_address]] Bias bias_;
 };
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

@@ -1,0 +1,26 @@
+/// \file
+/// Attention with linear biases.
+#pragma once
+
+#include <attnflow/attention/concepts.hpp>
+#include <attnflow/detail/refuse.hpp>
+
+#include <cmath>
+
+namespace attnflow::inline ATTNFLOW_ABI {
+
+/// Attention with linear biases [PSL22]: a score falls by the slope λ with each position between query and key,
+///
+///     sᵢⱼ = β ⟨Q xᵢ, K xⱼ⟩ − λ |i − j|.
+///
+/// β does not multiply the bias.
+struct Alibi {
+  double slope = 1;
+
+  /// \throws std::invalid_argument unless the slope is finite.
+  void validate() const {
+    if (!std::isfinite(slope)) detail::refuse("Alibi::slope is ", slope, ", expected a finite number");
+  }
+};
+
+}  // namespace attnflow::inline ATTNFLOW_ABI

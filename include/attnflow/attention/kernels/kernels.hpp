@@ -1,0 +1,117 @@
+/// \file
+/// The kernels of attention, compiled for each level of vector instructions and chosen at run time.
+///
+/// Functions that carry a target attribute and one pointer for each kind of row: no compiler flag, no library. A
+/// level is a namespace with Simd<T> and exp2_packs; row_kernels.inc is the same text for all.
+#pragma once
+
+#include <attnflow/attention/kernels/row_task.hpp>
+#include <attnflow/simd/avx2.hpp>
+#include <attnflow/simd/avx512.hpp>
+#include <attnflow/simd/level.hpp>
+#include <attnflow/simd/portable.hpp>
+
+#include <limits>
+
+#if ATTNFLOW_X86_LEVELS
+#define ATTNFLOW_LEVEL avx512
+#define ATTNFLOW_TARGET [[ATTNFLOW_AVX512_TARGET]]
+#define ATTNFLOW_INLINE [[gnu::always_inline, ATTNFLOW_AVX512_TARGET]] inline
+#include <attnflow/attention/kernels/row_kernels.inc>
+#undef ATTNFLOW_LEVEL
+#undef ATTNFLOW_TARGET
+#undef ATTNFLOW_INLINE
+#define ATTNFLOW_LEVEL avx2
+#define ATTNFLOW_TARGET [[ATTNFLOW_AVX2_TARGET]]
+#define ATTNFLOW_INLINE [[gnu::always_inline, ATTNFLOW_AVX2_TARGET]] inline
+#include <attnflow/attention/kernels/row_kernels.inc>
+#undef ATTNFLOW_LEVEL
+#undef ATTNFLOW_TARGET
+#undef ATTNFLOW_INLINE
+#endif
+#define ATTNFLOW_LEVEL portable
+#define ATTNFLOW_TARGET
+#if defined(__GNUC__)
+#define ATTNFLOW_INLINE [[gnu::always_inline]] inline
+#else
+#define ATTNFLOW_INLINE inline
+#endif
+#include <attnflow/attention/kernels/row_kernels.inc>
+#undef ATTNFLOW_LEVEL
+#undef ATTNFLOW_TARGET
+#undef ATTNFLOW_INLINE
+
+namespace attnflow::inline ATTNFLOW_ABI::detail {
+
+/// The kernels for one number of coordinates at one level; `width` rows make a pack.
+template <class T>
+struct RowKernels {
+  int width;
+  void (*bounded)(const RowTask<T>&, std::int64_t first, std::int64_t last);
+  void (*exact)(const ExactTask<T>&);
+};
+
+/// Up to this many coordinates stay in registers and have kernels of their own.
+inline constexpr int most_small_coordinates = 4;
+
+/// The kernels for D coordinates, or any number of them where D is 0, of one level.
+template <class T, int D, bool Ranged, bool Biased>
+[[nodiscard]] RowKernels<T> row_kernels_at(SimdLevel level) {
+#define ATTNFLOW_DETAIL_KERNELS(space)                                      \
+  if constexpr (D > 0)                                                      \
+    return {space::Simd<T>::width, space::small_rows<T, D, Ranged, Biased>, \
+            space::exact_rows<T, D, Biased>};                               \
+  else                                                                      \
+    return {space::Simd<T>::width, space::large_rows<T, Ranged, Biased>, space::exact_rows<T, 0, Biased>};
+#if ATTNFLOW_X86_LEVELS
+  if (level == SimdLevel::avx512) {
+    ATTNFLOW_DETAIL_KERNELS(avx512)
+  }
+  if (level == SimdLevel::avx2) {
+    ATTNFLOW_DETAIL_KERNELS(avx2)
+  }
+#endif
+  static_cast<void>(level);
+  ATTNFLOW_DETAIL_KERNELS(portable)
+#undef ATTNFLOW_DETAIL_KERNELS
+}
+
+/// The kernels for d coordinates, where Dim is d or Eigen::Dynamic, which is −1.
+template <class T, int Dim, bool Ranged, bool Biased>
+[[nodiscard]] RowKernels<T> row_kernels(std::int64_t d) {
+  const SimdLevel level = simd_level();
+  if constexpr (Dim > most_small_coordinates) {
+    return row_kernels_at<T, 0, Ranged, Biased>(level);
+  } else if constexpr (Dim > 0) {
+    return row_kernels_at<T, Dim, Ranged, Biased>(level);
+  } else {
+    switch (d) {
+      case 1:
+        return row_kernels_at<T, 1, Ranged, Biased>(level);
+      case 2:
+        return row_kernels_at<T, 2, Ranged, Biased>(level);
+      case 3:
+        return row_kernels_at<T, 3, Ranged, Biased>(level);
+      case 4:
+        return row_kernels_at<T, 4, Ranged, Biased>(level);
+      default:
+        return row_kernels_at<T, 0, Ranged, Biased>(level);
+    }
+  }
+}
+
+/// y = A x by the kernel of this program's level, see multiply_columns; \param a_step is a multiple of 16.
+template <class T>
+void multiply_padded(const T* a, std::int64_t a_step, const T* x, T* y, std::int64_t rows, std::int64_t inner,
+                     std::int64_t n) {
+  static const auto kernel = [] {
+#if ATTNFLOW_X86_LEVELS
+    if (simd_level() == SimdLevel::avx512) return &avx512::multiply_columns<T>;
+    if (simd_level() == SimdLevel::avx2) return &avx2::multiply_columns<T>;
+#endif
+    return &portable::multiply_columns<T>;
+  }();
+  kernel(a, a_step, x, y, rows, inner, n);
+}
+
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -1,0 +1,56 @@
+/// \file
+/// What the kernels of attention read and write.
+#pragma once
+
+#include <attnflow/detail/abi.hpp>
+
+#include <cstdint>
+
+namespace attnflow::inline ATTNFLOW_ABI::detail {
+
+/// Rows of attention, laid out for the kernels: W rows make a pack, a row for each lane. Numbers of a pack that
+/// belong to a coordinate stand together: entry (c, i) of `queries` is at (i / W) W d + c W + i mod W.
+///
+/// The kernels of bounded rows leave, with eᵢⱼ = ⟨query i, key j⟩ + start i − slope |i − j|,
+///
+///     sum i = ∑ⱼ 2^{eᵢⱼ},   moment i = ∑ⱼ 2^{eᵢⱼ} key j,
+///
+/// over the keys j in [begin i, end i). A caller who wants rows scaled chooses `start`.
+template <class T>
+struct RowTask {
+  std::int64_t n = 0, d = 0;
+  const T* keys = nullptr;       ///< d × n, key after key
+  const T* queries = nullptr;    ///< d numbers for each row, in packs
+  const T* start = nullptr;      ///< for each row
+  const T* begin = nullptr;      ///< for each row, the first key: a whole number; null for all keys
+  const T* end = nullptr;        ///< for each row, one past the last key
+  const T* positions = nullptr;  ///< 0, 1, …: for rows and keys; only where slope is not zero
+  T slope = 0;
+  T* sum = nullptr;     ///< for each row
+  T* moment = nullptr;  ///< d numbers for each row, in packs
+};
+
+/// Rows of attention whose scores may be of any size, computed from differences of tokens. The rows are any W:
+/// lane l is row rows[l].
+///
+///     δⱼ = ⟨query, key j − key r⟩,   eⱼ = (δⱼ half) half − slope (|i − j| − |i − r|),   r the key of largest score
+///
+/// sum = ∑ⱼ 2^{eⱼ}, moment = ∑ⱼ 2^{eⱼ} (key j − key r): near a tie the differences keep their relative accuracy at
+/// any scale, and keys equal to key r contribute nothing to the moment.
+template <class T>
+struct ExactTask {
+  std::int64_t n = 0, d = 0;
+  const T* keys = nullptr;      ///< d × n
+  const T* queries = nullptr;   ///< d × W
+  const T* half = nullptr;      ///< W, at most the largest finite number
+  const T* begin = nullptr;     ///< W
+  const T* end = nullptr;       ///< W
+  const T* position = nullptr;  ///< W: the row's own position, where slope is not zero
+  T slope = 0;
+  T* best = nullptr;       ///< W: r, a whole number; begin where the row is empty
+  T* reference = nullptr;  ///< d × W: key r
+  T* sum = nullptr;        ///< W
+  T* moment = nullptr;     ///< d × W
+};
+
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

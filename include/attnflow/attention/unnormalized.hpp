@@ -1,0 +1,34 @@
+/// \file
+/// Weights without the denominator of softmax.
+#pragma once
+
+#include <attnflow/attention/concepts.hpp>
+#include <attnflow/detail/refuse.hpp>
+
+#include <cmath>
+
+namespace attnflow::inline ATTNFLOW_ABI {
+
+/// Unnormalised exponential weights (USA) at inverse temperature β: wᵢⱼ = exp(β sᵢⱼ) / n, sᵢⱼ = ⟨Q xᵢ, K xⱼ⟩, for n
+/// tokens whatever the mask [GLPR25, eq. (USA)].
+///
+/// Rows do not sum to one. A weight whose true value is beyond the range of Scalar overflows.
+template <RealScalar Scalar_>
+struct Unnormalized {
+  using Scalar = Scalar_;
+  static constexpr bool rows_sum_to_one = false;
+  static constexpr WeightFunction function = WeightFunction::exponential;
+
+  double beta = 1;
+  bool less_one = false;  ///< exp(β (sᵢⱼ − 1)) / n instead: at most 1/n on the unit sphere with Q = K = I
+
+  /// \throws std::invalid_argument unless β is finite.
+  void validate() const {
+    if (!std::isfinite(beta)) detail::refuse("Unnormalized::beta is ", beta, ", expected a finite number");
+  }
+  [[nodiscard]] double log_row_factor(double log_normalizer, Eigen::Index n) const noexcept {
+    return log_normalizer - std::log(static_cast<double>(n)) - (less_one ? beta : 0);
+  }
+};
+
+}  // namespace attnflow::inline ATTNFLOW_ABI
