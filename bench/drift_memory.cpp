@@ -1,5 +1,9 @@
 // One drift of RescaledDynamics and what the whole process took for it: drift_memory [n = 50000] [d = 3].
 // The n × n matrix of attention would be 20 GB at n = 50 000; the operator holds O(n d).
+#ifndef NDEBUG
+#error "the time of a build with assertions says nothing: compile with -DNDEBUG"
+#endif
+
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 

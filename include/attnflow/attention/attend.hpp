@@ -48,10 +48,10 @@ template <class Scalar>
 }
 
 /// The bounded rows first … last − 1, finished: the sums of their kernel to columns of out.
-template <class Scalar, class Law>
+template <int Dim, class Scalar, class Law>
 void finish_bounded_rows(const PreparedScores<Scalar>& scores, Weighted what, const Law& law,
                          std::int64_t first, std::int64_t last, std::int64_t width, Scalar* out) {
-  const std::int64_t d = scores.d;
+  const std::int64_t d = Dim > 0 ? Dim : scores.d;
   for (std::int64_t i = first; i < last; ++i) {
     const auto row = static_cast<std::size_t>(i);
     const Scalar* moment = scores.moment.data() + i / width * width * d + i % width;
@@ -101,7 +101,7 @@ void finish_exact_row(const PreparedScores<Scalar>& scores, Weighted what, const
 }
 
 /// All rows of the scores prepared: the bounded ones in tiles, the others by packs.
-template <class Scalar, class Law>
+template <int Dim, class Scalar, class Law>
 void attend_rows(PreparedScores<Scalar>& scores, const RowKernels<Scalar>& kernels, Weighted what,
                  const Law& law, Scalar* out, RowRecord* rows) {
   if (scores.exact.size() < static_cast<std::size_t>(scores.n)) {
@@ -120,7 +120,7 @@ void attend_rows(PreparedScores<Scalar>& scores, const RowKernels<Scalar>& kerne
     for (std::int64_t first = 0; first < n; first += chunk) {
       const std::int64_t last = std::min(first + chunk, (n + width - 1) / width * width);
       kernels.bounded(task, first, last);
-      finish_bounded_rows(scores, what, law, first, std::min(last, n), width, out);
+      finish_bounded_rows<Dim>(scores, what, law, first, std::min(last, n), width, out);
     }
   }
   for_each_exact_row(scores, kernels, std::span<const Eigen::Index>(scores.exact),
@@ -152,7 +152,7 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
   constexpr bool ranged = !std::is_same_v<Mask, NoMask>, biased = !std::is_same_v<Bias, NoBias>;
   const RowKernels<Scalar> kernels = row_kernels<Scalar, Dim, ranged, biased>(x.rows());
   scores.prepare_queries(form, flow, mask, static_cast<double>(bias.slope), kernels.width, rows != nullptr);
-  attend_rows(scores, kernels, what, law, out.data(), rows);
+  attend_rows<Dim>(scores, kernels, what, law, out.data(), rows);
   return scores.exponent;
 }
 
@@ -176,7 +176,7 @@ struct ScaledValue {
     if (identity)
       out.swap(x);
     else
-      multiply_tokens(matrix.data(), false, x.data(), out.data(), x.rows(), x.cols());
+      multiply_tokens(matrix.data(), x.data(), out.data(), x.rows(), x.cols());
   }
 };
 

@@ -22,7 +22,15 @@ namespace attnflow::inline ATTNFLOW_ABI {
 template <int Dim = Eigen::Dynamic>
 struct ScoreForm {
   ScaledMatrix<Dim> M;  ///< d × d
-  double beta = 1;
+  double beta;
+  typename ScaledMatrix<Dim>::Matrix transposed;  ///< M.matrixᵀ, which products with queries read
+  Eigen::Matrix<float, Dim, Dim> narrow;          ///< the same in float
+
+  ScoreForm(ScaledMatrix<Dim> form, double inverse_temperature)
+      : M(std::move(form)),
+        beta(inverse_temperature),
+        transposed(M.matrix.transpose()),
+        narrow(transposed.template cast<float>()) {}
 };
 
 /// M = QᵀK of a head, computed in double without overflow, with the factor β. Cost: O(d_k d²).
@@ -85,11 +93,17 @@ class PreparedScores {
     set_ranges(mask, fall, width);
     const double log = flow == nullptr ? form.M.log_scale
                                        : ScaledMatrix<Dim>::clamp_log(form.M.log_scale + 2 * flow->log_scale);
-    multiply_queries(form.M.matrix.data(), flow == nullptr ? nullptr : flow->matrix.data());
-    set_queries(form.beta, log, width, all_exact, [&](Eigen::Index i) {
+    multiply_queries(form.transposed.data(), form.narrow.data(),
+                     flow == nullptr ? nullptr : flow->matrix.data());
+    const auto own_key = [&](Eigen::Index i) {
+      if constexpr (std::is_same_v<Mask, NoMask>) return i;
       const KeyRange range = mask.keys(i, n);
       return range.begin < range.end ? std::clamp(i, range.begin, range.end - 1) : Eigen::Index(0);
-    });
+    };
+    if (narrow_queries_)
+      set_queries<Dim>(product_.data(), form.beta, log, width, all_exact, own_key);
+    else
+      set_queries<Dim>(u_.data(), form.beta, log, width, all_exact, own_key);
   }
 
   /// Direction and half_scale of row i, as exact rows have them: d numbers `stride` apart.
@@ -102,8 +116,7 @@ class PreparedScores {
   [[nodiscard]] double centre_score(Eigen::Index i) const {
     double product = 0;
     for (Eigen::Index c = 0; c < d; ++c)
-      product +=
-          u_[static_cast<std::size_t>(i * d + c)] * static_cast<double>(centre[static_cast<std::size_t>(c)]);
+      product += query(i * d + c) * static_cast<double>(centre[static_cast<std::size_t>(c)]);
     return product * factor_;
   }
 
@@ -116,9 +129,15 @@ class PreparedScores {
  private:
   template <class Mask>
   void set_ranges(const Mask& mask, double fall, int width);
-  void multiply_queries(const double* M, const double* E);
-  template <class OwnKey>
-  void set_queries(double beta, double log, int width, bool all_exact, const OwnKey& own_key);
+  void multiply_queries(const double* Mt, const float* narrow, const double* E);
+  template <int Dim, class U, class OwnKey>
+  void set_queries(const U* queries_given, double beta, double log, int width, bool all_exact,
+                   const OwnKey& own_key);
+  /// Number k of all uᵢ, times 2^{−query_exponent_}.
+  [[nodiscard]] double query(Eigen::Index k) const {
+    const auto at = static_cast<std::size_t>(k);
+    return narrow_queries_ ? static_cast<double>(product_[at]) : u_[at];
+  }
 
   /// e^{log / 2} · 2^{power / 2} for an even power, at most the largest finite double.
   static double half_scale_for(double log, int power) {
@@ -130,8 +149,10 @@ class PreparedScores {
 
   const Scalar* x_ = nullptr;
   const Scalar* keys_ = nullptr;
-  std::vector<Scalar> scaled_, low_, high_, narrow_, product_;
-  std::vector<double> u_, v_;  // uᵢ 2^{−query_exponent_}
+  std::vector<Scalar> scaled_, low_, high_, product_;
+  std::vector<double> transposed_, v_;
+  bool narrow_queries_ = false;  // uᵢ are in product_, not in u_
+  std::vector<double> u_;        // uᵢ 2^{−query_exponent_}
   double largest_ = 0, radius_ = 0, factor_ = 0, beta_ = 1, log_ = 0;
   int query_exponent_ = 0;
 };
@@ -144,17 +165,10 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
   exponent = 0;
   if (n == 0) return true;
   const auto width = static_cast<std::size_t>(d), size = static_cast<std::size_t>(n * d);
-  low_.assign(x, x + d);
-  high_.assign(x, x + d);
-  Scalar zero = 0;  // NaN once a token is not finite
-  for (std::size_t k = 0; k < size; k += width)
-    for (std::size_t c = 0; c < width; ++c) {
-      const Scalar value = x[k + c];
-      zero += value * Scalar(0);
-      low_[c] = std::min(low_[c], value);
-      high_[c] = std::max(high_[c], value);
-    }
-  if (!(zero == Scalar(0))) return false;
+  const TokenKernels<Scalar>& kernels = token_kernels<Scalar>();
+  low_.resize(width);
+  high_.resize(width);
+  if (!kernels.find_box(x, d, n, low_.data(), high_.data())) return false;
   Scalar largest = 0;
   for (std::size_t c = 0; c < width; ++c) largest = std::max({largest, -low_[c], high_[c]});
   largest_ = static_cast<double>(largest);
@@ -171,24 +185,18 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
     return true;
   }
   centre.resize(width);
-  for (std::size_t c = 0; c < width; ++c) centre[c] = low_[c] + (high_[c] - low_[c]) / 2;
   centred.resize(size);
-  double farthest = 0;
-  for (std::size_t k = 0; k < size; k += width) {
-    double square = 0;
-    for (std::size_t c = 0; c < width; ++c) {
-      const Scalar value = x[k + c] - centre[c];
-      centred[k + c] = value;
-      square += static_cast<double>(value) * static_cast<double>(value);
-    }
-    farthest = std::max(farthest, square);
+  Scalar half_width = 0;
+  for (std::size_t c = 0; c < width; ++c) {
+    const Scalar half = (high_[c] - low_[c]) / 2;
+    centre[c] = low_[c] + half;
+    half_width = std::max(half_width, half);
   }
-  radius_ = std::sqrt(farthest);
-  if (farthest < 1e-280) {  // squares may have vanished
-    for (std::size_t c = 0; c < width; ++c)
-      radius_ = std::max(radius_, static_cast<double>(high_[c]) - static_cast<double>(low_[c]));
-    radius_ *= std::sqrt(static_cast<double>(d));
-  }
+  // Squares in units of the box: they neither overflow nor vanish.
+  const int box = exponent_of(half_width);
+  const Scalar unit = std::ldexp(Scalar(1), std::min(-box, std::numeric_limits<Scalar>::max_exponent - 2));
+  const Scalar square = kernels.shift(x, centre.data(), unit, d, n, centred.data());
+  radius_ = std::sqrt(static_cast<double>(square)) / static_cast<double>(unit);
   return true;
 }
 
@@ -216,58 +224,67 @@ void PreparedScores<Scalar>::set_ranges(const Mask& mask, double fall, int width
 
 /// uᵢ = Eᵀ Mᵀ E xᵢ, from tokens whose products neither overflow nor vanish.
 template <class Scalar>
-void PreparedScores<Scalar>::multiply_queries(const double* M, const double* E) {
+void PreparedScores<Scalar>::multiply_queries(const double* Mt, [[maybe_unused]] const float* narrow,
+                                              const double* E) {
   const auto size = static_cast<std::size_t>(n * d), square = static_cast<std::size_t>(d * d);
   constexpr int comfortable = std::numeric_limits<double>::max_exponent / 2;
   const int magnitude = exponent_of(largest_);
   query_exponent_ = magnitude - std::clamp(magnitude, -comfortable, comfortable);
-  u_.resize(size);
+  narrow_queries_ = false;
   bool scalar_matrix = E == nullptr;  // a multiple of the identity, as often in this field
   for (Eigen::Index k = 0; scalar_matrix && k < d; ++k)
-    for (Eigen::Index i = 0; i < d; ++i) scalar_matrix &= M[k * d + i] == (i == k ? M[0] : 0.0);
-  constexpr bool single = std::is_same_v<Scalar, float>;
-  if (single && E == nullptr && !scalar_matrix && d > 8 && std::abs(magnitude) < 60) {
-    // In float, which is faster; its rounding is that of the scores themselves.
-    narrow_.resize(square);
-    product_.resize(size);
-    for (std::size_t k = 0; k < square; ++k) narrow_[k] = static_cast<Scalar>(M[k]);
-    multiply_tokens(narrow_.data(), true, x_, product_.data(), d, n);
-    for (std::size_t k = 0; k < size; ++k) u_[k] = static_cast<double>(product_[k]);
-    return;
+    for (Eigen::Index i = 0; i < d; ++i) scalar_matrix &= Mt[k * d + i] == (i == k ? Mt[0] : 0.0);
+  if constexpr (std::is_same_v<Scalar, float>) {
+    if (E == nullptr && !scalar_matrix && d > 8 && std::abs(magnitude) < 60) {
+      // In float, which is faster; its rounding is that of the scores themselves.
+      product_.resize(size);
+      multiply_tokens(narrow, x_, product_.data(), d, n);
+      narrow_queries_ = true;
+      return;
+    }
+  } else if (E == nullptr && !scalar_matrix && query_exponent_ == 0) {
+    u_.resize(size);
+    return multiply_tokens(Mt, x_, u_.data(), d, n);
   }
-  const double shrink = std::ldexp(scalar_matrix ? M[0] : 1.0, -query_exponent_);
+  u_.resize(size);
+  const double shrink = std::ldexp(scalar_matrix ? Mt[0] : 1.0, -query_exponent_);
   for (std::size_t k = 0; k < size; ++k) u_[k] = static_cast<double>(x_[k]) * shrink;
   if (scalar_matrix) return;
-  const auto apply = [&](const double* a, bool transposed) {
-    v_.resize(size);
-    multiply_tokens(a, transposed, u_.data(), v_.data(), d, n);
+  v_.resize(size);
+  const auto apply = [&](const double* a) {
+    multiply_tokens(a, u_.data(), v_.data(), d, n);
     u_.swap(v_);
   };
-  if (E != nullptr) apply(E, false);
-  apply(M, true);
-  if (E != nullptr) apply(E, true);
+  if (E == nullptr) return apply(Mt);
+  apply(E);
+  apply(Mt);
+  transposed_.resize(square);
+  for (Eigen::Index k = 0; k < d; ++k)
+    for (Eigen::Index i = 0; i < d; ++i) transposed_[static_cast<std::size_t>(k * d + i)] = E[i * d + k];
+  apply(transposed_.data());
 }
 
 template <class Scalar>
-template <class OwnKey>
-void PreparedScores<Scalar>::set_queries(double beta, double log, int width, bool all_exact,
+template <int Dim, class U, class OwnKey>
+void PreparedScores<Scalar>::set_queries(const U* given, double beta, double log, int width, bool all_exact,
                                          const OwnKey& own_key) {
   // Exponents, in base two, that a bounded row may reach, and the largest |F uᵢ| R: beyond, differences of tokens
   // keep more of the scores' accuracy.
   constexpr bool single = std::is_same_v<Scalar, float>;
   constexpr double highest = single ? 100 : 900, widest = single ? 256 : 2048,
-                   longest = single ? 0x1p100 : 0x1p900;
-  const auto count = static_cast<std::size_t>(n), coordinates = static_cast<std::size_t>(d);
+                   longest = single ? 0x1p60 : 0x1p500;
+  const auto count = static_cast<std::size_t>(n), coordinates = static_cast<std::size_t>(Dim > 0 ? Dim : d);
   const auto lanes = static_cast<std::size_t>(width), padded = (count + lanes - 1) / lanes * lanes;
   beta_ = beta;
   log_ = log;
-  factor_ = beta == 0 ? 0 : beta * std::numbers::log2e * std::exp(log) * std::ldexp(1.0, query_exponent_);
+  factor_ = beta == 0 ? 0 : beta * std::numbers::log2e * (log == 0 ? 1.0 : std::exp(log));
+  if (query_exponent_ != 0) factor_ *= std::ldexp(1.0, query_exponent_);
   exact.clear();
-  sum.resize(padded);
   const double positional = std::abs(static_cast<double>(slope)) * static_cast<double>(n);
-  const double room = std::numeric_limits<Scalar>::max_exponent - 2 - std::log2(static_cast<double>(n)) -
-                      std::max(0.0, std::log2(radius_));
-  const double limit = std::min(highest, room);
+  // n numbers of size R times 2^{highest} stay finite.
+  const double room = std::numeric_limits<Scalar>::max_exponent - 4 - std::ilogb(static_cast<double>(n)) -
+                      (radius_ > 1 ? std::ilogb(radius_) : 0);
+  const double limit = std::min(highest, room) - (slope < 0 ? positional : 0);
   if (all_exact || exponent > 0 || !std::isfinite(factor_) || positional > (single ? 0x1p17 : 0x1p40)) {
     for (Eigen::Index i = 0; i < n; ++i) exact.push_back(i);
     return;
@@ -275,7 +292,8 @@ void PreparedScores<Scalar>::set_queries(double beta, double log, int width, boo
   queries.resize(padded * coordinates);
   moment.resize(padded * coordinates);
   start.resize(padded);
-  const double rise = slope < 0 ? positional : 0;
+  sum.resize(padded);
+  const U factor = static_cast<U>(factor_);
   for (std::size_t i = 0; i < padded; ++i) {
     Scalar* q = queries.data() + i / lanes * lanes * coordinates + i % lanes;
     if (i >= count) {
@@ -284,19 +302,25 @@ void PreparedScores<Scalar>::set_queries(double beta, double log, int width, boo
       continue;
     }
     const Eigen::Index own = own_key(static_cast<Eigen::Index>(i));
-    const double* u = u_.data() + i * coordinates;
+    const U* u = given + i * coordinates;
     const Scalar* key = centred.data() + static_cast<std::size_t>(own) * coordinates;
-    double square = 0, score = 0;
-    for (std::size_t c = 0; c < coordinates; ++c) {
-      const double value = u[c] * factor_;
+    // In four parts, so that one sum need not wait for another.
+    U squares[4] = {0, 0, 0, 0}, products[4] = {0, 0, 0, 0};
+    const auto take = [&](std::size_t c, std::size_t part) {
+      const U value = u[c] * factor;
       q[c * lanes] = static_cast<Scalar>(value);
-      square += value * value;
-      score += value * static_cast<double>(key[c]);
-    }
+      squares[part] += value * value;
+      products[part] += value * static_cast<U>(key[c]);
+    };
+    std::size_t c = 0;
+    for (; c + 4 <= coordinates; c += 4) take(c, 0), take(c + 1, 1), take(c + 2, 2), take(c + 3, 3);
+    for (; c < coordinates; ++c) take(c, c % 4);
+    const auto square = static_cast<double>((squares[0] + squares[1]) + (squares[2] + squares[3]));
+    double score = static_cast<double>((products[0] + products[1]) + (products[2] + products[3]));
     score -= static_cast<double>(slope) * std::abs(static_cast<double>(static_cast<Eigen::Index>(i) - own));
     start[i] = static_cast<Scalar>(-score);
-    const double norm = std::sqrt(square), reach = norm * radius_;
-    if (!(reach + rise - score <= limit && reach <= widest && norm <= longest))
+    const double reach = std::min(limit + score, widest);  // |F uᵢ| R may be this large
+    if (!(square * radius_ * radius_ <= reach * reach && reach >= 0 && square <= longest * longest))
       exact.push_back(static_cast<Eigen::Index>(i));
   }
 }
@@ -304,17 +328,17 @@ void PreparedScores<Scalar>::set_queries(double beta, double log, int width, boo
 template <class Scalar>
 void PreparedScores<Scalar>::direction(Eigen::Index i, Scalar* to, Eigen::Index stride,
                                        double& half_scale) const {
-  const double* u = u_.data() + i * d;
   int beta_exponent = 0;
   const double beta_mantissa = std::frexp(beta_, &beta_exponent);
   const int others = query_exponent_ + exponent + beta_exponent;
   double size = 0;
-  for (Eigen::Index c = 0; c < d; ++c) size = std::max(size, std::abs(u[c]));
+  for (Eigen::Index c = 0; c < d; ++c) size = std::max(size, std::abs(query(i * d + c)));
   int down = exponent_of(size);
   if ((down + others) % 2 != 0) --down;  // an even power has an exact root
   // 2^{−down} in two factors: by itself it may not be a double.
   const double first = std::ldexp(beta_mantissa, -(down / 2)), second = std::ldexp(1.0, -(down - down / 2));
-  for (Eigen::Index c = 0; c < d; ++c) to[c * stride] = static_cast<Scalar>(u[c] * second * first);
+  for (Eigen::Index c = 0; c < d; ++c)
+    to[c * stride] = static_cast<Scalar>(query(i * d + c) * second * first);
   half_scale = beta_ == 0 ? 0 : half_scale_for(log_, down + others);
 }
 

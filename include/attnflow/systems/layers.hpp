@@ -106,7 +106,7 @@ class RescaledLayers {
     const int exponent = detail::attend_scaled(form_, &flow, Weighted::displacements, law_, mask_, bias_, z,
                                                displacement, nullptr);
     update.resize(z.rows(), z.cols());
-    detail::multiply_tokens(value_.data(), false, displacement.data(), update.data(), z.rows(), z.cols());
+    detail::multiply_tokens(value_.data(), displacement.data(), update.data(), z.rows(), z.cols());
     if (exponent !=
         0) {  // an update may be beyond the range of Scalar although z + update is not: in two halves
       detail::scale_by_power_of_two(update, exponent - 1);

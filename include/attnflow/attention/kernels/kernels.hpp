@@ -100,18 +100,34 @@ template <class T, int Dim, bool Ranged, bool Biased>
   }
 }
 
-/// y = A x by the kernel of this program's level, see multiply_columns; \param a_step is a multiple of 16.
+/// What is done to tokens beside attention, at this program's level; see row_kernels.inc.
 template <class T>
-void multiply_padded(const T* a, std::int64_t a_step, const T* x, T* y, std::int64_t rows, std::int64_t inner,
-                     std::int64_t n) {
-  static const auto kernel = [] {
+struct TokenKernels {
+  int width;
+  void (*multiply)(const T* a, std::int64_t a_step, const T* x, T* y, std::int64_t rows, std::int64_t inner,
+                   std::int64_t n);
+  bool (*find_box)(const T* x, std::int64_t d, std::int64_t n, T* low, T* high);
+  T (*shift)(const T* x, const T* centre, T unit, std::int64_t d, std::int64_t n, T* y);
+};
+
+template <class T>
+[[nodiscard]] TokenKernels<T> token_kernels_at(SimdLevel level) {
 #if ATTNFLOW_X86_LEVELS
-    if (simd_level() == SimdLevel::avx512) return &avx512::multiply_columns<T>;
-    if (simd_level() == SimdLevel::avx2) return &avx2::multiply_columns<T>;
+  if (level == SimdLevel::avx512)
+    return {avx512::Simd<T>::width, avx512::multiply_columns<T>, avx512::find_box<T>,
+            avx512::shift_tokens<T>};
+  if (level == SimdLevel::avx2)
+    return {avx2::Simd<T>::width, avx2::multiply_columns<T>, avx2::find_box<T>, avx2::shift_tokens<T>};
 #endif
-    return &portable::multiply_columns<T>;
-  }();
-  kernel(a, a_step, x, y, rows, inner, n);
+  static_cast<void>(level);
+  return {portable::Simd<T>::width, portable::multiply_columns<T>, portable::find_box<T>,
+          portable::shift_tokens<T>};
+}
+
+template <class T>
+[[nodiscard]] const TokenKernels<T>& token_kernels() {
+  static const TokenKernels<T> kernels = token_kernels_at<T>(simd_level());
+  return kernels;
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -11,22 +11,18 @@
 
 namespace attnflow::inline ATTNFLOW_ABI::detail {
 
-/// y = A x, or Aᵀ x, for a d × d matrix and d × n columns without padding. Equal columns have equal products.
-/// Cost: O(d² n) time, d² numbers of scratch space.
+/// y = A x for a d × d matrix and d × n columns without padding. Equal columns have equal products.
+/// Cost: O(d² n) time; at most 2 d² numbers of scratch space.
 template <class Scalar>
-void multiply_tokens(const Scalar* a, bool transposed, const Scalar* x, Scalar* y, Eigen::Index d,
-                     Eigen::Index n) {
-  constexpr Eigen::Index widest = 16;
-  static thread_local std::vector<Scalar> scratch;
-  const bool few = d <= 8;  // too few for packs
-  if (few && !transposed) return multiply(a, x, y, d, n);
-  const Eigen::Index step = few ? d : (d + widest - 1) / widest * widest;
-  scratch.assign(static_cast<std::size_t>(step * d), Scalar(0));
-  for (Eigen::Index k = 0; k < d; ++k)
-    for (Eigen::Index i = 0; i < d; ++i)
-      scratch[static_cast<std::size_t>(k * step + i)] = transposed ? a[i * d + k] : a[k * d + i];
-  if (few) return multiply(scratch.data(), x, y, d, n);
-  multiply_padded(scratch.data(), step, x, y, d, d, n);
+void multiply_tokens(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
+  if (d <= 4) return multiply(a, x, y, d, n);  // too few for packs
+  const TokenKernels<Scalar>& kernels = token_kernels<Scalar>();
+  if (d % kernels.width == 0) return kernels.multiply(a, d, x, y, d, d, n);
+  static thread_local std::vector<Scalar> padded;
+  const Eigen::Index step = (d + kernels.width - 1) / kernels.width * kernels.width;
+  padded.assign(static_cast<std::size_t>(step * d), Scalar(0));
+  for (Eigen::Index k = 0; k < d; ++k) std::copy_n(a + k * d, d, padded.data() + k * step);
+  kernels.multiply(padded.data(), step, x, y, d, d, n);
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -1,0 +1,338 @@
+#include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/attend.hpp>
+#include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/unnormalized.hpp>
+
+#include "attention/reference.hpp"
+#include "catch.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace {
+
+namespace ad = attnflow::detail;
+using attnflow::Alibi;
+using attnflow::Causal;
+using attnflow::Head;
+using attnflow::KeyRange;
+using attnflow::NoBias;
+using attnflow::NoMask;
+using attnflow::RowRecord;
+using attnflow::SimdLevel;
+using attnflow::Softmax;
+using attnflow::StrictCausal;
+using attnflow::Tokens;
+using attnflow::Unnormalized;
+using attnflow::Weighted;
+using Catch::Matchers::ContainsSubstring;
+using reference::Index;
+using reference::Real;
+using reference::wide;
+using reference::Wide;
+
+std::vector<SimdLevel> levels_here() {
+  std::vector<SimdLevel> levels;
+  for (const SimdLevel level : ad::simd_levels)
+    if (attnflow::has_simd_level(level)) levels.push_back(level);
+  return levels;
+}
+
+/// 2ˣ as the kernels compute it: the sum of a row whose query is x, over one key that is 1.
+template <class Scalar>
+std::vector<Scalar> exp2_of(SimdLevel level, std::vector<Scalar> x) {
+  const auto kernels = ad::row_kernels_at<Scalar, 1, false, false>(level);
+  const auto width = static_cast<std::size_t>(kernels.width);
+  const std::size_t count = x.size(), padded = (count + width - 1) / width * width;
+  x.resize(padded);
+  const Scalar key = 1;
+  const std::vector<Scalar> start(padded, Scalar(0));
+  std::vector<Scalar> sum(padded), moment(padded);
+  ad::RowTask<Scalar> task;
+  task.n = task.d = 1;
+  task.keys = &key;
+  task.queries = x.data();
+  task.start = start.data();
+  task.sum = sum.data();
+  task.moment = moment.data();
+  kernels.bounded(task, 0, static_cast<std::int64_t>(padded));
+  sum.resize(count);
+  return sum;
+}
+
+/// Runs the operator at a level, which is otherwise chosen once for the program.
+template <class Scalar, class Law, class Mask, class Bias>
+Tokens<Scalar> attend_at(SimdLevel level, const attnflow::ScoreForm<>& form, const Law& law, const Mask& mask,
+                         const Bias& bias, const Tokens<Scalar>& x, bool all_exact,
+                         Weighted what = Weighted::tokens) {
+  constexpr bool ranged = !std::is_same_v<Mask, NoMask>, biased = !std::is_same_v<Bias, NoBias>;
+  auto& scores = ad::PreparedScores<Scalar>::of_this_thread();
+  REQUIRE(scores.prepare_keys(x.data(), x.rows(), x.cols()));
+  const auto kernels = [&] {
+    switch (x.rows()) {
+      case 1:
+        return ad::row_kernels_at<Scalar, 1, ranged, biased>(level);
+      case 2:
+        return ad::row_kernels_at<Scalar, 2, ranged, biased>(level);
+      case 3:
+        return ad::row_kernels_at<Scalar, 3, ranged, biased>(level);
+      case 4:
+        return ad::row_kernels_at<Scalar, 4, ranged, biased>(level);
+      default:
+        return ad::row_kernels_at<Scalar, 0, ranged, biased>(level);
+    }
+  }();
+  const attnflow::ScaledMatrix<>* flow = nullptr;
+  scores.prepare_queries(form, flow, mask, static_cast<double>(bias.slope), kernels.width, all_exact);
+  Tokens<Scalar> out(x.rows(), x.cols());
+  ad::attend_rows<Eigen::Dynamic>(scores, kernels, what, law, out.data(), nullptr);
+  return out;
+}
+
+/// The weights by their definition, in extended precision.
+template <class Law, class Mask, class Bias>
+Wide weights(const Wide& M, const Law& law, const Mask& mask, const Bias& bias, const Wide& x) {
+  const Index n = x.cols();
+  Wide w = Wide::Zero(n, n);
+  for (Index i = 0; i < n; ++i) {
+    const KeyRange keys = mask.keys(i, n);
+    if (keys.begin >= keys.end) continue;
+    const Wide scores = static_cast<Real>(law.beta) * (x.col(i).transpose() * M * x);
+    const auto score = [&](Index j) {
+      return scores(0, j) - static_cast<Real>(bias.slope) * static_cast<Real>(std::abs(i - j));
+    };
+    Real largest = score(keys.begin), sum = 0;
+    for (Index j = keys.begin; j < keys.end; ++j) largest = std::max(largest, score(j));
+    for (Index j = keys.begin; j < keys.end; ++j) sum += std::exp(score(j) - largest);
+    for (Index j = keys.begin; j < keys.end; ++j) {
+      Real log = score(j) - largest - std::log(sum);
+      if (!Law::rows_sum_to_one)
+        log =
+            score(j) - std::log(static_cast<Real>(n)) -
+            (law.log_row_factor(0, n) < -std::log(static_cast<double>(n)) - 1e-9 ? static_cast<Real>(law.beta)
+                                                                                 : 0);
+      w(i, j) = std::exp(log);
+    }
+  }
+  return w;
+}
+
+/// attend, attention_matrix and every level against the definition.
+template <class Scalar, class Law, class Mask, class Bias>
+void check_definition(std::mt19937_64& generator, Index n, Index d, const Law& law, const Mask& mask,
+                      const Bias& bias, double size) {
+  CAPTURE(n, d, size, law.beta, bias.slope, Law::rows_sum_to_one);
+  constexpr Real eps = reference::epsilon<Scalar>;
+  Head<Scalar> head{reference::random<Tokens<Scalar>>(generator, d, d),
+                    reference::random<Tokens<Scalar>>(generator, d, d),
+                    reference::random<Tokens<Scalar>>(generator, d, d)};
+  Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, d, n) * static_cast<Scalar>(size);
+  x.array() += static_cast<Scalar>(0.3 * size);
+  const Wide X = wide(x), M = wide(head.Q).transpose() * wide(head.K);
+  const Wide w = weights(M, law, mask, bias, X), sums = X * w.transpose();
+  // Roundings of the scores, and of sums of n weights, as a multiple of the largest weighted token.
+  const Real scores = std::abs(static_cast<Real>(law.beta)) *
+                          (X.cwiseAbs().transpose() *
+                           (wide(head.Q).cwiseAbs().transpose() * wide(head.K).cwiseAbs()) * X.cwiseAbs())
+                              .maxCoeff() +
+                      std::abs(static_cast<Real>(bias.slope)) * static_cast<Real>(n);
+  const Real relative = eps * (static_cast<Real>(2 * d + 8) * scores + static_cast<Real>(2 * n + 16));
+  const Real row = w.rowwise().sum().maxCoeff();  // one for softmax, if there is a row
+  const Real bound =
+      relative * row * X.cwiseAbs().maxCoeff() + static_cast<Real>(std::numeric_limits<Scalar>::min());
+
+  Tokens<Scalar> out;
+  RowRecord rows;
+  attend(head, law, mask, bias, x, out, &rows);
+  const Wide expected = wide(head.V) * sums;
+  CHECK(reference::excess(wide(out), expected, bound * static_cast<Real>(d) * 2) <= 1);
+  const auto P = attention_matrix(head, x, law, mask, bias);
+  CHECK(reference::excess(wide(P), w, relative * row) <= 1);
+  for (Index i = 0; i < n; ++i) {
+    const KeyRange keys = mask.keys(i, n);
+    if (keys.begin >= keys.end) {
+      CHECK(out.col(i).isZero(0));
+      CHECK(P.row(i).isZero(0));
+      CHECK(rows.log_normalizer[static_cast<std::size_t>(i)] == -std::numeric_limits<double>::infinity());
+    } else {
+      const Index key = rows.largest_key[static_cast<std::size_t>(i)];
+      REQUIRE((key >= keys.begin && key < keys.end));
+      CHECK(w.row(i).maxCoeff() <= w(i, key) * (1 + 2 * relative));
+    }
+    for (Index j = 0; j < n; ++j)
+      if (j < keys.begin || j >= keys.end) REQUIRE(P(i, j) == 0);
+  }
+  const auto form = attnflow::score_form(head, law.beta);
+  for (const SimdLevel level : levels_here())
+    for (const bool all_exact : {false, true}) {
+      CAPTURE(std::string(attnflow::name_of(level)), all_exact);
+      CHECK(reference::excess(wide(attend_at(level, form, law, mask, bias, x, all_exact)), sums, bound) <= 1);
+    }
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("every level computes 2^x to two units in the last place", "[attention][kernels]", float,
+                   double) {
+  using Scalar = TestType;
+  using Limits = std::numeric_limits<Scalar>;
+  constexpr Scalar lowest = ad::Exp2<Scalar>::lowest, highest = Limits::max_exponent - 1;
+  std::mt19937_64 generator(1);
+  std::vector<Scalar> x;
+  for (int k = 0; k < 300000; ++k)
+    x.push_back(static_cast<Scalar>(
+        reference::uniform(generator, static_cast<double>(lowest), static_cast<double>(highest))));
+  for (int k = 0; k < 50000; ++k) {  // small arguments of every size
+    x.push_back(static_cast<Scalar>(-std::exp2(reference::uniform(generator, -80, 1))));
+    x.push_back(-x.back());
+  }
+  // Both sides of every place where the whole number, or the sixteenth, changes.
+  for (int k = -16 * 130; k <= 16 * 120; ++k) {
+    Scalar at = static_cast<Scalar>((k + 0.5) / 16);
+    for (int s = 0; s < 3; ++s) at = std::nextafter(at, -Limits::infinity());
+    for (int s = 0; s < 6; ++s, at = std::nextafter(at, Limits::infinity()))
+      if (at > lowest && at < highest) x.push_back(at);
+  }
+  x.push_back(std::nextafter(lowest, Scalar(0)));
+  for (const SimdLevel level : levels_here()) {
+    CAPTURE(std::string(attnflow::name_of(level)));
+    const auto y = exp2_of(level, x);
+    double worst = 0;
+    for (std::size_t k = 0; k < x.size(); ++k) {
+      const Real exact = std::exp2(static_cast<Real>(x[k]));
+      const Real ulp = std::ldexp(Real(1), std::ilogb(exact) - (Limits::digits - 1));
+      const auto error = static_cast<double>(std::abs(static_cast<Real>(y[k]) - exact) / ulp);
+      if (!(error <= worst)) worst = error;
+    }
+    CHECK(worst <= 2);
+    CHECK(worst > 0.49);  // something was measured: even correct rounding errs by nearly half a unit
+    // Whole powers are exact, and so is the weight of a key that is the reference itself.
+    CHECK(exp2_of<Scalar>(level, {Scalar(0), Scalar(-0.0), Scalar(1), Scalar(-3), Scalar(100), lowest}) ==
+          std::vector<Scalar>{1, 1, 2, Scalar(0.125), std::exp2(Scalar(100)), Limits::min()});
+    // Below, results are denormal or stop at the smallest normal number; far below they are at most that.
+    for (const double below : {0.5, 1.0, 7.3, 20.0, 100.0, 3000.0}) {
+      const Scalar value =
+          exp2_of<Scalar>(level, {static_cast<Scalar>(static_cast<double>(lowest) - below)})[0];
+      CHECK((value >= 0 && value <= Limits::min()));
+      if (level == SimdLevel::avx512) {
+        const Real exact = std::exp2(static_cast<Real>(lowest) - static_cast<Real>(below));
+        CHECK(std::abs(static_cast<Real>(value) - exact) <= static_cast<Real>(Limits::denorm_min()));
+      }
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("laws, masks and biases are their definition at every level", "[attention][kernels]",
+                   float, double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(2);
+  // 70 tokens: tiles of three, two and one packs, and a part of one, at every width.
+  for (const Index d : {1, 2, 3, 4, 5, 9, 18})
+    for (const Index n : {1, 2, 17, 70}) {
+      const double beta = 1.5 / static_cast<double>(d);
+      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{beta}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{-beta}, Causal{}, NoBias{}, 2);
+      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{beta}, StrictCausal{}, NoBias{}, 2);
+      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{beta}, Causal{}, Alibi{0.3}, 2);
+      check_definition<Scalar>(generator, n, d, Unnormalized<Scalar>{beta}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Unnormalized<Scalar>{beta, true}, StrictCausal{}, Alibi{0.1},
+                               1);
+    }
+  for (const Index d : {2, 6}) {
+    check_definition<Scalar>(generator, 70, d, Softmax<Scalar>{0}, NoMask{}, Alibi{-0.2}, 1);
+    check_definition<Scalar>(generator, 70, d, Softmax<Scalar>{1}, NoMask{}, Alibi{5},
+                             30);  // beyond the bound in float
+    check_definition<Scalar>(generator, 700, d, Softmax<Scalar>{1}, Causal{}, NoBias{},
+                             1);  // several chunks and panels
+  }
+}
+
+TEMPLATE_TEST_CASE("bounded rows give way to exact ones where their bound ends", "[attention][kernels]",
+                   float, double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(3);
+  const attnflow::ScoreForm<> form(attnflow::ScaledMatrix<>::identity(3), 1);
+  const attnflow::ScaledMatrix<>* flow = nullptr;
+  auto& scores = ad::PreparedScores<Scalar>::of_this_thread();
+  const auto exact_rows = [&](const Tokens<Scalar>& x) {
+    REQUIRE(scores.prepare_keys(x.data(), x.rows(), x.cols()));
+    scores.prepare_queries(form, flow, NoMask{}, 0.0, 4, false);
+    return scores.exact;
+  };
+  Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, 3, 33);
+  CHECK(exact_rows(x).empty());
+  // One long token: its own row is bounded by its own score, the rows that it could outgrow are not.
+  x.col(7).setConstant(std::is_same_v<Scalar, float> ? Scalar(60) : Scalar(600));
+  const auto rows = exact_rows(x);
+  CHECK(!rows.empty());
+  CHECK(rows.size() < 33);
+  for (const SimdLevel level : levels_here()) {
+    CAPTURE(std::string(attnflow::name_of(level)));
+    const auto mixed = attend_at(level, form, Softmax<Scalar>{}, NoMask{}, NoBias{}, x, false);
+    const auto exact = attend_at(level, form, Softmax<Scalar>{}, NoMask{}, NoBias{}, x, true);
+    CHECK(mixed.allFinite());
+    // 900 roundings of a score of 2¹⁰ at most (float: 100 of 2⁸), times the long token.
+    const Scalar bound = 2000 * std::numeric_limits<Scalar>::epsilon() * x.cwiseAbs().maxCoeff();
+    CHECK((mixed - exact).cwiseAbs().maxCoeff() <= bound);
+  }
+  // Scores beyond every bound: all rows are exact.
+  CHECK(exact_rows(x * Scalar(1e4)).size() == 33);
+  CHECK(exact_rows(x * std::sqrt(std::numeric_limits<Scalar>::max()) / 100).size() == 33);
+}
+
+TEMPLATE_TEST_CASE("a row does not depend on the rows beside it", "[attention][kernels]", float, double) {
+  // Tiles and packs cut the rows differently for every n; a row's bits are those of its own sum.
+  using Scalar = TestType;
+  std::mt19937_64 generator(4);
+  for (const Index d : {2, 3, 17}) {
+    const attnflow::ScoreForm<> form(attnflow::ScaledMatrix<>::identity(d), 1);
+    Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, d, 101);
+    x.col(100) = x.col(0);  // equal tokens in different places of a pack move alike
+    x.col(57) = x.col(0);
+    for (const SimdLevel level : levels_here())
+      for (const bool all_exact : {false, true}) {
+        const auto out = attend_at(level, form, Softmax<Scalar>{}, NoMask{}, NoBias{}, x, all_exact);
+        CHECK(out.col(100) == out.col(0));
+        CHECK(out.col(57) == out.col(0));
+        // Causal rows see a prefix: computed alone, the same bits.
+        const auto causal = attend_at(level, form, Softmax<Scalar>{}, Causal{}, NoBias{}, x, true);
+        const Tokens<Scalar> prefix = x.leftCols(40);
+        CHECK(attend_at(level, form, Softmax<Scalar>{}, Causal{}, NoBias{}, prefix, true) ==
+              causal.leftCols(40));
+      }
+  }
+}
+
+TEST_CASE("a level is the best there is, or the one that is asked for", "[attention][kernels]") {
+  using attnflow::detail::choose_simd_level;
+  CHECK(choose_simd_level(nullptr) == levels_here().front());
+  for (const SimdLevel level : levels_here())
+    CHECK(choose_simd_level(std::string(attnflow::name_of(level)).c_str()) == level);
+  CHECK_THROWS_WITH(choose_simd_level("sse9"),
+                    ContainsSubstring("ATTNFLOW_SIMD is \"sse9\", expected avx512, avx2 or "));
+  CHECK_THROWS_AS(choose_simd_level(""), std::invalid_argument);
+  for (const SimdLevel level : ad::simd_levels)
+    if (!attnflow::has_simd_level(level))
+      CHECK_THROWS_WITH(choose_simd_level(std::string(attnflow::name_of(level)).c_str()),
+                        ContainsSubstring("does not have"));
+}
+
+TEST_CASE("laws and biases refuse what is not finite", "[attention][kernels]") {
+  const auto head = Head<double>::identity(2);
+  const Tokens<double> x = Tokens<double>::Ones(2, 3);
+  Tokens<double> out;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK_THROWS_WITH(attend(head, Unnormalized<double>{nan}, NoMask{}, NoBias{}, x, out),
+                    ContainsSubstring("Unnormalized::beta is nan"));
+  CHECK_THROWS_WITH(attend(head, Softmax<double>{}, NoMask{}, Alibi{nan}, x, out),
+                    ContainsSubstring("Alibi::slope is nan"));
+  // A weight beyond the largest number overflows, and is not NaN.
+  attend(head, Unnormalized<double>{1000}, NoMask{}, NoBias{}, x, out);
+  CHECK(out(0, 0) == std::numeric_limits<double>::infinity());
+}
