@@ -4,6 +4,7 @@
 
 #include <attnflow/algebra/multiply.hpp>
 #include <attnflow/attention/kernels/kernels.hpp>
+#include <attnflow/parallel/threads.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -17,12 +18,20 @@ template <class Scalar>
 void multiply_tokens(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
   if (d <= 4) return multiply(a, x, y, d, n);  // too few for packs
   const TokenKernels<Scalar>& kernels = token_kernels<Scalar>();
-  if (d % kernels.width == 0) return kernels.multiply(a, d, x, y, d, d, n);
+  const auto share_out = [&](const Scalar* matrix, Eigen::Index step) {
+    constexpr Eigen::Index columns = 32;
+    const double cost = 0.025 * static_cast<double>(d * d) * static_cast<double>(n);  // nanoseconds
+    parallel_for((n + columns - 1) / columns, cost, [&](Eigen::Index k) {
+      const Eigen::Index j = k * columns;
+      kernels.multiply(matrix, step, x + j * d, y + j * d, d, d, std::min(columns, n - j));
+    });
+  };
+  if (d % kernels.width == 0) return share_out(a, d);
   static thread_local std::vector<Scalar> padded;
   const Eigen::Index step = (d + kernels.width - 1) / kernels.width * kernels.width;
   padded.assign(static_cast<std::size_t>(step * d), Scalar(0));
   for (Eigen::Index k = 0; k < d; ++k) std::copy_n(a + k * d, d, padded.data() + k * step);
-  kernels.multiply(padded.data(), step, x, y, d, d, n);
+  share_out(padded.data(), step);
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -1,0 +1,117 @@
+/// \file
+/// Self-attention dynamics on the unit sphere.
+#pragma once
+
+#include <attnflow/detail/refuse.hpp>
+#include <attnflow/geometry/sphere.hpp>
+#include <attnflow/systems/token_dynamics.hpp>
+#include <attnflow/types.hpp>
+
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace attnflow::inline ATTNFLOW_ABI {
+
+/// Self-attention on the unit sphere, for one head or several [GLPR25, eq. (SA), and (USA) with
+/// Unnormalized]:
+///
+///     ẋᵢ = P(xᵢ) ∑ₕ ∑ⱼ wʰᵢⱼ Vₕ xⱼ,   P(x) y = y − (⟨x, y⟩ / ‖x‖²) x,   wʰ = law(⟨Qₕ xᵢ, Kₕ xⱼ⟩).
+///
+/// State: d × n, unit columns. The field is tangent, ⟨xᵢ, ẋᵢ⟩ ≈ ε ‖ẋᵢ‖, to the sphere of any radius, so the
+/// exact flow keeps the norms; a stepper of the ambient space lets them drift at its order, and OnSphere
+/// holds any stepper to norm one. Near a consensus, where drifts of size one cancel, velocities are right to
+/// ε and still tangent.
+///
+/// For Q = K = V = I the energy E = ∑ᵢⱼ e^{β⟨xᵢ, xⱼ⟩} / (2 β n²) grows: dE/dt = ∑ᵢ ‖ẋᵢ‖² / n for
+/// Unnormalized, and for Softmax each term weighs ∑ⱼ e^{β⟨xᵢ, xⱼ⟩} / n [GLPR25]. Tokens in an open
+/// hemisphere {⟨x, w⟩ > 0} stay there: minᵢ ⟨xᵢ, w⟩ does not decrease. From almost every start all tokens
+/// meet.
+///
+/// One call costs what TokenDynamics does, and O(n d) more.
+template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
+          AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
+class SphereDynamics {
+ public:
+  using Scalar = Scalar_;
+  static constexpr int Dim = Dim_;
+  using State = Tokens<Scalar, Dim>;
+
+  /// \throws std::invalid_argument naming the matrix, unless the shapes of Q, K, V agree and all is finite.
+  explicit SphereDynamics(Head<Scalar_, Dim_> head, Law law = {}, Mask mask = {}, Bias bias = {})
+      : SphereDynamics(std::vector<Head<Scalar, Dim>>{std::move(head)}, law, mask, bias) {}
+
+  /// Several heads, all for tokens of one dimension. Errors as above, naming the head.
+  explicit SphereDynamics(std::vector<Head<Scalar_, Dim_>> heads, Law law = {}, Mask mask = {},
+                          Bias bias = {})
+      : drift_(validated(std::move(heads)), law, mask, bias) {}
+
+  /// Writes the velocity at x to dx, resized to fit. \pre x and dx are different objects, x has d rows.
+  void operator()(double t, const State& x, State& dx) const {
+    drift_(t, x, dx);
+    sphere::project_tangent(x, dx);
+  }
+
+  /// P of one head at x. \throws std::invalid_argument if a token is not finite, std::out_of_range if there
+  /// is no such head.
+  [[nodiscard]] SquareMatrix<Scalar> attention(double t, const State& x, std::size_t head = 0) const {
+    if (head >= heads().size())
+      throw std::out_of_range("SphereDynamics::attention: head " + std::to_string(head) + " of " +
+                              std::to_string(heads().size()));
+    return drift_.attention(t, x, head);
+  }
+
+  /// The derivative of the field, nd × nd; token i owns rows and columns i d … i d + d − 1. With aᵢ the
+  /// velocity before the projection,
+  ///
+  ///     ∂ẋᵢ/∂xₖ = P(xᵢ) ∂aᵢ/∂xₖ − δᵢₖ (⟨xᵢ, aᵢ⟩ I + xᵢ aᵢᵀ − 2 ⟨xᵢ, aᵢ⟩ xᵢ xᵢᵀ / ‖xᵢ‖²) / ‖xᵢ‖².
+  ///
+  /// Rows are tangent on the tangent space alone: for vᵢ ⟂ xᵢ the derivative along v has the radial part
+  /// −⟨vᵢ, ẋᵢ⟩. Cost as TokenDynamics::jacobian. \pre no token is at the origin.
+  /// \throws std::overflow_error where an entry of the drift's derivative is beyond double.
+  [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& x) const requires
+      requires(const TokenDynamics<Scalar_, Dim_, Law, Mask, Bias>& f) {
+    f.jacobian(t, x);
+  }
+  {
+    Eigen::MatrixXd J = drift_.jacobian(t, x);
+    State drift;
+    drift_(t, x, drift);
+    const Eigen::Index d = x.rows();
+    for (Eigen::Index i = 0; i < x.cols(); ++i) {
+      const Eigen::VectorXd token = x.col(i).template cast<double>(),
+                            a = drift.col(i).template cast<double>();
+      const double inverse = 1 / token.squaredNorm(), radial = token.dot(a) * inverse;
+      auto rows = J.middleRows(i * d, d);
+      const Eigen::RowVectorXd along = inverse * (token.transpose() * rows);
+      rows.noalias() -= token * along;
+      auto own = rows.middleCols(i * d, d);
+      own.noalias() -= (inverse * token) * (a - 2 * radial * token).transpose();
+      own.diagonal().array() -= radial;
+    }
+    return J;
+  }
+
+  [[nodiscard]] Eigen::Index dim() const noexcept { return drift_.dim(); }
+  [[nodiscard]] const std::vector<Head<Scalar, Dim>>& heads() const noexcept { return drift_.heads(); }
+
+ private:
+  /// The heads, refused in this class's name.
+  static std::vector<Head<Scalar, Dim>> validated(std::vector<Head<Scalar, Dim>> heads) {
+    if (heads.empty()) detail::refuse("SphereDynamics: no head given, expected at least one");
+    for (std::size_t h = 0; h < heads.size(); ++h) {
+      const std::string name =
+          heads.size() == 1 ? "SphereDynamics" : "SphereDynamics, head " + std::to_string(h);
+      heads[h].validate(name);
+      if (heads[h].dim() != heads[0].dim())
+        detail::refuse(name, ": V has d = ", heads[h].dim(), ", expected ", heads[0].dim(), " as in head 0");
+    }
+    return heads;
+  }
+
+  TokenDynamics<Scalar, Dim, Law, Mask, Bias> drift_;
+};
+
+}  // namespace attnflow::inline ATTNFLOW_ABI
