@@ -20,6 +20,8 @@
 #include <attnflow/clustering/leaders.hpp>
 #include <attnflow/clustering/merge_tree.hpp>
 #include <attnflow/energies/interaction_energy.hpp>
+#include <attnflow/ensembles/ensemble.hpp>
+#include <attnflow/ensembles/statistics.hpp>
 #include <attnflow/geometry/sphere.hpp>
 #include <attnflow/integrators/concepts.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>

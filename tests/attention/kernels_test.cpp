@@ -60,7 +60,7 @@ std::vector<Scalar> exp2_of(SimdLevel level, std::vector<Scalar> x) {
   task.queries = x.data();
   task.start = start.data();
   task.sum = sum.data();
-  task.moment = moment.data();
+  task.mean = moment.data();
   kernels.bounded(task, 0, static_cast<std::int64_t>(padded));
   sum.resize(count);
   return sum;
@@ -89,7 +89,7 @@ Tokens<Scalar> attend_at(SimdLevel level, const attnflow::ScoreForm<>& form, con
     }
   }();
   const attnflow::ScaledMatrix<>* flow = nullptr;
-  scores.prepare_queries(form, flow, mask, static_cast<double>(bias.slope), kernels.width, all_exact);
+  scores.prepare_queries(form, flow, mask, static_cast<double>(bias.slope), kernels, all_exact);
   Tokens<Scalar> out(x.rows(), x.cols());
   ad::attend_rows<Eigen::Dynamic>(scores, kernels, what, law, out.data(), nullptr);
   return out;
@@ -262,7 +262,8 @@ TEMPLATE_TEST_CASE("bounded rows give way to exact ones where their bound ends",
   auto& scores = ad::PreparedScores<Scalar>::of_this_thread();
   const auto exact_rows = [&](const Tokens<Scalar>& x) {
     REQUIRE(scores.prepare_keys(x.data(), x.rows(), x.cols()));
-    scores.prepare_queries(form, flow, NoMask{}, 0.0, 4, false);
+    scores.prepare_queries(form, flow, NoMask{}, 0.0,
+                           ad::row_kernels_at<Scalar, 3, false, false>(SimdLevel::portable), false);
     return scores.exact;
   };
   Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, 3, 33);

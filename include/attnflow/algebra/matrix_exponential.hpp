@@ -6,7 +6,10 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <numbers>
 #include <stdexcept>
@@ -54,26 +57,31 @@ class MatrixExponential {
 
   /// e^{tV}.  \pre t is finite.
   [[nodiscard]] ScaledMatrix<Dim> operator()(double t) const {
-    if (is_diagonal_) return of_diagonal(t);
-    const double tau = times(norm_, t);
-    const int squarings = std::abs(tau) <= 1 ? 0 : std::ilogb(tau) + 1;
-    Power power{taylor(std::ldexp(tau, -squarings)), 0};
-    power.normalize();
-    double gain = 0;  // of the last squaring
-    for (int k = 0; k < squarings; ++k) {
-      const Power last = power;
-      power.square();
-      if (power.matrix.cwiseAbs().maxCoeff() == 0) {
-        // No exponential is zero: the square underflowed. Its direction has settled, and its norm is a power
-        // of t.
-        power = last;
-        power.exponent += gain * (squarings - k);
-        break;
-      }
-      gain = power.exponent - last.exponent;
-    }
-    const double log = power.exponent * std::numbers::ln2 + times(shift_, t);
-    return {std::move(power.matrix), ScaledMatrix<Dim>::clamp_log(log)};
+    ScaledMatrix<Dim> result;
+    evaluate(t, result);
+    return result;
+  }
+
+  /// The same, remembered: a thread keeps the last four that it asked for, of any V, and stages of a step
+  /// that share a time share one evaluation. Nothing is allocated once four of that size have been evaluated.
+  /// The reference holds until the thread asks again.
+  [[nodiscard]] const ScaledMatrix<Dim>& recall(double t) const {
+    struct Entry {
+      std::uint64_t id = 0;
+      double t = 0;
+      ScaledMatrix<Dim> value;
+    };
+    static thread_local std::array<Entry, 4> entries;
+    static thread_local std::size_t oldest = 0;
+    for (const Entry& entry : entries)
+      if (entry.id == id_ && entry.t == t) return entry.value;
+    Entry& entry = entries[oldest];
+    entry.id = 0;
+    evaluate(t, entry.value);
+    entry.id = id_;
+    entry.t = t;
+    oldest = (oldest + 1) % entries.size();
+    return entry.value;
   }
 
   /// An upper bound of the spectral radius ρ(V), exact for a diagonal V and otherwise within a factor (d
@@ -100,19 +108,52 @@ class MatrixExponential {
   struct Power {
     Matrix matrix;
     double exponent = 0;
-
-    void normalize() {
-      const int e = detail::exponent_of(matrix.cwiseAbs().maxCoeff());
-      if (e == 0) return;
-      detail::scale_by_power_of_two(matrix, -e);
-      exponent += e;
-    }
-    void square() {
-      matrix = detail::product(matrix, matrix);
-      exponent *= 2;
-      normalize();
-    }
   };
+
+  /// Moves a power of two from the matrix to the exponent. \returns the largest entry before.
+  static double normalize(Matrix& matrix, double& exponent) {
+    const double largest = matrix.cwiseAbs().maxCoeff();
+    const int e = detail::exponent_of(largest);
+    if (e == 0) return largest;
+    detail::scale_by_power_of_two(matrix, -e);
+    exponent += e;
+    return largest;
+  }
+
+  /// What evaluations need beside their result, of this thread.
+  struct Workspace {
+    Matrix product, block;
+  };
+  static Workspace& workspace() {
+    static thread_local Workspace space;
+    return space;
+  }
+
+  void evaluate(double t, ScaledMatrix<Dim>& result) const {
+    if (is_diagonal_) return evaluate_diagonal(t, result);
+    const double tau = times(norm_, t);
+    const int squarings = std::abs(tau) <= 1 ? 0 : std::ilogb(tau) + 1;
+    Matrix& power = result.matrix;
+    Matrix& other = workspace().product;
+    taylor(std::ldexp(tau, -squarings), power);
+    double exponent = 0, gain = 0;  // gain: of the last squaring
+    normalize(power, exponent);
+    for (int k = 0; k < squarings; ++k) {
+      const double last = exponent;
+      detail::multiply(power, power, other);
+      power.swap(other);
+      exponent *= 2;
+      if (normalize(power, exponent) == 0) {
+        // No exponential is zero: the square underflowed. Its direction has settled, and its norm is a power
+        // of t.
+        power.swap(other);
+        exponent = last + gain * (squarings - k);
+        break;
+      }
+      gain = exponent - last;
+    }
+    result.log_scale = ScaledMatrix<Dim>::clamp_log(exponent * std::numbers::ln2 + times(shift_, t));
+  }
 
   static double bound_spectral_radius(const Matrix& V) {
     if (V.isDiagonal(0)) return V.diagonal().cwiseAbs().maxCoeff();
@@ -122,7 +163,7 @@ class MatrixExponential {
     };
     // V / 2^e: the root of a large power of V itself would be rounded at the size of its logarithm.
     Power power{V, 0};
-    power.normalize();
+    normalize(power.matrix, power.exponent);
     const int e = static_cast<int>(power.exponent);
     power.exponent = 0;
     // What underflow may have taken from an entry so far, relative to the largest one.
@@ -139,39 +180,54 @@ class MatrixExponential {
         if (!(lost < 1e-6)) break;  // the last power still bounds ρ, the next one might not
       }
       power = {square, 2 * power.exponent};
-      power.normalize();
+      normalize(power.matrix, power.exponent);
     }
     const double norm = power.matrix.cwiseAbs().rowwise().sum().maxCoeff();
     if (norm == 0) return 0;  // nilpotent
     return std::ldexp(std::exp2(std::ldexp(std::log2(norm) + power.exponent, -doublings)), e);
   }
 
-  ScaledMatrix<Dim> of_diagonal(double t) const {
+  void evaluate_diagonal(double t, ScaledMatrix<Dim>& result) const {
     // t (vₖ − v), v the entry that leads: t vₖ and t v would both be rounded at their own size.
     const double leading = t >= 0 ? diagonal_.maxCoeff() : diagonal_.minCoeff();
-    ScaledMatrix<Dim> result{Matrix::Identity(diagonal_.size(), diagonal_.size()),
-                             ScaledMatrix<Dim>::clamp_log(t * leading)};
+    result.matrix.setIdentity(diagonal_.size(), diagonal_.size());
+    result.log_scale = ScaledMatrix<Dim>::clamp_log(t * leading);
     for (Eigen::Index k = 0; k < diagonal_.size(); ++k)
       if (t != 0 && diagonal_[k] != leading) result.matrix(k, k) = std::exp(t * (diagonal_[k] - leading));
-    return result;
   }
 
-  /// ∑_{k ≤ 19} θᵏ Wᵏ / k!, in four blocks of five powers.
-  Matrix taylor(double theta) const {
+  /// sum = ∑_{k ≤ 19} θᵏ Wᵏ / k!, in four blocks of five powers.
+  void taylor(double theta, Matrix& sum) const {
+    static constexpr std::array<double, 20> reciprocal = [] {
+      std::array<double, 20> r{};
+      for (std::size_t k = 1; k < r.size(); ++k) r[k] = 1 / static_cast<double>(k);
+      return r;
+    }();
     std::array<double, 20> c{};
     c[0] = 1;
-    for (std::size_t k = 1; k < c.size(); ++k) c[k] = c[k - 1] * theta / static_cast<double>(k);
-    const auto block = [&](std::size_t first) {
-      Matrix b = c[first + 1] * powers_[0];
-      for (std::size_t k = 2; k < 5; ++k) b += c[first + k] * powers_[k - 1];
+    for (std::size_t k = 1; k < c.size(); ++k) c[k] = c[k - 1] * (theta * reciprocal[k]);
+    Matrix& product = workspace().product;
+    Matrix& block = workspace().block;
+    const auto fill = [&](Matrix& b, std::size_t first) {
+      b = c[first + 1] * powers_[0] + c[first + 2] * powers_[1] + c[first + 3] * powers_[2] +
+          c[first + 4] * powers_[3];
       b.diagonal().array() += c[first];
-      return b;
     };
-    Matrix sum = block(15);
-    for (const std::size_t first : {10U, 5U, 0U}) sum = detail::product(powers_[4], sum) + block(first);
-    return sum;
+    fill(sum, 15);
+    for (const std::size_t first : {10U, 5U, 0U}) {
+      detail::multiply(powers_[4], sum, product);
+      fill(block, first);
+      sum = product + block;
+    }
   }
 
+  /// A number that no other V of this process has; copies share it.
+  static std::uint64_t new_id() {
+    static std::atomic<std::uint64_t> last{0};
+    return ++last;
+  }
+
+  std::uint64_t id_ = new_id();
   bool is_diagonal_ = false;
   double spectral_radius_bound_;
   Number shift_, norm_;

@@ -19,9 +19,10 @@ void multiply(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen
     const Eigen::Index whole = n / 4 * 4, rest = n - whole;
     if (whole > 0) Eigen::Map<Matrix>(y, d, whole).noalias() = A * Eigen::Map<const Matrix>(x, d, whole);
     if (rest > 0) {
-      Matrix filled = Matrix::Zero(d, 4);
+      static thread_local Matrix filled, products;
+      filled.setZero(d, 4);
       filled.leftCols(rest) = Eigen::Map<const Matrix>(x + whole * d, d, rest);
-      const Matrix products = A * filled;
+      products.noalias() = A * filled;
       Eigen::Map<Matrix>(y + whole * d, d, rest) = products.leftCols(rest);
     }
     return;

@@ -55,7 +55,7 @@ void finish_bounded_rows(const PreparedScores<Scalar>& scores, Weighted what, co
   const std::int64_t d = Dim > 0 ? Dim : scores.d;
   for (std::int64_t i = first; i < last; ++i) {
     const auto row = static_cast<std::size_t>(i);
-    const Scalar* moment = scores.moment.data() + i / width * width * d + i % width;
+    const Scalar* mean = scores.mean.data() + i / width * width * d + i % width;
     const Scalar* own = scores.centred.data() + i * d;
     Scalar* to = out + i * d;
     const Scalar sum = scores.sum[row];
@@ -63,12 +63,11 @@ void finish_bounded_rows(const PreparedScores<Scalar>& scores, Weighted what, co
       for (std::int64_t c = 0; c < d; ++c) to[c] = 0;
       continue;
     }
-    const Scalar inverse = Scalar(1) / sum;
     if (what == Weighted::tokens)
       for (std::int64_t c = 0; c < d; ++c)
-        to[c] = moment[c * width] * inverse + scores.centre[static_cast<std::size_t>(c)];
+        to[c] = mean[c * width] + scores.centre[static_cast<std::size_t>(c)];
     else
-      for (std::int64_t c = 0; c < d; ++c) to[c] = moment[c * width] * inverse - own[c];
+      for (std::int64_t c = 0; c < d; ++c) to[c] = mean[c * width] - own[c];
     if constexpr (!Law::rows_sum_to_one) {
       const double log2_sum = std::log2(static_cast<double>(sum)) - static_cast<double>(scores.start[row]);
       const auto factor =
@@ -123,7 +122,7 @@ void attend_rows(PreparedScores<Scalar>& scores, const RowKernels<Scalar>& kerne
                                scores.positions.data(),
                                scores.slope,
                                scores.sum.data(),
-                               scores.moment.data()};
+                               scores.mean.data()};
     const std::int64_t width = kernels.width, n = scores.n, packs = (n + width - 1) / width;
     // Tiles of three packs, eight shares or more.
     const std::int64_t share = std::clamp<std::int64_t>(packs / 24 * 3, 3, 24);
@@ -171,7 +170,7 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
   if (x.cols() == 0) return 0;
   constexpr bool ranged = !std::is_same_v<Mask, NoMask>, biased = !std::is_same_v<Bias, NoBias>;
   const RowKernels<Scalar> kernels = row_kernels<Scalar, Dim, ranged, biased>(x.rows());
-  scores.prepare_queries(form, flow, mask, static_cast<double>(bias.slope), kernels.width, rows != nullptr);
+  scores.prepare_queries(form, flow, mask, static_cast<double>(bias.slope), kernels, rows != nullptr);
   attend_rows<Dim>(scores, kernels, what, law, out.data(), rows);
   return scores.exponent;
 }

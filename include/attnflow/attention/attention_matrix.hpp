@@ -35,7 +35,7 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   constexpr bool ranged = !std::is_same_v<Mask, NoMask>, biased = !std::is_same_v<Bias, NoBias>;
   const RowKernels<Scalar> kernels = row_kernels<Scalar, Dim, ranged, biased>(d);
   const double slope = static_cast<double>(bias.slope);
-  scores.prepare_queries(form, flow, mask, slope, kernels.width, true);
+  scores.prepare_queries(form, flow, mask, slope, kernels, true);
   std::vector<double> w(static_cast<std::size_t>(n));
   for_each_exact_row(
       scores, kernels, std::span<const Eigen::Index>(scores.exact),

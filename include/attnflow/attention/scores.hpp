@@ -75,7 +75,7 @@ class PreparedScores {
   std::vector<Scalar> start;    ///< minus the score of row i's own key, from c, in base two
   bool ranged = false;          ///< rows have ranges of keys: begin and end
   std::vector<Scalar> begin, end, positions;
-  std::vector<Scalar> sum, moment;
+  std::vector<Scalar> sum, mean;
   std::vector<Eigen::Index> exact;  ///< the rows that are not bounded, in order
   Scalar slope = 0;                 ///< of the positional bias, in base two
 
@@ -85,12 +85,12 @@ class PreparedScores {
   /// Reads the tokens, d × n, which outlive the evaluation. \returns false if one is not finite.
   bool prepare_keys(const Scalar* x, Eigen::Index rows, Eigen::Index columns);
 
-  /// Prepares sᵢⱼ = β xᵢᵀ Eᵀ M E xⱼ − slope |i − j| for packs of `width` rows; E is the identity where `flow` is null.
+  /// Prepares sᵢⱼ = β xᵢᵀ Eᵀ M E xⱼ − slope |i − j| for packs of rows; E is the identity where `flow` is null.
   /// \param all_exact  no row is bounded.
   template <int Dim, class Mask>
   void prepare_queries(const ScoreForm<Dim>& form, const ScaledMatrix<Dim>* flow, const Mask& mask,
-                       double fall, int width, bool all_exact) {
-    set_ranges(mask, fall, width);
+                       double fall, const RowKernels<Scalar>& kernels, bool all_exact) {
+    set_ranges(mask, fall, kernels.width);
     const double log = flow == nullptr ? form.M.log_scale
                                        : ScaledMatrix<Dim>::clamp_log(form.M.log_scale + 2 * flow->log_scale);
     multiply_queries(form.transposed.data(), form.narrow.data(),
@@ -100,10 +100,10 @@ class PreparedScores {
       const KeyRange range = mask.keys(i, n);
       return range.begin < range.end ? std::clamp(i, range.begin, range.end - 1) : Eigen::Index(0);
     };
-    if (narrow_queries_)
-      set_queries<Dim>(product_.data(), form.beta, log, width, all_exact, own_key);
+    if (given_ != nullptr)
+      set_queries<Dim, std::is_same_v<Mask, NoMask>>(given_, form.beta, log, kernels, all_exact, own_key);
     else
-      set_queries<Dim>(u_.data(), form.beta, log, width, all_exact, own_key);
+      set_queries<Dim, std::is_same_v<Mask, NoMask>>(u_.data(), form.beta, log, kernels, all_exact, own_key);
   }
 
   /// Direction and half_scale of row i, as exact rows have them: d numbers `stride` apart.
@@ -130,13 +130,12 @@ class PreparedScores {
   template <class Mask>
   void set_ranges(const Mask& mask, double fall, int width);
   void multiply_queries(const double* Mt, const float* narrow, const double* E);
-  template <int Dim, class U, class OwnKey>
-  void set_queries(const U* queries_given, double beta, double log, int width, bool all_exact,
+  template <int Dim, bool plain_keys, class U, class OwnKey>
+  void set_queries(const U* u, double beta, double log, const RowKernels<Scalar>& kernels, bool all_exact,
                    const OwnKey& own_key);
-  /// Number k of all uᵢ, times 2^{−query_exponent_}.
+  /// Number k of all uᵢ, times 2^{−query_exponent_} / multiple_.
   [[nodiscard]] double query(Eigen::Index k) const {
-    const auto at = static_cast<std::size_t>(k);
-    return narrow_queries_ ? static_cast<double>(product_[at]) : u_[at];
+    return given_ != nullptr ? static_cast<double>(given_[k]) : u_[static_cast<std::size_t>(k)];
   }
 
   /// e^{log / 2} · 2^{power / 2} for an even power, at most the largest finite double.
@@ -151,10 +150,11 @@ class PreparedScores {
   const Scalar* keys_ = nullptr;
   std::vector<Scalar> scaled_, low_, high_, product_;
   std::vector<double> transposed_, v_;
-  bool narrow_queries_ = false;  // uᵢ are in product_, not in u_
-  std::vector<double> u_;        // uᵢ 2^{−query_exponent_}
-  double largest_ = 0, radius_ = 0, factor_ = 0, beta_ = 1, log_ = 0;
+  std::vector<double> u_;
+  const Scalar* given_ = nullptr;  // the queries, where they are not in u_
+  double multiple_ = 1;
   int query_exponent_ = 0;
+  double largest_ = 0, radius_ = 0, factor_ = 0, beta_ = 1, log_ = 0;
 };
 
 template <class Scalar>
@@ -191,6 +191,17 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
     const Scalar half = (high_[c] - low_[c]) / 2;
     centre[c] = low_[c] + half;
     half_width = std::max(half_width, half);
+  }
+  if (d <= most_small_coordinates) {  // half the diagonal of the box is at most twice as much
+    double square = 0;
+    for (std::size_t c = 0; c < width; ++c) {
+      const double half = static_cast<double>(high_[c] - low_[c]) / (2 * static_cast<double>(half_width));
+      if (half_width > 0) square += half * half;
+    }
+    radius_ = std::sqrt(square) * static_cast<double>(half_width);
+    for (std::size_t c = 0; c < width; ++c)
+      for (std::size_t k = c; k < size; k += width) centred[k] = x[k] - centre[c];
+    return true;
   }
   // Squares in units of the box: they neither overflow nor vanish.
   const int box = exponent_of(half_width);
@@ -230,26 +241,31 @@ void PreparedScores<Scalar>::multiply_queries(const double* Mt, [[maybe_unused]]
   constexpr int comfortable = std::numeric_limits<double>::max_exponent / 2;
   const int magnitude = exponent_of(largest_);
   query_exponent_ = magnitude - std::clamp(magnitude, -comfortable, comfortable);
-  narrow_queries_ = false;
-  bool scalar_matrix = E == nullptr;  // a multiple of the identity, as often in this field
-  for (Eigen::Index k = 0; scalar_matrix && k < d; ++k)
-    for (Eigen::Index i = 0; i < d; ++i) scalar_matrix &= Mt[k * d + i] == (i == k ? Mt[0] : 0.0);
-  if constexpr (std::is_same_v<Scalar, float>) {
-    if (E == nullptr && !scalar_matrix && d > 8 && std::abs(magnitude) < 60) {
-      // In float, which is faster; its rounding is that of the scores themselves.
+  given_ = nullptr;
+  multiple_ = 1;
+  if (E == nullptr) {
+    bool scalar_matrix = true;  // a multiple of the identity, as often in this field
+    for (Eigen::Index k = 0; scalar_matrix && k < d; ++k)
+      for (Eigen::Index i = 0; i < d; ++i) scalar_matrix &= Mt[k * d + i] == (i == k ? Mt[0] : 0.0);
+    // Products in Scalar: their rounding is that of the scores themselves.
+    if (query_exponent_ == 0 && std::abs(magnitude) < std::numeric_limits<Scalar>::max_exponent / 2 - 4) {
+      given_ = x_;
+      if (scalar_matrix) {
+        multiple_ = Mt[0];
+        return;
+      }
       product_.resize(size);
-      multiply_tokens(narrow, x_, product_.data(), d, n);
-      narrow_queries_ = true;
+      if constexpr (std::is_same_v<Scalar, float>)
+        multiply_tokens(narrow, x_, product_.data(), d, n);
+      else
+        multiply_tokens(Mt, x_, product_.data(), d, n);
+      given_ = product_.data();
       return;
     }
-  } else if (E == nullptr && !scalar_matrix && query_exponent_ == 0) {
-    u_.resize(size);
-    return multiply_tokens(Mt, x_, u_.data(), d, n);
   }
   u_.resize(size);
-  const double shrink = std::ldexp(scalar_matrix ? Mt[0] : 1.0, -query_exponent_);
+  const double shrink = std::ldexp(1.0, -query_exponent_);
   for (std::size_t k = 0; k < size; ++k) u_[k] = static_cast<double>(x_[k]) * shrink;
-  if (scalar_matrix) return;
   v_.resize(size);
   const auto apply = [&](const double* a) {
     multiply_tokens(a, u_.data(), v_.data(), d, n);
@@ -265,8 +281,9 @@ void PreparedScores<Scalar>::multiply_queries(const double* Mt, [[maybe_unused]]
 }
 
 template <class Scalar>
-template <int Dim, class U, class OwnKey>
-void PreparedScores<Scalar>::set_queries(const U* given, double beta, double log, int width, bool all_exact,
+template <int Dim, bool plain_keys, class U, class OwnKey>
+void PreparedScores<Scalar>::set_queries(const U* u, double beta, double log,
+                                         const RowKernels<Scalar>& kernels, bool all_exact,
                                          const OwnKey& own_key) {
   // Exponents, in base two, that a bounded row may reach, and the largest |F uᵢ| R: beyond, differences of tokens
   // keep more of the scores' accuracy.
@@ -274,10 +291,10 @@ void PreparedScores<Scalar>::set_queries(const U* given, double beta, double log
   constexpr double highest = single ? 100 : 900, widest = single ? 256 : 2048,
                    longest = single ? 0x1p60 : 0x1p500;
   const auto count = static_cast<std::size_t>(n), coordinates = static_cast<std::size_t>(Dim > 0 ? Dim : d);
-  const auto lanes = static_cast<std::size_t>(width), padded = (count + lanes - 1) / lanes * lanes;
-  beta_ = beta;
+  const auto lanes = static_cast<std::size_t>(kernels.width), padded = (count + lanes - 1) / lanes * lanes;
+  beta_ = beta * multiple_;
   log_ = log;
-  factor_ = beta == 0 ? 0 : beta * std::numbers::log2e * (log == 0 ? 1.0 : std::exp(log));
+  factor_ = beta_ == 0 ? 0 : beta_ * std::numbers::log2e * (log == 0 ? 1.0 : std::exp(log));
   if (query_exponent_ != 0) factor_ *= std::ldexp(1.0, query_exponent_);
   exact.clear();
   const double positional = std::abs(static_cast<double>(slope)) * static_cast<double>(n);
@@ -290,10 +307,16 @@ void PreparedScores<Scalar>::set_queries(const U* given, double beta, double log
     return;
   }
   queries.resize(padded * coordinates);
-  moment.resize(padded * coordinates);
+  mean.resize(padded * coordinates);
   start.resize(padded);
   sum.resize(padded);
   const U factor = static_cast<U>(factor_);
+  if constexpr (std::is_same_v<U, Scalar> && plain_keys)
+    if (kernels.pack != nullptr && slope == 0 &&
+        kernels.pack({n, u, centred.data(), factor, static_cast<Scalar>(radius_ * (1 + 1e-6)),
+                      static_cast<Scalar>(limit), static_cast<Scalar>(widest), static_cast<Scalar>(longest)},
+                     queries.data(), start.data()))
+      return;
   for (std::size_t i = 0; i < padded; ++i) {
     Scalar* q = queries.data() + i / lanes * lanes * coordinates + i % lanes;
     if (i >= count) {
@@ -302,12 +325,12 @@ void PreparedScores<Scalar>::set_queries(const U* given, double beta, double log
       continue;
     }
     const Eigen::Index own = own_key(static_cast<Eigen::Index>(i));
-    const U* u = given + i * coordinates;
+    const U* own_u = u + i * coordinates;
     const Scalar* key = centred.data() + static_cast<std::size_t>(own) * coordinates;
     // In four parts, so that one sum need not wait for another.
     U squares[4] = {0, 0, 0, 0}, products[4] = {0, 0, 0, 0};
     const auto take = [&](std::size_t c, std::size_t part) {
-      const U value = u[c] * factor;
+      const U value = own_u[c] * factor;
       q[c * lanes] = static_cast<Scalar>(value);
       squares[part] += value * value;
       products[part] += value * static_cast<U>(key[c]);

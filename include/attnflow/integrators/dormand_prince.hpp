@@ -51,13 +51,14 @@ class DormandPrince5 {
   template <VectorField F>
   [[nodiscard]] double attempt(const F& f, double t, const State& x, double h, double rtol, double atol) {
     make_stages(f, t, x, h);
+    const State& k1 = end_.value();
     double worst = 0;
     for (Eigen::Index j = 0; j < x.cols(); ++j)
       for (Eigen::Index i = 0; i < x.rows(); ++i) {
         const double after = static_cast<double>(next_(i, j));
         if (!std::isfinite(after)) return std::numeric_limits<double>::infinity();
         const double error = std::abs(
-            static_cast<double>(static_cast<Scalar>(h) * (e1 * k1_(i, j) + e3 * k3_(i, j) + e4 * k4_(i, j) +
+            static_cast<double>(static_cast<Scalar>(h) * (e1 * k1(i, j) + e3 * k3_(i, j) + e4 * k4_(i, j) +
                                                           e5 * k5_(i, j) + e6 * k6_(i, j) + e7 * k7_(i, j))));
         if (error == 0) continue;
         const double allowed =
@@ -71,9 +72,9 @@ class DormandPrince5 {
 
   /// Moves x to the end of the step tried last.
   void accept(State& x) {
-    x.swap(next_);  // next_ now holds the state at the beginning
-    end_slope_.take(t1_, x, k7_);
-    end_ = x;
+    x.swap(next_);
+    begin_.swap(end_);
+    end_.take(t1_, x, k7_);
   }
 
   /// The step to try after one of length h with the given error ratio, accepted or not.
@@ -113,7 +114,8 @@ class DormandPrince5 {
         }
       return worst;
     };
-    const State& slope = end_slope_.at(f, t, x);
+    if (!end_.is_at(t, x)) end_.place(t, x);
+    const State& slope = end_.value(f);
     const double state_size = size(x), slope_size = size(slope);
     double h = state_size < 1e-5 || slope_size < 1e-5 ? 1e-6 : 0.01 * state_size / slope_size;
     h = std::min(h, longest);
@@ -130,18 +132,18 @@ class DormandPrince5 {
 
   /// The state at a time of the step made last; no evaluation.
   template <VectorField F>
-  void interpolate(const F&, double t, State& x) const {
-    const double s = (t - t0_) / (t1_ - t0_);
+  void interpolate(const F&, double t, State& x) {
+    const double s = (t - begin_.t()) / (end_.t() - begin_.t());
     const auto c = [](double value) { return static_cast<Scalar>(value); };
-    const Scalar h = c(t1_ - t0_);
-    const State& begin = next_;
-    const State& slope = end_slope_.value();
-    const State difference = end_ - begin;
-    const State bend = h * k1_ - difference;
-    x = begin + c(s) * (difference + c(1 - s) * (bend + c(s) * ((difference - h * slope - bend) +
-                                                                c(1 - s) * h *
-                                                                    (d1 * k1_ + d3 * k3_ + d4 * k4_ +
-                                                                     d5 * k5_ + d6 * k6_ + d7 * slope))));
+    const Scalar h = c(end_.t() - begin_.t());
+    const State &k1 = begin_.value(), &k7 = end_.value();
+    State &difference = stage_, &bend = k2_;  // neither is needed any more
+    difference = end_.x() - begin_.x();
+    bend = h * k1 - difference;
+    x = begin_.x() + c(s) * (difference + c(1 - s) * (bend + c(s) * ((difference - h * k7 - bend) +
+                                                                     c(1 - s) * h *
+                                                                         (d1 * k1 + d3 * k3_ + d4 * k4_ +
+                                                                          d5 * k5_ + d6 * k6_ + d7 * k7))));
   }
 
   [[nodiscard]] Memory memory() const noexcept { return memory_; }
@@ -152,7 +154,7 @@ class DormandPrince5 {
   }
   /// Forgets everything but a memory just restored. A run begins with it.
   void reset() noexcept {
-    end_slope_.reset();
+    end_.reset();
     if (!restored_) memory_ = {};
     restored_ = false;
   }
@@ -161,20 +163,20 @@ class DormandPrince5 {
   template <VectorField F>
   void make_stages(const F& f, double t, const State& x, double step) {
     const auto h = static_cast<Scalar>(step);
-    k1_ = end_slope_.at(f, t, x);
-    stage_ = x + h * (a21 * k1_);
+    if (!end_.is_at(t, x)) end_.place(t, x);
+    const State& k1 = end_.value(f);
+    stage_ = x + h * (a21 * k1);
     f(t + c2 * step, stage_, k2_);
-    stage_ = x + h * (a31 * k1_ + a32 * k2_);
+    stage_ = x + h * (a31 * k1 + a32 * k2_);
     f(t + c3 * step, stage_, k3_);
-    stage_ = x + h * (a41 * k1_ + a42 * k2_ + a43 * k3_);
+    stage_ = x + h * (a41 * k1 + a42 * k2_ + a43 * k3_);
     f(t + c4 * step, stage_, k4_);
-    stage_ = x + h * (a51 * k1_ + a52 * k2_ + a53 * k3_ + a54 * k4_);
+    stage_ = x + h * (a51 * k1 + a52 * k2_ + a53 * k3_ + a54 * k4_);
     f(t + c5 * step, stage_, k5_);
-    stage_ = x + h * (a61 * k1_ + a62 * k2_ + a63 * k3_ + a64 * k4_ + a65 * k5_);
+    stage_ = x + h * (a61 * k1 + a62 * k2_ + a63 * k3_ + a64 * k4_ + a65 * k5_);
     f(t + step, stage_, k6_);
-    next_ = x + h * (b1 * k1_ + b3 * k3_ + b4 * k4_ + b5 * k5_ + b6 * k6_);
+    next_ = x + h * (b1 * k1 + b3 * k3_ + b4 * k4_ + b5 * k5_ + b6 * k6_);
     f(t + step, next_, k7_);
-    t0_ = t;
     t1_ = t + step;
   }
 
@@ -204,9 +206,9 @@ class DormandPrince5 {
 
   Memory memory_;
   bool restored_ = false;
-  detail::Slope<State> end_slope_;  // the slope at the end of the last step
-  State next_, end_, stage_, k1_, k2_, k3_, k4_, k5_, k6_, k7_;
-  double t0_ = 0, t1_ = 0;
+  detail::Slope<State> begin_, end_;  // of the step accepted last; end_ is where the next one is tried from
+  State next_, stage_, k2_, k3_, k4_, k5_, k6_, k7_;
+  double t1_ = 0;  // the end of the step tried last
 };
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

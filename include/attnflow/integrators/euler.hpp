@@ -17,25 +17,22 @@ class Euler {
 
   template <VectorField F>
   void step(const F& f, double t, State& x, double h) {
-    begin_slope_ = slope_.at(f, t, x);
-    begin_ = x;
-    x += static_cast<typename State::Scalar>(h) * begin_slope_;
-    end_ = x;
-    t0_ = t;
-    t1_ = t + h;
+    if (!end_.is_at(t, x)) end_.place(t, x);
+    begin_.swap(end_);
+    x += static_cast<typename State::Scalar>(h) * begin_.value(f);
+    end_.place(t + h, x);
   }
   /// The state at a time of the step made last. Costs one evaluation, which the next step reuses.
   template <VectorField F>
   void interpolate(const F& f, double t, State& x) {
-    detail::hermite(t0_, t1_, begin_, begin_slope_, end_, slope_.at(f, t1_, end_), t, x);
+    end_.value(f);
+    detail::hermite(begin_, end_, t, x);
   }
   /// Forgets the last step. Needed where the field changes between steps.
-  void reset() noexcept { slope_.reset(); }
+  void reset() noexcept { end_.reset(); }
 
  private:
-  detail::Slope<State> slope_;
-  State begin_, begin_slope_, end_;
-  double t0_ = 0, t1_ = 0;
+  detail::Slope<State> begin_, end_;  // of the step made last
 };
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

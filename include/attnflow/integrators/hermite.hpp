@@ -6,50 +6,80 @@
 
 #include <Eigen/Core>
 
+#include <cstddef>
+#include <cstring>
+#include <utility>
+
 namespace attnflow::inline ATTNFLOW_ABI::detail {
 
-/// f(t, x), remembered: asking again for the same t and x gives the stored slope. A state that was changed in
-/// between is noticed, a field that was changed is not: reset() then.
+/// A point (t, x) of a run and f(t, x), which is evaluated when it is first asked for and never again.
+///
+/// A stepper keeps two, the ends of its last step, and begins a step by exchanging them: what was the end is
+/// the beginning, with its slope if somebody looked in between. A state that the caller changed is noticed,
+/// since x is compared; a field that was changed is not: reset() then.
 template <class State>
 class Slope {
  public:
+  /// Whether this is the point (t, x), bit for bit: compared as bytes, several times as fast as entry by
+  /// entry.
+  [[nodiscard]] bool is_at(double t, const State& x) const {
+    return placed_ && t == t_ && x.rows() == x_.rows() && x.cols() == x_.cols() &&
+           (x.size() == 0 || std::memcmp(x.data(), x_.data(), sizeof_entries(x)) == 0);
+  }
+  /// Moves to (t, x); the slope there is not known yet.
+  void place(double t, const State& x) {
+    t_ = t;
+    x_ = x;
+    placed_ = true;
+    known_ = false;
+  }
+  /// Moves to (t, x) with what `slope` holds as f(t, x); `slope` is left with other contents.
+  void take(double t, const State& x, State& slope) {
+    place(t, x);
+    value_.swap(slope);
+    known_ = true;
+  }
+  /// f at the point.
   template <class F>
-  const State& at(const F& f, double t, const State& x) {
-    const bool known = known_ && t == t_ && x.rows() == x_.rows() && x.cols() == x_.cols() && x == x_;
-    if (!known) {
-      f(t, x, value_);
-      set(t, x);
+  const State& value(const F& f) {
+    if (!known_) {
+      f(t_, x_, value_);
+      known_ = true;
     }
     return value_;
   }
-  /// Takes what `slope` holds as f(t, x); `slope` is left with the old contents.
-  void take(double t, const State& x, State& slope) {
-    value_.swap(slope);
-    set(t, x);
-  }
-  /// The slope asked for or taken last.
+  /// f at the point, where value(f) or take() has provided it.
   [[nodiscard]] const State& value() const noexcept { return value_; }
-  void reset() noexcept { known_ = false; }
+  [[nodiscard]] double t() const noexcept { return t_; }
+  [[nodiscard]] const State& x() const noexcept { return x_; }
+  void reset() noexcept { placed_ = known_ = false; }
+
+  void swap(Slope& other) noexcept {
+    std::swap(placed_, other.placed_);
+    std::swap(known_, other.known_);
+    std::swap(t_, other.t_);
+    x_.swap(other.x_);
+    value_.swap(other.value_);
+  }
 
  private:
-  void set(double t, const State& x) {
-    t_ = t;
-    x_ = x;
-    known_ = true;
+  static std::size_t sizeof_entries(const State& x) noexcept {
+    return static_cast<std::size_t>(x.size()) * sizeof(typename State::Scalar);
   }
-  bool known_ = false;
+
+  bool placed_ = false, known_ = false;
   double t_ = 0;
   State x_, value_;
 };
 
-/// The cubic with values a, b and slopes da, db at the ends of [t0, t1], at time t. Its own error is O((t1 −
-/// t0)⁴).
+/// The cubic with the values and slopes of two points, at time t in between. Its own error is O((t₁ − t₀)⁴).
+/// \pre both slopes have been evaluated.
 template <class State>
-void hermite(double t0, double t1, const State& a, const State& da, const State& b, const State& db, double t,
-             State& x) {
+void hermite(const Slope<State>& begin, const Slope<State>& end, double t, State& x) {
   using Scalar = typename State::Scalar;
-  const double h = t1 - t0, s = (t - t0) / h;
+  const double h = end.t() - begin.t(), s = (t - begin.t()) / h;
   const auto c = [](double value) { return static_cast<Scalar>(value); };
+  const State &a = begin.x(), &b = end.x(), &da = begin.value(), &db = end.value();
   // a + s (b − a) + s (1 − s) ((1 − s) (h da − (b − a)) − s (h db − (b − a)))
   x = a + c(s) * (b - a) + c(s * (1 - s)) * (c(1 - s) * (c(h) * da - (b - a)) - c(s) * (c(h) * db - (b - a)));
 }

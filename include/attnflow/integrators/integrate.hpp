@@ -33,6 +33,14 @@ struct CountedField {
   }
 };
 
+/// Whether every entry is a finite number: 0 · x sums to 0, not to NaN. Faster than allFinite(), which goes
+/// entry by entry and takes longer than a small step.
+template <class State>
+[[nodiscard]] bool all_finite(const State& x) {
+  using Scalar = typename State::Scalar;
+  return (x * Scalar(0)).sum() == Scalar(0);
+}
+
 /// Shows the step that the stepper made last to the observer.
 template <class Field, class Stepper, class State, class Observer>
 Flow show(const Field& field, Stepper& stepper, double t0, double t1, const State& x, Observer& observer) {
@@ -47,8 +55,11 @@ Flow show(const Field& field, Stepper& stepper, double t0, double t1, const Stat
   return notify<State>(observer, view);
 }
 
+/// \param before  scratch space: the state that a step began with, which comes back where the next is not
+/// finite.
 template <class F, class S, class O>
-Report integrate_fixed(const F& f, S& stepper, typename F::State& x, const FixedSteps& plan, O& observer) {
+Report integrate_fixed(const F& f, S& stepper, typename F::State& x, const FixedSteps& plan, O& observer,
+                       typename F::State& before) {
   plan.validate();
   Report report{.t = plan.from};
   const CountedField<F> field{f, report.evaluations};
@@ -57,17 +68,16 @@ Report integrate_fixed(const F& f, S& stepper, typename F::State& x, const Fixed
     report.outcome = outcome;
     return report;
   };
-  if (!x.allFinite()) return end(Outcome::non_finite);
+  if (!all_finite(x)) return end(Outcome::non_finite);
   if (show(field, stepper, plan.from, plan.from, x, observer) == Flow::stop)
     return end(Outcome::stopped_by_observer);
-  typename F::State before = x;
   while (report.t < plan.to) {
     const double target = plan.from + static_cast<double>(report.steps + 1) * plan.step;
     // What rounding leaves of the last step is not a step of its own.
     const double next = target > plan.to - 1e-9 * plan.step ? plan.to : target;
     before = x;
     stepper.step(field, report.t, x, next - report.t);
-    if (!x.allFinite()) {
+    if (!all_finite(x)) {
       x = before;
       return end(Outcome::non_finite);
     }
@@ -90,7 +100,7 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
     report.outcome = outcome;
     return report;
   };
-  if (!x.allFinite()) return end(Outcome::non_finite);
+  if (!all_finite(x)) return end(Outcome::non_finite);
   if (show(field, stepper, plan.from, plan.from, x, observer) == Flow::stop)
     return end(Outcome::stopped_by_observer);
   if (plan.to == plan.from) return end(Outcome::reached_end);
@@ -140,7 +150,8 @@ requires StepperFor<std::remove_cvref_t<Stepper>, F> &&
                                                                        F> [[nodiscard]] Report
     integrate(const F& field, Stepper&& stepper, typename F::State& x, const FixedSteps& plan,
               Observer&& observer = {}) {
-  return detail::integrate_fixed(field, stepper, x, plan, observer);
+  typename F::State before;
+  return detail::integrate_fixed(field, stepper, x, plan, observer, before);
 }
 
 /// The same with steps chosen by error control. The step is also at most field.max_step() where the field has
@@ -162,7 +173,8 @@ requires AdaptiveStepperFor<std::remove_cvref_t<Stepper>, F> &&
     ObserverOf<std::remove_reference_t<Observer>, F>
 [[nodiscard]] Report integrate(const F& field, Stepper&& stepper, typename F::State& x, const Plan& plan,
                                Observer&& observer = {}) {
-  return detail::integrate_fixed(field, stepper, x, plan, observer);
+  typename F::State before;
+  return detail::integrate_fixed(field, stepper, x, plan, observer, before);
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

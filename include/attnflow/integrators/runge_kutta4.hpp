@@ -19,31 +19,30 @@ class RungeKutta4 {
   void step(const F& f, double t, State& x, double h) {
     using Scalar = typename State::Scalar;
     const auto c = [](double value) { return static_cast<Scalar>(value); };
-    k1_ = slope_.at(f, t, x);
-    begin_ = x;
-    stage_ = x + c(h / 2) * k1_;
+    if (!end_.is_at(t, x)) end_.place(t, x);
+    begin_.swap(end_);
+    const State& k1 = begin_.value(f);
+    stage_ = x + c(h / 2) * k1;
     f(t + h / 2, stage_, k2_);
     stage_ = x + c(h / 2) * k2_;
     f(t + h / 2, stage_, k3_);
     stage_ = x + c(h) * k3_;
     f(t + h, stage_, k4_);
-    x += c(h / 6) * (k1_ + Scalar(2) * (k2_ + k3_) + k4_);
-    end_ = x;
-    t0_ = t;
-    t1_ = t + h;
+    x += c(h / 6) * (k1 + Scalar(2) * (k2_ + k3_) + k4_);
+    end_.place(t + h, x);
   }
   /// The state at a time of the step made last. Costs one evaluation, which the next step reuses.
   template <VectorField F>
   void interpolate(const F& f, double t, State& x) {
-    detail::hermite(t0_, t1_, begin_, k1_, end_, slope_.at(f, t1_, end_), t, x);
+    end_.value(f);
+    detail::hermite(begin_, end_, t, x);
   }
   /// Forgets the last step. Needed where the field changes between steps.
-  void reset() noexcept { slope_.reset(); }
+  void reset() noexcept { end_.reset(); }
 
  private:
-  detail::Slope<State> slope_;
-  State begin_, end_, stage_, k1_, k2_, k3_, k4_;
-  double t0_ = 0, t1_ = 0;
+  detail::Slope<State> begin_, end_;  // of the step made last
+  State stage_, k2_, k3_, k4_;
 };
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

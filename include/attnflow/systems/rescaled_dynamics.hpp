@@ -85,7 +85,7 @@ class RescaledDynamics {
   void operator()(double t, const State& z, State& dz) const {
     eigen_assert(z.rows() == dim());
     static thread_local State displacement;
-    const ScaledMatrix<Dim> flow = exponential_(t);
+    const ScaledMatrix<Dim>& flow = exponential_.recall(t);
     const int exponent = detail::attend_scaled(form_, &flow, Weighted::displacements, law_, mask_, bias_, z,
                                                displacement, nullptr) +
                          value_.exponent;
@@ -95,7 +95,7 @@ class RescaledDynamics {
 
   /// P at (t, z), rows summing to one. \throws std::invalid_argument if a token is not finite.
   [[nodiscard]] SquareMatrix<Scalar> attention(double t, const State& z) const {
-    const ScaledMatrix<Dim> flow = exponential_(t);
+    const ScaledMatrix<Dim>& flow = exponential_.recall(t);
     SquareMatrix<Scalar> P = detail::log_weights(form_, &flow, law_, mask_, bias_, z);
     for (Scalar& p : P.reshaped()) p = std::exp(p);
     return P;
@@ -103,13 +103,13 @@ class RescaledDynamics {
 
   /// log P at (t, z), finite where P underflows. \throws std::invalid_argument if a token is not finite.
   [[nodiscard]] SquareMatrix<Scalar> log_attention(double t, const State& z) const {
-    const ScaledMatrix<Dim> flow = exponential_(t);
+    const ScaledMatrix<Dim>& flow = exponential_.recall(t);
     return detail::log_weights(form_, &flow, law_, mask_, bias_, z);
   }
 
   /// Log-normalisers and the token that each token attends to most. Cost: one drift.
   [[nodiscard]] RowRecord rows(double t, const State& z) const {
-    const ScaledMatrix<Dim> flow = exponential_(t);
+    const ScaledMatrix<Dim>& flow = exponential_.recall(t);
     State displacement;
     RowRecord record;
     detail::attend_scaled(form_, &flow, Weighted::displacements, law_, mask_, bias_, z, displacement,
@@ -121,7 +121,7 @@ class RescaledDynamics {
   /// that of detail::add_attention_jacobian for M_t = e^{tVᵀ} M e^{tV}, less V on the diagonal blocks.
   /// \throws std::overflow_error where an entry is beyond double.
   [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& z) const {
-    const ScaledMatrix<Dim> flow = exponential_(t);
+    const ScaledMatrix<Dim>& flow = exponential_.recall(t);
     ScaledMatrix<Dim> M = form_.M;
     M.matrix = (form_.beta * flow.matrix.transpose() * M.matrix * flow.matrix).eval();
     M.log_scale += 2 * flow.log_scale;

@@ -13,9 +13,9 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 ///
 /// The kernels of bounded rows leave, with eᵢⱼ = ⟨query i, key j⟩ + start i − slope |i − j|,
 ///
-///     sum i = ∑ⱼ 2^{eᵢⱼ},   moment i = ∑ⱼ 2^{eᵢⱼ} key j,
+///     sum i = ∑ⱼ 2^{eᵢⱼ},   mean i = ∑ⱼ 2^{eᵢⱼ} key j / sum i,
 ///
-/// over the keys j in [begin i, end i). A caller who wants rows scaled chooses `start`.
+/// over the keys j in [begin i, end i); the mean is NaN where there are none. `start` keeps sums in range.
 template <class T>
 struct RowTask {
   std::int64_t n = 0, d = 0;
@@ -26,8 +26,17 @@ struct RowTask {
   const T* end = nullptr;        ///< for each row, one past the last key
   const T* positions = nullptr;  ///< 0, 1, …: for rows and keys; only where slope is not zero
   T slope = 0;
-  T* sum = nullptr;     ///< for each row
-  T* moment = nullptr;  ///< d numbers for each row, in packs
+  T* sum = nullptr;   ///< for each row
+  T* mean = nullptr;  ///< d numbers for each row, in packs
+};
+
+/// Queries of bounded rows to be, in few coordinates; see pack_rows.
+template <class T>
+struct QueryTask {
+  std::int64_t n = 0;
+  const T* u = nullptr;     ///< d × n
+  const T* keys = nullptr;  ///< d × n: the own key of each row
+  T factor = 0, radius = 0, limit = 0, widest = 0, longest = 0;
 };
 
 /// Rows of attention whose scores may be of any size, computed from differences of tokens. The rows are any W:

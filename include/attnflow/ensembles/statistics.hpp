@@ -1,0 +1,155 @@
+/// \file
+/// Statistics of ensembles: means at given times, and the times at which something happens.
+#pragma once
+
+#include <attnflow/detail/refuse.hpp>
+#include <attnflow/integrators/concepts.hpp>
+#include <attnflow/types.hpp>
+
+#include <Eigen/Core>
+
+#include <cmath>
+#include <concepts>
+#include <cstddef>
+#include <limits>
+#include <utility>
+#include <vector>
+
+namespace attnflow::inline ATTNFLOW_ABI {
+
+/// Count, mean and variance of numbers seen one by one [Wel62], or in groups that are merged [CGL83].
+class Moments {
+ public:
+  void add(double value) noexcept {
+    ++count_;
+    const double distance = value - mean_;
+    mean_ += distance / static_cast<double>(count_);
+    squares_ += distance * (value - mean_);
+  }
+  void merge(const Moments& other) noexcept {
+    if (other.count_ == 0) return;
+    const auto n = static_cast<double>(count_), m = static_cast<double>(other.count_);
+    const double distance = other.mean_ - mean_;
+    count_ += other.count_;
+    mean_ += distance * (m / (n + m));
+    squares_ += other.squares_ + distance * distance * (n * m / (n + m));
+  }
+
+  [[nodiscard]] long count() const noexcept { return count_; }
+  /// NaN where nothing was seen.
+  [[nodiscard]] double mean() const noexcept { return count_ > 0 ? mean_ : nan; }
+  /// ∑ (v − mean)² / (count − 1), NaN for fewer than two numbers.
+  [[nodiscard]] double variance() const noexcept {
+    return count_ > 1 ? squares_ / static_cast<double>(count_ - 1) : nan;
+  }
+  /// The standard deviation of the mean, √(variance / count).
+  [[nodiscard]] double standard_error() const noexcept {
+    return std::sqrt(variance() / static_cast<double>(count_));
+  }
+
+ private:
+  static constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  long count_ = 0;
+  double mean_ = 0, squares_ = 0;  // squares_: of the distances from the mean, summed
+};
+
+/// The moments over the runs of a number f(t, x) at given times, x by dense output; at the end of a step the
+/// state itself. A run that ends before a time does not count there. Memory: that of the times, however many
+/// the runs.
+template <class State, class Function>
+requires std::invocable<Function&, double, const State&>
+class MeanAtTimes {
+ public:
+  /// \param f  the same for all runs; each block of runs calls a copy.
+  /// \throws std::invalid_argument unless the times are finite and increase.
+  MeanAtTimes(std::vector<double> times, Function f)
+      : times_(std::move(times)), f_(std::move(f)), moments_(times_.size()) {
+    for (std::size_t i = 0; i < times_.size(); ++i)
+      if (!std::isfinite(times_[i]) || (i > 0 && !(times_[i] > times_[i - 1])))
+        detail::refuse("MeanAtTimes: time ", i, " is ", times_[i], ", expected finite times that increase");
+  }
+
+  void operator()(Eigen::Index /*k*/, const StepView<State>& step) {
+    if (step.t0() == step.t1()) next_ = 0;  // a run begins
+    while (next_ < times_.size() && times_[next_] < step.t0()) ++next_;
+    for (; next_ < times_.size() && times_[next_] <= step.t1(); ++next_) {
+      const double t = times_[next_];
+      if (t == step.t1()) {
+        moments_[next_].add(static_cast<double>(f_(t, step.state())));
+      } else {
+        step.at(t, between_);
+        moments_[next_].add(static_cast<double>(f_(t, between_)));
+      }
+    }
+  }
+
+  /// \pre the other one has the same times.
+  void merge(const MeanAtTimes& other) {
+    eigen_assert(times_ == other.times_);
+    for (std::size_t i = 0; i < moments_.size(); ++i) moments_[i].merge(other.moments_[i]);
+  }
+
+  [[nodiscard]] const std::vector<double>& times() const noexcept { return times_; }
+  /// Of the numbers at times()[i].
+  [[nodiscard]] const Moments& operator[](std::size_t i) const noexcept { return moments_[i]; }
+  [[nodiscard]] std::size_t size() const noexcept { return moments_.size(); }
+
+ private:
+  std::vector<double> times_;
+  Function f_;
+  std::vector<Moments> moments_;
+  std::size_t next_ = 0;
+  State between_;
+};
+
+/// f's means at given times; f(t, x) yields a number.
+template <class State, class Function>
+[[nodiscard]] auto mean_at_times(std::vector<double> times, Function f) {
+  return MeanAtTimes<State, Function>(std::move(times), std::move(f));
+}
+
+/// The share of the pairs i < j with ⟨xᵢ, xⱼ⟩ > threshold; on the sphere and for a threshold near one, of
+/// those that have met. 1 for fewer than two tokens. Cost: n² d / 2 multiplications, O(n d) memory kept by
+/// the thread.
+/// \pre x is finite.
+template <RealScalar Scalar, int Dim>
+[[nodiscard]] double share_of_aligned_pairs(const Tokens<Scalar, Dim>& x, double threshold) {
+  const Eigen::Index n = x.cols();
+  if (n < 2) return 1;
+  // Tokens as rows: a coordinate of many tokens fills a vector register. And (s − c) / tiny cut off at 0 and
+  // 1 counts in such registers, where a comparison would be made one by one.
+  static thread_local Eigen::Matrix<Scalar, Eigen::Dynamic, Dim> rows;
+  rows = x.transpose();
+  const auto c = static_cast<Scalar>(threshold);
+  const Scalar steep = 1 / std::numeric_limits<Scalar>::min();
+  double pairs = 0;
+  for (Eigen::Index i = 0; i + 1 < n; ++i)
+    pairs += static_cast<double>((((rows.bottomRows(n - 1 - i).lazyProduct(x.col(i))).array() - c) * steep)
+                                     .max(Scalar(0))
+                                     .min(Scalar(1))
+                                     .sum());
+  return 2 * pairs / (static_cast<double>(n) * static_cast<double>(n - 1));
+}
+
+/// The moments over the runs of the first time at which holds(t, x), looked at where steps end; the run ends
+/// there. count() of them is the number of runs in which that happened.
+template <class Condition>
+class FirstTime {
+ public:
+  explicit FirstTime(Condition holds) : holds_(std::move(holds)) {}
+
+  Flow operator()(Eigen::Index /*k*/, double t, const auto& x) {
+    if (!holds_(t, x)) return Flow::proceed;
+    moments_.add(t);
+    return Flow::stop;
+  }
+  void merge(const FirstTime& other) noexcept { moments_.merge(other.moments_); }
+
+  [[nodiscard]] const Moments& moments() const noexcept { return moments_; }
+
+ private:
+  Condition holds_;
+  Moments moments_;
+};
+
+}  // namespace attnflow::inline ATTNFLOW_ABI
