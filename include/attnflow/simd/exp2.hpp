@@ -10,13 +10,14 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 /// double and 5·10⁻⁹ in float; of [−1/32, 1/32] beside a table of 2^{i/16}, below 2·10⁻¹⁷ and 3·10⁻⁹.
 ///
 /// x + magic rounds x to a whole number, or to a sixteenth, that the low bits of the sum then hold. Below `lowest`
-/// results would be denormal.
+/// results would be denormal, on which processors lose a hundred cycles; above `faintest` products of a result with
+/// ordinary numbers are not denormal either.
 template <class T>
 struct Exp2;
 
 template <>
 struct Exp2<double> {
-  static constexpr double lowest = -1022;
+  static constexpr double lowest = -1022, faintest = -900;
   static constexpr double magic = 0x1.8p52, magic16 = 0x1.8p48;
   static constexpr int mantissa_bits = 52;
   static constexpr double whole[] = {0x1.62e42fefa39efp-1,  0x1.ebfbdff82c598p-3,  0x1.c6b08d704a0c2p-5,
@@ -29,7 +30,7 @@ struct Exp2<double> {
 
 template <>
 struct Exp2<float> {
-  static constexpr float lowest = -126;
+  static constexpr float lowest = -126, faintest = -100;
   static constexpr float magic = 0x1.8p23F, magic16 = 0x1.8p19F;
   static constexpr int mantissa_bits = 23;
   static constexpr float whole[] = {0x1.62e4302fc626ep-1F, 0x1.ebfbe00e63baep-3F,  0x1.c6af6cdbbdcc7p-5F,

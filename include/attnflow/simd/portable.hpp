@@ -93,15 +93,14 @@ struct Simd {
   }
 };
 
-/// x ↦ 2ˣ in R packs, within 2 ulp, for x < 1023 (float: 127); 2^lowest below Exp2<T>::lowest.
+/// x ↦ 2ˣ in R packs, within 2 ulp, for Exp2<T>::lowest ≤ x < 1023 (float: 127).
 template <class T, std::size_t R>
 inline void exp2_packs(typename Simd<T>::Pack (&x)[R]) {
   using S = Simd<T>;
   using E = Exp2<T>;
   constexpr int degree = static_cast<int>(sizeof(E::whole) / sizeof(T)) - 1;
   for (std::size_t r = 0; r < R; ++r) {
-    const typename S::Pack clamped = S::max(x[r], S::all(E::lowest)), shifted = clamped + S::all(E::magic),
-                           rest = clamped - (shifted - S::all(E::magic));
+    const typename S::Pack shifted = x[r] + S::all(E::magic), rest = x[r] - (shifted - S::all(E::magic));
     typename S::Pack q = S::all(E::whole[degree]);
 #pragma GCC unroll 16
     for (int k = degree - 1; k >= 0; --k) q = S::fma(q, rest, S::all(E::whole[k]));

@@ -133,3 +133,7 @@ template <class T>
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail
+
+#if defined(ATTNFLOW_EXTERN_KERNELS)
+#include <attnflow/attention/kernels/instances.hpp>
+#endif

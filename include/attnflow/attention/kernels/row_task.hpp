@@ -15,7 +15,8 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 ///
 ///     sum i = ∑ⱼ 2^{eᵢⱼ},   mean i = ∑ⱼ 2^{eᵢⱼ} key j / sum i,
 ///
-/// over the keys j in [begin i, end i); the mean is NaN where there are none. `start` keeps sums in range.
+/// over the keys j in [begin i, end i); the mean is NaN where there are none. `start` keeps sums in range. In few
+/// coordinates and without a bias no eᵢⱼ may be below Exp2<T>::faintest; elsewhere weights stop at 2^faintest.
 template <class T>
 struct RowTask {
   std::int64_t n = 0, d = 0;
@@ -36,7 +37,7 @@ struct QueryTask {
   std::int64_t n = 0;
   const T* u = nullptr;     ///< d × n
   const T* keys = nullptr;  ///< d × n: the own key of each row
-  T factor = 0, radius = 0, limit = 0, widest = 0, longest = 0;
+  T factor = 0, radius = 0, limit = 0, longest = 0;
 };
 
 /// Rows of attention whose scores may be of any size, computed from differences of tokens. The rows are any W:

@@ -1,0 +1,40 @@
+/// \file
+/// The kernels of attention compiled once for many source files, where compile time matters.
+///
+/// A program of many files that defines ATTNFLOW_EXTERN_KERNELS for all of them compiles kernels in none. One file
+/// says so and has them:
+///
+///     #define ATTNFLOW_DEFINE_KERNELS
+///     #include <attnflow/attention/kernels/instances.hpp>
+///
+/// Nothing else changes: the header-only way stays the default.
+#pragma once
+
+#include <attnflow/attention/kernels/kernels.hpp>
+
+/// `keyword` template, for every kind of row of one scalar type: coordinates, masks, biases.
+#define ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, D)                              \
+  keyword template RowKernels<T> row_kernels_at<T, D, false, false>(SimdLevel);   \
+  keyword template RowKernels<T> row_kernels_at<T, D, true, false>(SimdLevel);    \
+  keyword template RowKernels<T> row_kernels_at<T, D, false, true>(SimdLevel);    \
+  keyword template RowKernels<T> row_kernels_at<T, D, true, true>(SimdLevel);
+#define ATTNFLOW_DETAIL_INSTANCES(keyword, T)                     \
+  keyword template TokenKernels<T> token_kernels_at<T>(SimdLevel); \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 0)                    \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 1)                    \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 2)                    \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 3)                    \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 4)
+
+namespace attnflow::inline ATTNFLOW_ABI::detail {
+#if defined(ATTNFLOW_DEFINE_KERNELS)
+ATTNFLOW_DETAIL_INSTANCES(, float)
+ATTNFLOW_DETAIL_INSTANCES(, double)
+#else
+ATTNFLOW_DETAIL_INSTANCES(extern, float)
+ATTNFLOW_DETAIL_INSTANCES(extern, double)
+#endif
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+
+#undef ATTNFLOW_DETAIL_INSTANCES
+#undef ATTNFLOW_DETAIL_ROW_INSTANCES
