@@ -347,7 +347,8 @@ void PreparedScores<Scalar>::set_queries(const U* u, double beta, double log,
     const double reach = std::min(few ? limit - std::abs(score) : limit + score, widest);
     if (square * radius_ * radius_ <= reach * reach && reach >= 0 && square <= longest * longest) continue;
     exact.push_back(static_cast<Eigen::Index>(i));
-    for (c = 0; c < coordinates; ++c) q[c * lanes] = 0;  // what its lane computes is not used, and is harmless
+    for (c = 0; c < coordinates; ++c)
+      q[c * lanes] = 0;  // what its lane computes is not used, and is harmless
     start[i] = 0;
   }
 }

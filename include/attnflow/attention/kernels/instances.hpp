@@ -13,17 +13,17 @@
 #include <attnflow/attention/kernels/kernels.hpp>
 
 /// `keyword` template, for every kind of row of one scalar type: coordinates, masks, biases.
-#define ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, D)                              \
-  keyword template RowKernels<T> row_kernels_at<T, D, false, false>(SimdLevel);   \
-  keyword template RowKernels<T> row_kernels_at<T, D, true, false>(SimdLevel);    \
-  keyword template RowKernels<T> row_kernels_at<T, D, false, true>(SimdLevel);    \
+#define ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, D)                            \
+  keyword template RowKernels<T> row_kernels_at<T, D, false, false>(SimdLevel); \
+  keyword template RowKernels<T> row_kernels_at<T, D, true, false>(SimdLevel);  \
+  keyword template RowKernels<T> row_kernels_at<T, D, false, true>(SimdLevel);  \
   keyword template RowKernels<T> row_kernels_at<T, D, true, true>(SimdLevel);
-#define ATTNFLOW_DETAIL_INSTANCES(keyword, T)                     \
+#define ATTNFLOW_DETAIL_INSTANCES(keyword, T)                      \
   keyword template TokenKernels<T> token_kernels_at<T>(SimdLevel); \
-  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 0)                    \
-  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 1)                    \
-  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 2)                    \
-  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 3)                    \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 0)                     \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 1)                     \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 2)                     \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 3)                     \
   ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 4)
 
 namespace attnflow::inline ATTNFLOW_ABI::detail {
