@@ -66,6 +66,14 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   return result;
 }
 
+/// The weights themselves, of the same arguments.
+template <class... Arguments>
+[[nodiscard]] auto weights(const Arguments&... arguments) {
+  auto P = log_weights(arguments...);
+  for (auto& p : P.reshaped()) p = std::exp(p);
+  return P;
+}
+
 }  // namespace detail
 
 /// log Pᵢⱼ = sᵢⱼ − log ∑ₗ exp(sᵢₗ) for scores given as a form, E = e^{tV} applied to the tokens first (null:
@@ -87,9 +95,7 @@ template <class Scalar, int Dim>
 [[nodiscard]] SquareMatrix<Scalar> attention_matrix(const ScoreForm<Dim>& form,
                                                     const std::type_identity_t<ScaledMatrix<Dim>>* flow,
                                                     const Tokens<Scalar, Dim>& x) {
-  SquareMatrix<Scalar> P = log_attention(form, flow, x);
-  for (Scalar& p : P.reshaped()) p = std::exp(p);
-  return P;
+  return detail::weights(form, flow, Softmax<Scalar>{form.beta}, NoMask{}, NoBias{}, x);
 }
 
 /// log P of one head on tokens x, P = law(β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j)); −∞ where the mask leaves j out.

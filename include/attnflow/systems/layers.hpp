@@ -118,9 +118,7 @@ class RescaledLayers {
   /// P of layer k, from Rᵏ zᵏ. \throws std::invalid_argument if a token is not finite.
   [[nodiscard]] SquareMatrix<Scalar> attention(long k, const State& z) const {
     const ScaledMatrix<Dim> flow = power(growth_, k);
-    SquareMatrix<Scalar> P = detail::log_weights(form_, &flow, law_, mask_, bias_, z);
-    for (Scalar& p : P.reshaped()) p = std::exp(p);
-    return P;
+    return detail::weights(form_, &flow, law_, mask_, bias_, z);
   }
 
   /// zᵏ = R⁻ᵏ xᵏ.

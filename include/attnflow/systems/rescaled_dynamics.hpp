@@ -96,9 +96,7 @@ class RescaledDynamics {
   /// P at (t, z), rows summing to one. \throws std::invalid_argument if a token is not finite.
   [[nodiscard]] SquareMatrix<Scalar> attention(double t, const State& z) const {
     const ScaledMatrix<Dim>& flow = exponential_.recall(t);
-    SquareMatrix<Scalar> P = detail::log_weights(form_, &flow, law_, mask_, bias_, z);
-    for (Scalar& p : P.reshaped()) p = std::exp(p);
-    return P;
+    return detail::weights(form_, &flow, law_, mask_, bias_, z);
   }
 
   /// log P at (t, z), finite where P underflows. \throws std::invalid_argument if a token is not finite.

@@ -110,10 +110,7 @@ class TokenDynamics {
 
   /// The weights of one head at x: P for softmax, rows summing to one. \throws std::invalid_argument if a token is not finite.
   [[nodiscard]] SquareMatrix<Scalar> attention(double /*t*/, const State& x, std::size_t head = 0) const {
-    SquareMatrix<Scalar> P =
-        detail::log_weights(bank_.form(head, "TokenDynamics"), nullptr, law_, mask_, bias_, x);
-    for (Scalar& p : P.reshaped()) p = std::exp(p);
-    return P;
+    return detail::weights(bank_.form(head, "TokenDynamics"), nullptr, law_, mask_, bias_, x);
   }
 
   /// The derivative of the drift, nd × nd; token i owns rows and columns i d … i d + d − 1 (see
