@@ -5,6 +5,7 @@
 #include "catch.hpp"
 #include "refusal.hpp"
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -141,6 +142,76 @@ TEMPLATE_TEST_CASE("the projection of a token on its own tangents is zero to the
       CHECK(y.isZero(0));
     }
   }
+}
+
+// Tokens of few coordinates are done several at once; what is rare is done by itself.
+TEMPLATE_TEST_CASE_SIG("few coordinates fixed at compile time give what any number at run time gives",
+                       "[sphere]", ((class Scalar, int Dim), Scalar, Dim), (float, 1), (float, 2), (float, 3),
+                       (float, 4), (float, 5), (double, 1), (double, 2), (double, 3), (double, 4)) {
+  using Limits = std::numeric_limits<Scalar>;
+  using Fixed = Tokens<Scalar, Dim>;
+  // Both round in their own order; -march=native may fuse one of them.
+  constexpr Real bound = 2 * (Dim + 8) * reference::epsilon<Scalar>;
+  std::mt19937_64 generator(94);
+  const std::array<Scalar, 6> rare{
+      0, Limits::denorm_min(), Limits::min(), Limits::max() / 4, Limits::infinity(), Limits::quiet_NaN()};
+  const auto expect_close = [&](const auto& found, const auto& expected, Real scale) {
+    for (Index k = 0; k < found.size(); ++k) {
+      const Scalar a = found.data()[k], b = expected.data()[k];
+      if (std::isfinite(b))
+        CHECK(std::abs(static_cast<Real>(a) - static_cast<Real>(b)) <= bound * scale);
+      else
+        CHECK((std::isnan(b) ? std::isnan(a) : a == b));
+    }
+  };
+  for (Index n = 0; n <= 9; ++n)
+    for (const Scalar odd : rare)
+      for (Index place = -1; place < n; ++place) {  // −1: no token is rare
+        CAPTURE(n, odd, place);
+        Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, Dim, n);
+        const Tokens<Scalar> y = reference::random<Tokens<Scalar>>(generator, Dim, n);
+        if (n > 0) sphere::normalize(x, 0);  // among tokens of other lengths one that stays
+        if (place >= 0) x.col(place).setConstant(odd);
+
+        Fixed projected = y;
+        sphere::project_tangent(Fixed(x), projected);
+        Tokens<Scalar> one_by_one = y;
+        sphere::project_tangent(x, one_by_one);
+        expect_close(projected, one_by_one, 4);
+        // Tangent to its own size, where little is left: the second pass.
+        if (place < 0 && n > 0) {
+          const Fixed at = x;
+          Fixed left = Scalar(3) * at + Scalar(1e-4) * Fixed(y);
+          const Wide start = wide(left);
+          sphere::project_tangent(at, left);
+          for (Index i = 0; i < n; ++i) {
+            const Wide token = wide(at.col(i)), found = wide(left.col(i));
+            CHECK(std::abs((token.transpose() * found)(0, 0)) <=
+                  bound * token.norm() * (found.norm() + bound * start.col(i).norm()));
+          }
+        }
+        Fixed large = y * (Limits::max() / 8);
+        const Fixed far = y * std::sqrt(std::sqrt(Limits::max()));  // squares are usual, products are not
+        sphere::project_tangent(far, large);
+        CHECK(large.allFinite());
+
+        Fixed fixed = x;
+        Tokens<Scalar> single = x;
+        Eigen::Matrix<Scalar, Eigen::Dynamic, 1> lengths, expected(n);
+        const bool unit = sphere::normalize(fixed, lengths);
+        for (Index i = 0; i < n; ++i) expected(i) = sphere::normalize(single, i);
+        expect_close(fixed, single, 1);
+        REQUIRE(lengths.size() == n);
+        for (Index i = 0; i < n; ++i)
+          expect_close(lengths.segment(i, 1), expected.segment(i, 1), static_cast<Real>(expected(i)));
+        CHECK(unit == (expected.array() == 1).all());
+        if (n > 0 && place != 0) CHECK(same_bits(fixed.col(0), x.col(0)));
+        if (place >= 0 && (odd == 0 || !std::isfinite(odd))) continue;  // no length
+        const Fixed once = fixed;
+        CHECK(sphere::normalize(fixed, lengths));
+        CHECK(same_bits(fixed, once));
+        CHECK((lengths.array() == 1).all());
+      }
 }
 
 TEST_CASE("an arc has the angles it is asked for", "[sphere]") {

@@ -2,16 +2,21 @@
 // what it refuses and in which words, and how it ends when the numbers do.
 #include "programs/simulate_run.hpp"
 
+#include <attnflow/parallel/threads.hpp>
+#include <attnflow/simd/level.hpp>
 #include <attnflow/version.hpp>
 
 #include <Eigen/Core>
 
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <random>
+#include <sstream>
 
 namespace {
 
@@ -130,6 +135,48 @@ std::string element_type(const std::string& file) {
   return bytes.substr(at + 10, 3);
 }
 
+/// How weights are made of scores.
+struct TestLaw {
+  bool normalized = true;  // softmax; else exp(score) / n
+  int mask = 0;            // 0: none, 1: causal, 2: strictly causal
+  double slope = 0;        // of ALiBi
+};
+
+/// wᵢⱼ = e^{sᵢⱼ} / (∑ₗ e^{sᵢₗ} or n), sᵢⱼ = β ⟨Q xᵢ, K xⱼ⟩ − slope |i − j|, over the j that the mask leaves.
+MatrixXd weights_of(const TestHead& head, double beta, const MatrixXd& x, const TestLaw& law) {
+  const Index n = x.cols();
+  MatrixXd w = MatrixXd::Zero(n, n);
+  for (Index i = 0; i < n; ++i) {
+    const Index keys = law.mask == 0 ? n : law.mask == 1 ? i + 1 : i;
+    for (Index j = 0; j < keys; ++j)
+      w(i, j) = std::exp(beta * (head.Q * x.col(i)).dot(head.K * x.col(j)) -
+                         law.slope * std::abs(static_cast<double>(i - j)));
+    if (keys > 0) w.row(i) /= law.normalized ? w.row(i).sum() : static_cast<double>(n);
+  }
+  return w;
+}
+
+/// A variable of the environment, for the programs that are run while this lives.
+class Environment {
+ public:
+  Environment(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    ::setenv(name, value, 1);
+  }
+  ~Environment() {
+    if (before_)
+      ::setenv(name_, before_->c_str(), 1);
+    else
+      ::unsetenv(name_);
+  }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+
+ private:
+  const char* name_;
+  std::optional<std::string> before_;
+};
+
 }  // namespace
 
 // --- A good run --------------------------------------------------------------------------------------------
@@ -199,7 +246,8 @@ TEST_CASE("a run writes the saved times, tokens, attention, a report and a page"
     CHECK(options.at("t_end") == 2);
     CHECK(options.at("attention") == true);
     CHECK(options.at("precision") == "double");
-    CHECK(options.at("threads") == 1);
+    CHECK(options.at("threads") == attnflow::threads());
+    CHECK(options.at("simd") == std::string(attnflow::name_of(attnflow::simd_level())));
     CHECK(options.at("out") == out);
 
     const json& prediction = r.at("prediction");
@@ -282,6 +330,7 @@ TEST_CASE("the same seed gives the same bytes, another seed other ones", "[simul
   const auto zero = with({}, "default"), again = with({"--seed", "0"}, "again"),
              other = with({"--seed", "1"}, "other");
   const auto threads = with({"--threads", "3"}, "threads");
+  CHECK(report(threads).at("options").at("threads") == 3);
   const auto largest = with({"--seed", "18446744073709551615"}, "largest");
   for (const char* name : {"times.npy", "tokens.npy", "attention.npy", "view.html"}) {
     INFO(name);
@@ -321,12 +370,11 @@ TEST_CASE("--help names every option, --version the version", "[simulate]") {
   const Said help = simulate({"--help"});
   CHECK(help.status == 0);
   CHECK(help.err.empty());
-  for (const char* option : {"--tokens",    "--uniform-box", "--gaussian", "--uniform-sphere",
-                             "--seed",      "--query",       "--key",      "--value",
-                             "--system",    "--law",         "--beta",     "--mask",
-                             "--stepper",   "--dt",          "--rtol",     "--atol",
-                             "--t-end",     "--save-every",  "--times",    "--attention",
-                             "--precision", "--threads",     "--quiet",    "--out",
+  for (const char* option : {"--tokens",    "--uniform-box", "--gaussian", "--uniform-sphere", "--seed",
+                             "--query",     "--key",         "--value",    "--system",         "--law",
+                             "--beta",      "--mask",        "--alibi",    "--stepper",        "--dt",
+                             "--rtol",      "--atol",        "--t-end",    "--save-every",     "--times",
+                             "--attention", "--precision",   "--threads",  "--quiet",          "--out",
                              "--force"}) {
     INFO(option);
     CHECK_THAT(help.out,
@@ -597,6 +645,219 @@ TEST_CASE("rescaled and tokens are one motion: x = exp(tV) z", "[simulate]") {
   for (std::size_t k = 0; k < P.values.size(); ++k) CHECK(P.values[k] == Approx(R.values[k]).margin(1e-5));
 }
 
+TEST_CASE("the reference runs of the sphere, of masks and of laws are met", "[simulate]") {
+  struct Case {
+    const char* name;
+    Arguments options;
+  };
+  const auto& c =
+      GENERATE(values<Case>({{"sphere_sa_beta1", {"--system", "sphere"}},
+                             {"sphere_general", {"--system", "sphere", "--beta", "0.7"}},
+                             {"sphere_usa_beta1", {"--system", "sphere", "--law", "unnormalized"}},
+                             {"sphere_causal", {"--system", "sphere", "--mask", "causal", "--beta", "2"}},
+                             {"causal_3d", {"--system", "tokens", "--mask", "causal"}}}));
+  INFO(c.name);
+  const RunFolder folder;
+  const std::string data = std::string(ATTNFLOW_TEST_DATA) + "/" + c.name + "/";
+  const Values times(data + "times.npy"), expected(data + "x.npy");
+  std::ostringstream last;
+  last.precision(17);
+  last << times.values.back();
+  Arguments arguments{"--tokens", data + "x0.npy", "--query", data + "Q.npy",     "--key",   data + "K.npy",
+                      "--value",  data + "V.npy",  "--times", data + "times.npy", "--t-end", last.str()};
+  arguments.insert(arguments.end(), c.options.begin(), c.options.end());
+  run(arguments, folder / "out");
+  const Values tokens(folder / "out/tokens.npy");
+  REQUIRE(tokens.shape == expected.shape);
+  const bool sphere = std::string(c.name).rfind("sphere", 0) == 0;
+  for (Index k = 0; k < times.shape[0]; ++k) {
+    CHECK(distance(tokens_at(tokens, k), tokens_at(expected, k)) < 1e-8);
+    if (sphere) CHECK((tokens_at(tokens, k).colwise().norm().array() - 1).abs().maxCoeff() < 1e-15);
+  }
+}
+
+TEST_CASE("euler follows the formula for every system with law, mask and ALiBi", "[simulate]") {
+  const RunFolder folder;
+  constexpr Index n = 7, d = 3, heads = 2;
+  constexpr double h = 0.0625, beta = 1.5;
+  const auto q = scattered(heads * d * d, 12), k = scattered(heads * d * d, 13),
+             v = scattered(heads * d * d, 14);
+  MatrixXd x = matrix(scattered(n * d, 15, 0.5), n, d).transpose();  // not so large as to blow up
+  struct Choice {
+    const char* mask;
+    const char* law;
+    TestLaw formula;
+  };
+  const auto& choice = GENERATE(values<Choice>({{"none", "unnormalized", {false, 0, 0}},
+                                                {"causal", "softmax", {true, 1, 0}},
+                                                {"causal", "unnormalized", {false, 1, 0.75}},
+                                                {"strict-causal", "softmax", {true, 2, -0.25}},
+                                                {"none", "softmax", {true, 0, 0.5}}}));
+  const std::string system = GENERATE("tokens", "rescaled", "layers", "sphere");
+  if (system == "rescaled" && !choice.formula.normalized) return;
+  INFO(system << ", " << choice.mask << ", " << choice.law << ", slope " << choice.formula.slope);
+  const Index used = system == "rescaled" ? 1 : heads;
+  if (system == "sphere") x.colwise().normalize();
+  const MatrixXd start = x;
+  const auto shaped = [&](const char* name, const std::vector<double>& numbers) {
+    const auto count = static_cast<std::ptrdiff_t>(used * d * d);
+    return put(folder / name, {used, d, d}, {numbers.begin(), numbers.begin() + count});
+  };
+  const std::string query = shaped("Q.npy", q), key = shaped("K.npy", k), value = shaped("V.npy", v);
+  Arguments arguments{"--tokens",     put(folder / "x.npy", {n, d}, {x.data(), x.data() + x.size()}),
+                      "--query",      query,
+                      "--key",        key,
+                      "--value",      value,
+                      "--beta",       "1.5",
+                      "--dt",         "0.0625",
+                      "--save-every", "0.0625",
+                      "--t-end",      "0.5",
+                      "--attention",  "--system",
+                      system,         "--mask",
+                      choice.mask,    "--law",
+                      choice.law};
+  if (system != "layers") arguments.insert(arguments.end(), {"--stepper", "euler"});
+  if (choice.formula.slope != 0)
+    arguments.insert(arguments.end(), {"--alibi", std::to_string(choice.formula.slope)});
+  run(arguments, folder / "out");
+
+  const Values tokens(folder / "out/tokens.npy"), attention(folder / "out/attention.npy");
+  for (Index step = 0; step <= 8; ++step) {
+    // Eight steps whose roundings grow by factors of a few at most, numbers of size ten.
+    CHECK(distance(tokens_at(tokens, step), x) < 1e-12);
+    MatrixXd dx = MatrixXd::Zero(d, n);
+    double worst = 0;
+    for (Index head = 0; head < used; ++head) {
+      const TestHead own{matrix(q, d, d, head), matrix(k, d, d, head), matrix(v, d, d, head)};
+      const double t = h * static_cast<double>(step);
+      const MatrixXd seen = system == "rescaled" ? MatrixXd(exponential(t * own.V) * x) : x;
+      const MatrixXd w = weights_of(own, beta, seen, choice.formula);
+      for (Index i = 0; i < n; ++i)
+        for (Index j = 0; j < n; ++j) {
+          dx.col(i) += w(i, j) * own.V * (system == "rescaled" ? MatrixXd(x.col(j) - x.col(i)) : x.col(j));
+          const double found = used == 1 ? attention(step, i, j) : attention(step, head, i, j);
+          worst = std::max(worst, std::abs(found - w(i, j)) / (1 + w(i, j)));
+        }
+    }
+    CHECK(worst < 1e-12);
+    if (system == "sphere")
+      for (Index i = 0; i < n; ++i) dx.col(i) -= x.col(i).dot(dx.col(i)) * x.col(i);
+    x += h * dx;
+    if (system == "sphere") x.colwise().normalize();
+  }
+
+  const json r = report(folder / "out"), found = r.at("found");
+  CHECK(r.at("options").at("mask") == choice.mask);
+  CHECK(r.at("options").at("law") == choice.law);
+  if (choice.formula.slope == 0)
+    CHECK(r.at("options").at("alibi").is_null());
+  else
+    CHECK(r.at("options").at("alibi") == choice.formula.slope);
+  CHECK(r.at("prediction").at("case") == "none");
+  const std::string reason = r.at("prediction").at("reason");
+  CHECK((reason.find("sphere") != reason.npos) == (system == "sphere"));
+  CHECK((reason.find("--law unnormalized") != reason.npos) == !choice.formula.normalized);
+  CHECK((reason.find(std::string("--mask ") + choice.mask) != reason.npos) == (choice.formula.mask > 0));
+  CHECK((reason.find("--alibi") != reason.npos) == (choice.formula.slope != 0));
+  CHECK(found.at("agrees").is_null());
+  CHECK(found.at("distance_to_prediction").is_null());
+  CHECK_FALSE(found.at("leaders").empty());
+  // Of one head, and of rows that are probability vectors.
+  CHECK(found.at("boolean_distance").is_number() == (used == 1 && choice.formula.mask < 2));
+  CHECK(found.at("rank").is_number() == (used == 1));
+  if (choice.formula.mask == 2) {  // the first token attends to nothing, and nobody attends to the last
+    const double rounding = system == "rescaled" ? 1e-15 : 0;  // of a change of coordinates and back
+    for (Index step = 0; step <= 8; ++step)
+      CHECK(distance(tokens_at(tokens, step).col(0), start.col(0)) <= rounding);
+    for (const long leader : found.at("leaders")) CHECK(leader < n - 1);
+  }
+}
+
+TEST_CASE("with a causal mask and a steep ALiBi a token attends to itself alone", "[simulate]") {
+  const RunFolder folder;
+  const std::vector<double> v{0.3, -1.1, 0.7, 0.4};
+  run({"--uniform-box", "9,2,-1,1", "--system", "tokens", "--value", put(folder / "V.npy", {2, 2}, v),
+       "--mask", "causal", "--alibi", "1e6", "--t-end", "2", "--attention"},
+      folder / "out");
+  const Values tokens(folder / "out/tokens.npy"), attention(folder / "out/attention.npy");
+  const MatrixXd expected = exponential(2 * matrix(v, 2, 2)) * tokens_at(tokens, 0);
+  CHECK(distance(tokens_at(tokens, 100), expected) < 1e-7);
+  for (Index i = 0; i < 9; ++i)
+    for (Index j = 0; j < 9; ++j) CHECK(attention(100, i, j) == (i == j ? 1 : 0));
+  // A slope of zero is no bias, and prediction holds.
+  const Arguments plain{"--uniform-box", "9,2,-1,1", "--t-end", "2"};
+  run(plain, folder / "none");
+  Arguments flat = plain;
+  flat.insert(flat.end(), {"--alibi", "0"});
+  run(flat, folder / "flat");
+  CHECK((read(folder / "none/tokens.npy") == read(folder / "flat/tokens.npy")));
+  CHECK(report(folder / "flat").at("options").at("alibi") == 0);
+  CHECK(report(folder / "flat").at("prediction").at("case") == "polytope");
+}
+
+TEST_CASE("on the sphere all tokens meet, and the report counts them there", "[simulate]") {
+  const RunFolder folder;
+  // With V = diag(1, −1/2) positions in R^d would be taken modulo its second eigenvector, and tokens that differ in
+  // that coordinate alone would be one.
+  const std::string V = put(folder / "V.npy", {2, 2}, {1, 0, 0, -0.5});
+  const std::string mirrored = put(folder / "x.npy", {4, 2}, {0.6, 0.8, 0.6, -0.8, 0.6, 0.8, 0.6, -0.8});
+  run({"--tokens", mirrored, "--value", V, "--system", "sphere", "--t-end", "0"}, folder / "mirrored");
+  CHECK(report(folder / "mirrored").at("found").at("clusters") == 2);
+
+  const Arguments sphere{"--uniform-sphere", "40,3", "--system", "sphere", "--t-end", "30"};
+  for (const std::string precision : {"double", "float"}) {
+    Arguments arguments = sphere;
+    arguments.insert(arguments.end(), {"--precision", precision});
+    run(arguments, folder / precision);
+    const json r = report(folder / precision), found = r.at("found");
+    CHECK(found.at("clusters") == 1);
+    CHECK(found.at("rank") == 1);
+    CHECK(r.at("prediction").at("case") == "none");
+    CHECK_THAT(r.at("prediction").at("conjecture").get<std::string>(), ContainsSubstring("all tokens meet"));
+    const Values tokens(folder / precision + "/tokens.npy");
+    const double rounding = precision == "float" ? 1e-6 : 1e-15;
+    CHECK((tokens_at(tokens, 100).colwise().norm().array() - 1).abs().maxCoeff() < rounding);
+  }
+  CHECK(distance(tokens_at(Values(folder / "double/tokens.npy"), 50),
+                 tokens_at(Values(folder / "float/tokens.npy"), 50)) < 1e-3);
+}
+
+TEST_CASE("results do not depend on the number of threads, and hardly on the level of instructions",
+          "[simulate]") {
+  const RunFolder folder;
+  // 500 tokens: enough for loops to be shared out.
+  const Arguments usual{"--uniform-sphere", "500,3",   "--system", "sphere",       "--mask",
+                        "causal",           "--t-end", "1",        "--save-every", "0.5"};
+  const auto with = [&](const std::string& name, const Arguments& more = {}) {
+    Arguments arguments = usual;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    run(arguments, folder / name);
+    return report(folder / name).at("options");
+  };
+  for (const std::string threads : {"1", "2", "3"}) {
+    CHECK(with(threads, {"--threads", threads}).at("threads") == std::stoi(threads));
+    CHECK((read(folder / threads + "/tokens.npy") == read(folder / "1/tokens.npy")));
+  }
+  {
+    const Environment two("ATTNFLOW_THREADS", "2");
+    CHECK(with("environment").at("threads") == 2);
+    CHECK(with("option", {"--threads", "3"}).at("threads") == 3);
+  }
+  for (const attnflow::SimdLevel level : attnflow::detail::simd_levels) {
+    const std::string name(attnflow::name_of(level));
+    const Environment forced("ATTNFLOW_SIMD", name.c_str());
+    if (attnflow::has_simd_level(level)) {
+      CHECK(with(name).at("simd") == name);
+      CHECK(distance(tokens_at(Values(folder / name + "/tokens.npy"), 2),
+                     tokens_at(Values(folder / "1/tokens.npy"), 2)) < 1e-9);
+    } else {
+      const Said said = simulate({"--uniform-sphere", "5,3", "--t-end", "1", "--out", folder / "none"});
+      CHECK(said.status == 2);
+      CHECK_THAT(said.err, ContainsSubstring("which this processor or compiler does not have"));
+    }
+  }
+}
+
 // --- What it refuses ---------------------------------------------------------------------------------------
 
 namespace {
@@ -820,10 +1081,18 @@ TEST_CASE("options without a meaning are refused", "[simulate][refusal]") {
        {usual + Arguments{"x.npy"}, {"x.npy: unexpected argument", "simulate --help"}},
        {usual + Arguments{"--new\nline"}, {"--new\\x0aline: unknown option"}},
        {usual + Arguments{"--system", "sideways"},
-        {"--system: sideways, expected rescaled, tokens or layers"}},
+        {"--system: sideways, expected rescaled, tokens, sphere or layers"}},
        {usual + Arguments{"--system", "side\nways"}, {"--system: side\\x0aways, expected"}},
-       {usual + Arguments{"--law", "softmin"}, {"--law: softmin, expected softmax"}},
-       {usual + Arguments{"--mask", "carnival"}, {"--mask: carnival, expected none"}},
+       {usual + Arguments{"--law", "softmin"}, {"--law: softmin, expected softmax or unnormalized"}},
+       {usual + Arguments{"--law", "sinkhorn"},
+        {"--law: sinkhorn is not available yet, expected softmax or unnormalized"}},
+       {usual + Arguments{"--law", "unnormalized"},
+        {"--law: unnormalized, expected softmax for --system rescaled", "sum to one"}},
+       {usual + Arguments{"--mask", "carnival"},
+        {"--mask: carnival, expected none, causal or strict-causal"}},
+       {usual + Arguments{"--alibi", "inf"}, {"--alibi: inf, expected a finite number"}},
+       {usual + Arguments{"--alibi", "nan"}, {"--alibi: nan, expected a finite number"}},
+       {usual + Arguments{"--alibi", "steep"}, {"--alibi: steep, expected a number"}},
        {usual + Arguments{"--stepper", "ab2"}, {"--stepper: ab2, expected dopri5, rk4 or euler"}},
        {usual + Arguments{"--precision", "half"}, {"--precision: half, expected double or float"}},
        {usual + Arguments{"--query", ""}, {"--query: empty, expected a value"}},
@@ -834,6 +1103,8 @@ TEST_CASE("options without a meaning are refused", "[simulate][refusal]") {
        {usual + Arguments{"--threads", "0"}, {"--threads: 0, expected at least 1"}},
        {usual + Arguments{"--threads", "-2"}, {"--threads: -2, expected at least 1"}},
        {usual + Arguments{"--threads", "two"}, {"--threads: two, expected a whole number"}},
+       {usual + Arguments{"--threads", "3000000000"},
+        {"--threads: 3000000000, expected a whole number", "to 2147483647"}},
        {usual + Arguments{"--beta", "inf"}, {"--beta: inf, expected a finite number"}},
        {usual + Arguments{"--beta", "nan"}, {"--beta: nan, expected a finite number"}},
        {usual + Arguments{"--beta", "hot"}, {"--beta: hot, expected a number"}},
@@ -861,6 +1132,37 @@ TEST_CASE("options without a meaning are refused", "[simulate][refusal]") {
         {"--attention: ", "7.272 GB", "expected at most 4"}},
        {end + Arguments{"--uniform-box", "4000,2,-5,5", "--attention", "--precision", "float"},
         {"--attention: ", "6.464 GB", "expected at most 4"}}});
+}
+
+TEST_CASE("tokens off the sphere are refused by --system sphere", "[simulate][refusal]") {
+  const RunFolder folder;
+  const Arguments sphere = end + Arguments{"--system", "sphere"};
+  const std::string off = put(folder / "off.npy", {3, 2}, {1, 0, 0.6, -0.8, 0, 1.000002}),
+                    large = put(folder / "large.npy", {2, 2}, {0, 1, 1e200, 0}),
+                    near = put(folder / "near.npy", {2, 2}, {0, 1.0000009, -0.9999991, 0});
+  check_refusals(
+      folder,
+      {{sphere + Arguments{"--tokens", off},
+        {"--tokens: ", "off.npy has token 2 of norm 1.000002, expected norm 1 up to 1e-6"}},
+       {sphere + Arguments{"--tokens", large}, {"large.npy has token 1 of norm 1e+200, expected norm 1"}},
+       {sphere + Arguments{"--gaussian", "4,2"},
+        {"--gaussian: 4,2 has token 0 of norm ", "expected norm 1", "--system sphere"}},
+       {sphere + start, {"--uniform-box: 4,2,-1,1 has token 0 of norm "}}});
+  run(sphere + Arguments{"--tokens", near}, folder / "near");
+  CHECK(distance(tokens_at(Values(folder / "near/tokens.npy"), 0), matrix({0, 1, -1, 0}, 2, 2).transpose()) <=
+        std::numeric_limits<double>::epsilon());
+}
+
+TEST_CASE("an environment without a meaning is refused", "[simulate][refusal]") {
+  const RunFolder folder;
+  const auto check = [&](const char* name, const char* value, const std::string& expected) {
+    const Environment set(name, value);
+    check_refusals(folder, {{usual, {expected}}, {usual + Arguments{"--threads", "2"}, {expected}}});
+  };
+  check("ATTNFLOW_SIMD", "mmx", "ATTNFLOW_SIMD is \"mmx\", expected avx512, avx2 or ");
+  check("ATTNFLOW_SIMD", "", "ATTNFLOW_SIMD is \"\", expected");
+  check("ATTNFLOW_THREADS", "0", "ATTNFLOW_THREADS is \"0\", expected a positive integer");
+  check("ATTNFLOW_THREADS", "2 ", "ATTNFLOW_THREADS is \"2 \", expected a positive integer");
 }
 
 TEST_CASE("a folder that cannot be written to is refused", "[simulate][refusal]") {
@@ -994,6 +1296,26 @@ TEST_CASE("tokens and layers grow until they cannot be represented", "[simulate]
     const Said said = run_ends_early(box + Arguments{"--system", "tokens", "--t-end", "1000", "--quiet"}, out,
                                      "non_finite");
     CHECK(said.out.empty());
+  }
+}
+
+TEST_CASE("unnormalised weights end a run when they overflow", "[simulate][early]") {
+  const RunFolder folder;
+  const std::string out = folder / "out";
+  const Arguments law{"--law", "unnormalized", "--uniform-box", "8,2,-1,1"};
+  SECTION("in the course of layers") {
+    run_ends_early(law + Arguments{"--system", "layers", "--dt", "0.5", "--t-end", "100"}, out, "non_finite");
+    const json found = check_early_end(out, 100).at("found");
+    CHECK_FALSE(found.at("leaders").empty());  // of e^{s} beyond the range of double as of any other weights
+    CHECK(found.at("rank").is_number());
+  }
+  SECTION("at the start") {
+    const Said said = run_ends_early(
+        {"--law", "unnormalized", "--uniform-box", "8,2,-90,90", "--system", "tokens", "--t-end", "1"}, out,
+        "non_finite");
+    CHECK(Values(out + "/tokens.npy").shape == Shape{1, 8, 2});
+    CHECK(report(out).at("t") == 0);
+    CHECK_FALSE(report(out).at("found").at("leaders").empty());
   }
 }
 

@@ -91,7 +91,7 @@ class PreparedScores {
   template <int Dim, class Mask>
   void prepare_queries(const ScoreForm<Dim>& form, const ScaledMatrix<Dim>* flow, const Mask& mask,
                        double fall, const RowKernels<Scalar>& kernels, bool all_exact) {
-    set_ranges(mask, fall, kernels.width);
+    set_ranges(mask, fall, kernels.biased, kernels.width);
     const double log = flow == nullptr ? form.M.log_scale
                                        : ScaledMatrix<Dim>::clamp_log(form.M.log_scale + 2 * flow->log_scale);
     multiply_queries(form.transposed.data(), form.narrow.data(),
@@ -129,7 +129,7 @@ class PreparedScores {
 
  private:
   template <class Mask>
-  void set_ranges(const Mask& mask, double fall, int width);
+  void set_ranges(const Mask& mask, double fall, bool biased, int width);
   void multiply_queries(const double* Mt, const float* narrow, const double* E);
   template <int Dim, bool plain_keys, class U, class OwnKey>
   void set_queries(const U* u, double beta, double log, const RowKernels<Scalar>& kernels, bool all_exact,
@@ -214,7 +214,7 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
 
 template <class Scalar>
 template <class Mask>
-void PreparedScores<Scalar>::set_ranges(const Mask& mask, double fall, int width) {
+void PreparedScores<Scalar>::set_ranges(const Mask& mask, double fall, bool biased, int width) {
   slope = static_cast<Scalar>(fall * std::numbers::log2e);
   const auto padded = static_cast<std::size_t>((n + width - 1) / width * width);
   ranged = !std::is_same_v<Mask, NoMask>;
@@ -228,7 +228,7 @@ void PreparedScores<Scalar>::set_ranges(const Mask& mask, double fall, int width
       end[static_cast<std::size_t>(i)] = some ? static_cast<Scalar>(range.end) : Scalar(0);
     }
   }
-  if (fall != 0 && positions.size() < padded) {
+  if (biased && positions.size() < padded) {
     positions.resize(padded);
     for (std::size_t i = 0; i < padded; ++i) positions[i] = static_cast<Scalar>(i);
   }

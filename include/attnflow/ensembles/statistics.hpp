@@ -4,10 +4,13 @@
 
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/integrators/concepts.hpp>
+#include <attnflow/simd/portable.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
@@ -111,23 +114,46 @@ template <class State, class Function>
 /// The share of the pairs i < j with ⟨xᵢ, xⱼ⟩ > threshold; on the sphere and for a threshold near one, of
 /// those that have met. 1 for fewer than two tokens. Cost: n² d / 2 multiplications, O(n d) memory kept by
 /// the thread.
-/// \pre x is finite.
+/// \pre x is finite, with at least one row.
 template <RealScalar Scalar, int Dim>
 [[nodiscard]] double share_of_aligned_pairs(const Tokens<Scalar, Dim>& x, double threshold) {
-  const Eigen::Index n = x.cols();
+  using S = detail::portable::Simd<Scalar>;
+  using Pack = typename S::Pack;
+  constexpr Eigen::Index width = S::width, tile = 2 * width;
+  const Eigen::Index n = x.cols(), d = x.rows();
   if (n < 2) return 1;
-  // Tokens as rows: a coordinate of many tokens fills a vector register. And (s − c) / tiny cut off at 0 and
-  // 1 counts in such registers, where a comparison would be made one by one.
+  // Tokens as rows: a coordinate of many tokens fills a vector register. The last tile reaches beyond the
+  // tokens; NaN is not above any threshold.
   static thread_local Eigen::Matrix<Scalar, Eigen::Dynamic, Dim> rows;
-  rows = x.transpose();
-  const auto c = static_cast<Scalar>(threshold);
-  const Scalar steep = 1 / std::numeric_limits<Scalar>::min();
+  const Eigen::Index padded = n + tile;
+  rows.resize(padded, d);
+  for (Eigen::Index i = 0; i < n; ++i)
+    for (Eigen::Index k = 0; k < d; ++k) rows.data()[k * padded + i] = x.data()[i * d + k];
+  rows.bottomRows(tile).setConstant(std::numeric_limits<Scalar>::quiet_NaN());
+
+  const Pack above = S::all(static_cast<Scalar>(threshold)), one = S::all(1), zero = S::all(0);
+  // Counted in Scalar, where whole numbers are exact up to 1/ε: emptied long before.
+  const Eigen::Index rows_at_once = 1 + (Eigen::Index{1} << 20) / n;
   double pairs = 0;
-  for (Eigen::Index i = 0; i + 1 < n; ++i)
-    pairs += static_cast<double>((((rows.bottomRows(n - 1 - i).lazyProduct(x.col(i))).array() - c) * steep)
-                                     .max(Scalar(0))
-                                     .min(Scalar(1))
-                                     .sum());
+  for (Eigen::Index begin = 0; begin + 1 < n; begin += rows_at_once) {
+    Pack lefts = zero, rights = zero;  // two sums: one would wait for itself
+    for (Eigen::Index i = begin; i < std::min(begin + rows_at_once, n - 1); ++i)
+      for (Eigen::Index j = i + 1; j < n; j += tile) {
+        const Scalar *own = rows.data() + i, *other = rows.data() + j;
+        Pack left = S::all(*own) * S::load(other), right = S::all(*own) * S::load(other + width);
+        for (Eigen::Index k = 1; k < (Dim > 0 ? Dim : d); ++k) {
+          own += padded;
+          other += padded;
+          left = S::fma(S::all(*own), S::load(other), left);
+          right = S::fma(S::all(*own), S::load(other + width), right);
+        }
+        lefts = lefts + S::select(S::greater(left, above), one, zero);
+        rights = rights + S::select(S::greater(right, above), one, zero);
+      }
+    std::array<Scalar, static_cast<std::size_t>(width)> counts;
+    S::store(counts.data(), lefts + rights);
+    for (const Scalar c : counts) pairs += static_cast<double>(c);
+  }
   return 2 * pairs / (static_cast<double>(n) * static_cast<double>(n - 1));
 }
 

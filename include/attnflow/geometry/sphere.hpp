@@ -3,13 +3,20 @@
 #pragma once
 
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/simd/portable.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <limits>
+
+#if defined(__GNUC__) && defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
@@ -54,6 +61,128 @@ void project_extreme(const Column& x, Vector& y) {
   y *= largest;
 }
 
+/// As many tokens of few coordinates as a pack has places, coordinate k of all of them in one pack. A column
+/// at a time, such tokens would leave most of a vector register empty.
+template <class Scalar, int Dim>
+struct TokenPack {
+  using S = portable::Simd<Scalar>;
+  using Pack = typename S::Pack;
+  static constexpr int width = S::width;
+  using Lanes = std::array<Scalar, static_cast<std::size_t>(width)>;
+  static constexpr bool pays = Dim > 0 && Dim <= 4 && width > 1;
+
+  Pack at[static_cast<std::size_t>(Dim > 0 ? Dim : 1)];
+
+  void load(const Scalar* p) {
+    for (int k = 0; k < Dim; ++k)
+      if constexpr (width == 4)
+        at[k] = Pack{p[k], p[k + Dim], p[k + 2 * Dim], p[k + 3 * Dim]};
+      else if constexpr (width == 2)
+        at[k] = Pack{p[k], p[k + Dim]};
+      else
+        at[k] = S::all(p[k]);
+  }
+  void store(Scalar* p) const {
+    for (int k = 0; k < Dim; ++k) {
+      const Lanes lanes = lanes_of(at[k]);
+      for (int w = 0; w < width; ++w) p[w * Dim + k] = lanes[static_cast<std::size_t>(w)];
+    }
+  }
+  [[nodiscard]] Pack dot(const TokenPack& other) const {
+    Pack sum = at[0] * other.at[0];
+    for (int k = 1; k < Dim; ++k) sum = S::fma(at[k], other.at[k], sum);
+    return sum;
+  }
+
+  static Lanes lanes_of(const Pack& pack) {
+    Lanes lanes;
+    S::store(lanes.data(), pack);
+    return lanes;
+  }
+  /// is_ordinary, in each place.
+  static typename S::Mask ordinary(const Pack& squares) {
+    using Limits = std::numeric_limits<Scalar>;
+    return S::both(S::greater(squares, S::all(Limits::min() / (Limits::epsilon() * Limits::epsilon()))),
+                   S::greater(S::all(Limits::max()), squares));
+  }
+  static bool all(const typename S::Mask& mask) {
+    return !S::any(S::greater(S::select(mask, S::all(0), S::all(1)), S::all(0)));
+  }
+  static Pack root(const Pack& squares) {
+#if defined(__GNUC__) && defined(__SSE2__)
+    if constexpr (width == 4)
+      return _mm_sqrt_ps(squares);
+    else
+      return _mm_sqrt_pd(squares);
+#else
+    Lanes lanes = lanes_of(squares);
+    for (Scalar& lane : lanes) lane = std::sqrt(lane);
+    return S::load(lanes.data());
+#endif
+  }
+
+  /// Scales a pack of tokens to length one and writes the lengths they had, see sphere::normalize.
+  /// \returns whether all had length one.
+  static bool normalize(Scalar* p, Scalar* lengths) {
+    TokenPack x;
+    x.load(p);
+    const Pack squares = x.dot(x), one = S::all(1);
+    // A sum of squares near one is a multiple of ε/2: below (d + 4¼) ε is up to (d + 4) ε.
+    const auto bound = (static_cast<Scalar>(Dim) + Scalar(4.25)) * std::numeric_limits<Scalar>::epsilon();
+    const typename S::Mask unit = S::greater(S::all(bound), S::magnitude(squares - one));
+    if (all(unit)) {
+      S::store(lengths, one);
+      return true;
+    }
+    const Pack length = S::select(unit, one, root(squares)), inverse = one / length;
+    const typename S::Mask usual = ordinary(squares);
+    S::store(lengths, length);
+    if (all(usual)) {
+      for (Pack& coordinate : x.at) coordinate = coordinate * inverse;
+      x.store(p);
+      return false;
+    }
+    const Lanes fine = lanes_of(S::select(usual, one, S::all(0))), scale = lanes_of(inverse);
+    for (int w = 0; w < width; ++w) {
+      Eigen::Map<Eigen::Matrix<Scalar, Dim, 1>> column(p + w * Dim);
+      if (fine[static_cast<std::size_t>(w)] != Scalar(0))
+        column *= scale[static_cast<std::size_t>(w)];
+      else
+        lengths[w] = normalize_extreme(column);
+    }
+    return false;
+  }
+
+  /// Projects a pack of vectors, see sphere::project_tangent.
+  static void project(const Scalar* tokens, Scalar* vectors) {
+    TokenPack x, y;
+    x.load(tokens);
+    y.load(vectors);
+    const Pack squares = x.dot(x);
+    typename S::Mask usual = ordinary(squares);
+    for (int pass = 0; pass < 2; ++pass) {
+      const Pack share = x.dot(y) / squares;  // 1 to the last bit where the two are equal
+      usual = S::both(usual, S::greater(S::all(std::numeric_limits<Scalar>::max()), S::magnitude(share)));
+      for (int k = 0; k < Dim; ++k) y.at[k] = y.at[k] - share * x.at[k];
+    }
+    if (all(usual)) {
+      y.store(vectors);
+      return;
+    }
+    const Lanes fine = lanes_of(S::select(usual, S::all(1), S::all(0)));
+    std::array<Scalar, static_cast<std::size_t>(width) * static_cast<std::size_t>(Dim)> projected;
+    y.store(projected.data());
+    for (int w = 0; w < width; ++w) {
+      const Eigen::Map<const Eigen::Matrix<Scalar, Dim, 1>> column(tokens + w * Dim);
+      Eigen::Map<Eigen::Matrix<Scalar, Dim, 1>> vector(vectors + w * Dim);
+      if (fine[static_cast<std::size_t>(w)] != Scalar(0))
+        vector = Eigen::Map<const Eigen::Matrix<Scalar, Dim, 1>>(projected.data() + w * Dim);
+      else
+        project_extreme(column, vector);
+    }
+  }
+};
+
 }  // namespace detail
 
 namespace sphere {
@@ -75,9 +204,39 @@ Scalar normalize(Tokens<Scalar, Dim>& x, Eigen::Index i) {
 }
 
 /// Scales every token to length one, as above: the nearest point of the sphere. O(n d).
+/// \param lengths  the lengths that the tokens had, resized to n.
+/// \returns whether all had length one, up to roundings: then x is as it was.
+template <RealScalar Scalar, int Dim>
+bool normalize(Tokens<Scalar, Dim>& x, Eigen::Matrix<Scalar, Eigen::Dynamic, 1>& lengths) {
+  const Eigen::Index n = x.cols();
+  lengths.resize(n);
+  bool unit = true;
+  using Pack = detail::TokenPack<Scalar, Dim>;
+  if constexpr (Pack::pays) {
+    constexpr Eigen::Index width = Pack::width;
+    Eigen::Index i = 0;
+    for (; i + width <= n; i += width) unit = Pack::normalize(x.data() + i * Dim, lengths.data() + i) && unit;
+    if (i < n) {  // the rest, with the first basis vector in the empty places
+      Eigen::Matrix<Scalar, Dim, Pack::width> rest;
+      rest.colwise() = Eigen::Matrix<Scalar, Dim, 1>::Unit(0);
+      rest.leftCols(n - i) = x.rightCols(n - i);
+      std::array<Scalar, static_cast<std::size_t>(width)> theirs;
+      unit = Pack::normalize(rest.data(), theirs.data()) && unit;
+      x.rightCols(n - i) = rest.leftCols(n - i);
+      std::copy_n(theirs.data(), n - i, lengths.data() + i);
+    }
+  } else {
+    for (Eigen::Index i = 0; i < n; ++i) {
+      lengths(i) = normalize(x, i);
+      unit = unit && lengths(i) == Scalar(1);
+    }
+  }
+  return unit;
+}
 template <RealScalar Scalar, int Dim>
 void normalize(Tokens<Scalar, Dim>& x) {
-  for (Eigen::Index i = 0; i < x.cols(); ++i) normalize(x, i);
+  static thread_local Eigen::Matrix<Scalar, Eigen::Dynamic, 1> lengths;
+  normalize(x, lengths);
 }
 
 /// Replaces each column of y by its component orthogonal to the token,
@@ -95,6 +254,23 @@ void normalize(Tokens<Scalar, Dim>& x) {
 template <RealScalar Scalar, int Dim>
 void project_tangent(const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& y) {
   eigen_assert(x.rows() == y.rows() && x.cols() == y.cols());
+  using Pack = detail::TokenPack<Scalar, Dim>;
+  if constexpr (Pack::pays) {
+    constexpr Eigen::Index width = Pack::width;
+    const Eigen::Index n = x.cols();
+    Eigen::Index i = 0;
+    for (; i + width <= n; i += width) Pack::project(x.data() + i * Dim, y.data() + i * Dim);
+    if (i < n) {  // the rest, with usual numbers in the empty places
+      Eigen::Matrix<Scalar, Dim, Pack::width> tokens, vectors;
+      tokens.setOnes();
+      vectors.setZero();
+      tokens.leftCols(n - i) = x.rightCols(n - i);
+      vectors.leftCols(n - i) = y.rightCols(n - i);
+      Pack::project(tokens.data(), vectors.data());
+      y.rightCols(n - i) = vectors.leftCols(n - i);
+    }
+    return;
+  }
   for (Eigen::Index i = 0; i < x.cols(); ++i) {
     const auto token = x.col(i);
     auto vector = y.col(i);

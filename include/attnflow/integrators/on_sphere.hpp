@@ -113,9 +113,7 @@ class OnSphere : public detail::MemoryOf<Stepper> {
     void operator()(double t, const State& x, State& dx) const {
       State& trial = self.trial_;
       trial = x;
-      dx.resize(x.rows(), x.cols());
-      self.lengths_.resize(x.cols());
-      for (Eigen::Index i = 0; i < x.cols(); ++i) self.lengths_(i) = sphere::normalize(trial, i);
+      const bool unit = sphere::normalize(trial, self.lengths_);
       const State& point = self.point_;
       const bool known = self.known_ && t == self.t_ && trial.rows() == point.rows() &&
                          trial.cols() == point.cols() && trial == point;
@@ -126,6 +124,11 @@ class OnSphere : public detail::MemoryOf<Stepper> {
         self.t_ = t;
         self.known_ = true;
       }
+      if (unit) {  // as at every step's start
+        dx = self.slope_;
+        return;
+      }
+      dx.resize(x.rows(), x.cols());
       for (Eigen::Index i = 0; i < x.cols(); ++i) dx.col(i) = self.lengths_(i) * self.slope_.col(i);
     }
   };

@@ -14,14 +14,16 @@
 #include <Eigen/Core>
 
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
 /// What the states of a run are.
 enum class StateVariable {
-  rescaled,  ///< z = e^{−tV} x (of layers: zᵏ = R⁻ᵏ xᵏ)
-  tokens     ///< x
+  rescaled,    ///< z = e^{−tV} x (of layers: zᵏ = R⁻ᵏ xᵏ)
+  tokens,      ///< x
+  unit_tokens  ///< x on the unit sphere
 };
 
 struct AnalyzeOptions {
@@ -30,6 +32,10 @@ struct AnalyzeOptions {
   double layer_step = 0;  ///< positive: the states are those of layers of this step, t a multiple of it
   /// Not null: the states are y with z (or x) = basis · y, the heads are those of the original coordinates.
   const InvariantBasis* coordinates = nullptr;
+  /// Not empty: why the theorems are not of these states, such as a mask, or the sphere. The prediction is
+  /// `none` with this reason. Leaders and what else is found in P need P to be given, with rows that sum to
+  /// one or, where a mask leaves nothing, are zero.
+  std::string outside_theory = {};
   double accuracy = 1e-8;  ///< of the states, relative to the extent of the start: errors of the integration
   Eigen::Index most_tokens = 2000;   ///< attention, leaders, automatic tolerance and hull for n up to this
   Eigen::Index most_for_rank = 500;  ///< ranks for n up to this
@@ -37,7 +43,7 @@ struct AnalyzeOptions {
 
 /// What the tokens did. Positions are those of z in the invariant subspace ℱ of the eigenvalues of V with
 /// positive real part, that is modulo the subspace 𝒢 of the others, along which z need not converge. (No such
-/// eigenvalue, or several heads: positions are those of the tokens x.)
+/// eigenvalue, several heads, or the sphere: positions are those of the tokens x.)
 struct Finding {
   Clusters clusters;             ///< of the positions
   double cluster_tolerance = 0;  ///< at which they were told apart
@@ -51,8 +57,8 @@ struct Finding {
   std::optional<std::vector<Eigen::Index>> hull_vertices;  ///< the extreme positions after merging
   /// φ₁*(z) of the hyperplanes found, increasing; only if hyperplanes, or a line, are predicted.
   std::vector<double> levels;
-  /// Of P (one head). On the line its columns are the first and the last token of the start, elsewhere the
-  /// best.
+  /// Of P (one head), unless some token attends to nothing. On the line its columns are the first and the
+  /// last token of the start, elsewhere the best.
   std::optional<BooleanDistance> boolean;
   std::optional<EffectiveRank> rank;  ///< of P (one head)
   /// Polytopes: maxₖ ⟨Mv, vₖ⟩/⟨Mv, v⟩ − 1 over the vertices v; at most rounding where every vertex attends to

@@ -31,13 +31,14 @@ template <class Scalar, int Dim>
   return result;
 }
 
-/// In double, rows summing to one to its rounding.
+/// In double, rows summing to one to its rounding; those of tokens that attend to nothing remain zero.
 template <class Scalar>
 [[nodiscard]] std::vector<Eigen::MatrixXd> stochastic(const std::vector<SquareMatrix<Scalar>>& attention) {
   std::vector<Eigen::MatrixXd> P;
   for (const auto& given : attention) {
     P.push_back(given.template cast<double>());
-    for (Eigen::Index i = 0; i < P.back().rows(); ++i) P.back().row(i) /= P.back().row(i).sum();
+    for (Eigen::Index i = 0; i < P.back().rows(); ++i)
+      if (const double sum = P.back().row(i).sum(); sum != 0) P.back().row(i) /= sum;
   }
   return P;
 }

@@ -47,6 +47,7 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 template <class T>
 struct RowKernels {
   int width;
+  bool biased;  ///< positions are read, whatever the slope
   void (*bounded)(const RowTask<T>&, std::int64_t first, std::int64_t last);
   void (*exact)(const ExactTask<T>&);
   bool (*pack)(const QueryTask<T>&, T* queries, T* start);  ///< null for many coordinates
@@ -58,13 +59,13 @@ inline constexpr int most_small_coordinates = 4;
 /// The kernels for D coordinates, or any number of them where D is 0, of one level.
 template <class T, int D, bool Ranged, bool Biased>
 [[nodiscard]] RowKernels<T> row_kernels_at(SimdLevel level) {
-#define ATTNFLOW_DETAIL_KERNELS(space)                                                                       \
-  if constexpr (D > 0)                                                                                       \
-    return {space::Simd<T>::width, space::small_rows<T, D, Ranged, Biased>, space::exact_rows<T, D, Biased>, \
-            space::pack_rows<T, D>};                                                                         \
-  else                                                                                                       \
-    return {space::Simd<T>::width, space::large_rows<T, Ranged, Biased>, space::exact_rows<T, 0, Biased>,    \
-            nullptr};
+#define ATTNFLOW_DETAIL_KERNELS(space)                                              \
+  if constexpr (D > 0)                                                              \
+    return {space::Simd<T>::width, Biased, space::small_rows<T, D, Ranged, Biased>, \
+            space::exact_rows<T, D, Biased>, space::pack_rows<T, D>};               \
+  else                                                                              \
+    return {space::Simd<T>::width, Biased, space::large_rows<T, Ranged, Biased>,    \
+            space::exact_rows<T, 0, Biased>, nullptr};
 #if ATTNFLOW_X86_LEVELS
   if (level == SimdLevel::avx512) {
     ATTNFLOW_DETAIL_KERNELS(avx512)

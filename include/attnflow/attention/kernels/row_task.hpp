@@ -25,7 +25,7 @@ struct RowTask {
   const T* start = nullptr;      ///< for each row
   const T* begin = nullptr;      ///< for each row, the first key: a whole number; null for all keys
   const T* end = nullptr;        ///< for each row, one past the last key
-  const T* positions = nullptr;  ///< 0, 1, …: for rows and keys; only where slope is not zero
+  const T* positions = nullptr;  ///< 0, 1, …: for rows and keys; read by biased kernels alone
   T slope = 0;
   T* sum = nullptr;   ///< for each row
   T* mean = nullptr;  ///< d numbers for each row, in packs
@@ -55,7 +55,7 @@ struct ExactTask {
   const T* half = nullptr;      ///< W, at most the largest finite number
   const T* begin = nullptr;     ///< W
   const T* end = nullptr;       ///< W
-  const T* position = nullptr;  ///< W: the row's own position, where slope is not zero
+  const T* position = nullptr;  ///< W: the row's own position
   T slope = 0;
   T* best = nullptr;       ///< W: r, a whole number; begin where the row is empty
   T* reference = nullptr;  ///< d × W: key r

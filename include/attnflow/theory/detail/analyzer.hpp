@@ -29,10 +29,17 @@
 #include <optional>
 #include <set>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace attnflow::inline ATTNFLOW_ABI::detail {
+
+[[nodiscard]] inline Prediction no_prediction(std::string reason) {
+  Prediction prediction;
+  prediction.reason = std::move(reason);
+  return prediction;
+}
 
 /// Everything that the analysis of one state needs.
 class Analyzer {
@@ -41,13 +48,18 @@ class Analyzer {
       : heads_(std::move(heads)),
         options_(options),
         frame_{options.variable == StateVariable::rescaled, options.layer_step, options.coordinates},
-        prediction_(predict_limit(heads_, options.beta)) {
-    if (heads_.size() > 1) return;
+        prediction_(options.outside_theory.empty() ? predict_limit(heads_, options.beta)
+                                                   : no_prediction(options.outside_theory)) {
+    if (heads_.size() > 1 || options.variable == StateVariable::unit_tokens) return;
     const Head<double> own = in_coordinates(heads_[0], frame_);
-    const Prediction inside = frame_.has_basis() ? predict_limit(own, options.beta) : prediction_;
-    if (inside.limit == prediction_.limit && inside.splitting.dim() == prediction_.splitting.dim())
-      limit_ = PartCoordinates::of(inside.splitting, frame_);
     const UnstableDimension unstable = unstable_dimension(own.V);
+    if (options.outside_theory.empty()) {
+      const Prediction inside = frame_.has_basis() ? predict_limit(own, options.beta) : prediction_;
+      if (inside.limit == prediction_.limit && inside.splitting.dim() == prediction_.splitting.dim())
+        limit_ = PartCoordinates::of(inside.splitting, frame_);
+    } else {
+      prediction_.unstable_dimension = unstable.dimension;
+    }
     slowest_ = unstable.smallest_positive;
     if (unstable.dimension > 0) growing_ = PartCoordinates::of(unstable.splitting, frame_);
     if (prediction_.limit == LimitCase::hyperplanes && limit_) {  // φ₁ and φ₁* with their sign
@@ -94,7 +106,7 @@ class Analyzer {
     find_clusters(t, first, now, found);
     std::vector<Eigen::Index> labels;
     if (n <= options_.most_tokens && n > 0) {
-      if (attention.empty()) attention = attention_at(t, state);
+      if (attention.empty() && options_.outside_theory.empty()) attention = attention_at(t, state);
       labels = detect_clusters(now, 64 * epsilon * now.cwiseAbs().maxCoeff()).labels;
       look_at_attention(attention, labels, start, found);
       find_hull(found, now);
@@ -154,13 +166,15 @@ class Analyzer {
     }
     found.leaders.assign(all.begin(), all.end());
     if (attention.size() != 1) return;
-    if (state_is_line()) {
-      Eigen::Index smallest = 0, largest = 0;
-      start.row(0).minCoeff(&smallest);
-      start.row(0).maxCoeff(&largest);
-      found.boolean = boolean_distance(attention[0], labels, smallest, largest);
-    } else {
-      found.boolean = boolean_distance(attention[0], labels);
+    if ((attention[0].rowwise().sum().array() > 0).all()) {  // the distance is one of probability vectors
+      if (state_is_line()) {
+        Eigen::Index smallest = 0, largest = 0;
+        start.row(0).minCoeff(&smallest);
+        start.row(0).maxCoeff(&largest);
+        found.boolean = boolean_distance(attention[0], labels, smallest, largest);
+      } else {
+        found.boolean = boolean_distance(attention[0], labels);
+      }
     }
     if (attention[0].cols() <= options_.most_for_rank) found.rank = effective_rank(attention[0]);
   }

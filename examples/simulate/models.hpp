@@ -1,0 +1,239 @@
+// The systems, their laws, masks and biases behind one type: steppers are compiled once for all of them.
+#pragma once
+
+#include "inputs.hpp"
+
+#include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/geometry/sphere.hpp>
+#include <attnflow/integrators/dormand_prince.hpp>
+#include <attnflow/integrators/euler.hpp>
+#include <attnflow/integrators/integrate.hpp>
+#include <attnflow/integrators/on_sphere.hpp>
+#include <attnflow/integrators/runge_kutta4.hpp>
+#include <attnflow/observers/progress.hpp>
+#include <attnflow/observers/stop_when.hpp>
+#include <attnflow/observers/trajectory.hpp>
+#include <attnflow/spectral/invariant_basis.hpp>
+#include <attnflow/systems/layers.hpp>
+#include <attnflow/systems/rescaled_dynamics.hpp>
+#include <attnflow/systems/sphere_dynamics.hpp>
+#include <attnflow/systems/token_dynamics.hpp>
+
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+
+namespace simulation {
+
+using attnflow::SquareMatrix;
+
+// --- Laws and masks chosen at run time: one instantiation for all but plain attention ----------------------
+
+template <class Scalar_>
+struct AnyLaw {
+  using Scalar = Scalar_;
+  static constexpr bool rows_sum_to_one = false;  // not for all of them
+  static constexpr attnflow::WeightFunction function = attnflow::WeightFunction::exponential;
+
+  double beta = 1;
+  bool normalized = true;  ///< softmax; otherwise exp(score) / n
+
+  void validate() const { attnflow::Softmax<Scalar>{.beta = beta}.validate(); }
+  [[nodiscard]] double log_row_factor(double log_normalizer, Index n) const noexcept {
+    return normalized ? 0 : attnflow::Unnormalized<Scalar>{.beta = beta}.log_row_factor(log_normalizer, n);
+  }
+};
+
+struct AnyMask {
+  enum class Kind { none, causal, strict_causal };
+  Kind kind = Kind::none;
+
+  [[nodiscard]] attnflow::KeyRange keys(Index i, Index n) const noexcept {
+    switch (kind) {
+      case Kind::causal:
+        return attnflow::Causal{}.keys(i, n);
+      case Kind::strict_causal:
+        return attnflow::StrictCausal{}.keys(i, n);
+      case Kind::none:
+        break;
+    }
+    return attnflow::NoMask{}.keys(i, n);
+  }
+};
+
+// --- A system, whichever it is -----------------------------------------------------------------------------
+
+template <class Scalar>
+struct Field {
+  using State = Tokens<Scalar>;
+  std::function<void(double, const State&, State&)> velocity;
+  double longest_step = std::numeric_limits<double>::infinity();
+
+  void operator()(double t, const State& x, State& dx) const { velocity(t, x, dx); }
+  [[nodiscard]] double max_step() const noexcept { return longest_step; }
+};
+
+/// A system ready to run, and what can be asked of it.
+template <class Scalar>
+struct Run {
+  using State = Tokens<Scalar>;
+  /// A matrix of weights for each head.
+  using Attention = std::function<std::vector<SquareMatrix<Scalar>>(double, const State&)>;
+
+  std::vector<double> times;
+  Field<Scalar> field;                ///< of all systems but layers,
+  std::function<void(State&)> layer;  ///< of which this is one
+  Attention attention;                ///< the weights of the law
+  Attention pattern;                  ///< the same as shares of a row: these no law takes out of range
+  /// The coordinates that are integrated, where they are not those that are shown.
+  std::optional<attnflow::InvariantBasis> coordinates;
+  /// From the coordinates that are integrated to those that are shown.
+  std::function<State(const State&)> shown = [](const State& x) { return x; };
+};
+
+template <class Scalar>
+std::vector<Head<Scalar>> cast_heads(const std::vector<Head<double>>& heads) {
+  std::vector<Head<Scalar>> result;
+  for (const auto& h : heads)
+    result.push_back({h.Q.template cast<Scalar>(), h.K.template cast<Scalar>(), h.V.template cast<Scalar>()});
+  return result;
+}
+
+/// The system that the options name, with one law, mask and bias.
+template <class Scalar, class Law, class Mask, class Bias>
+void set_system(Run<Scalar>& run, const Options& o, const std::vector<Head<Scalar>>& heads, const Law& law,
+                const Mask& mask, const Bias& bias) {
+  using State = Tokens<Scalar>;
+  constexpr int any = Eigen::Dynamic;
+  const auto move_by = [&run](auto system) {
+    run.field.velocity = [system](double t, const State& x, State& dx) { (*system)(t, x, dx); };
+  };
+  if (o.system == "rescaled") {
+    using Softmax = attnflow::Softmax<Scalar>;
+    const auto system = std::make_shared<const attnflow::RescaledDynamics<Scalar, any, Softmax, Mask, Bias>>(
+        heads[0], Softmax{.beta = law.beta}, mask, bias);
+    move_by(system);
+    run.field.longest_step = system->max_step();
+    run.attention = [system](double t, const State& z) {
+      return std::vector<SquareMatrix<Scalar>>{system->attention(t, z)};
+    };
+    run.pattern = run.attention;
+    return;
+  }
+  // Weights depend on where tokens are, not on how they move: those of all other systems are these.
+  using Drift = attnflow::TokenDynamics<Scalar, any, Law, Mask, Bias>;
+  const auto weights_by = [&](const Law& weight_law) {
+    const auto drift = std::make_shared<const Drift>(heads, weight_law, mask, bias);
+    return [drift, count = heads.size()](double t, const State& x) {
+      std::vector<SquareMatrix<Scalar>> weights;
+      for (std::size_t h = 0; h < count; ++h) weights.push_back(drift->attention(t, x, h));
+      return weights;
+    };
+  };
+  run.attention = weights_by(law);
+  run.pattern = run.attention;
+  if constexpr (!Law::rows_sum_to_one)
+    if (!law.normalized) run.pattern = weights_by(Law{.beta = law.beta});
+  if (o.system == "layers") {
+    const auto layers =
+        std::make_shared<const attnflow::Layers<Scalar, any, Law, Mask, Bias>>(heads, *o.dt, law, mask, bias);
+    run.layer = [layers](State& x) { layers->apply(x); };
+  } else if (o.system == "sphere") {
+    move_by(std::make_shared<const attnflow::SphereDynamics<Scalar, any, Law, Mask, Bias>>(heads, law, mask,
+                                                                                           bias));
+  } else {
+    move_by(std::make_shared<const Drift>(heads, law, mask, bias));
+  }
+}
+
+/// Sets up the system; moves x to the coordinates that are integrated, or onto the sphere.
+template <class Scalar>
+Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Scalar>& x) {
+  Run<Scalar> run;
+  run.times = read_times(o);
+  if (o.system == "sphere") attnflow::sphere::normalize(x);
+  if (o.system == "rescaled") {
+    const attnflow::InvariantBasis coordinates = attnflow::invariant_basis(heads[0].V);
+    if (!coordinates.is_identity) {
+      run.coordinates = coordinates;
+      heads[0] = {heads[0].Q * coordinates.basis, heads[0].K * coordinates.basis, coordinates.blocks};
+      const Tokens<Scalar> start = x;
+      x = (coordinates.inverse * start.template cast<double>()).template cast<Scalar>();
+      const Tokens<Scalar> inside = x;
+      run.shown = [=, basis = coordinates.basis](const Tokens<Scalar>& y) -> Tokens<Scalar> {
+        if (y == inside) return start;
+        return (basis * y.template cast<double>()).template cast<Scalar>();
+      };
+    }
+  }
+  const std::vector<Head<Scalar>> own = cast_heads<Scalar>(heads);
+  if (is_plain(o)) {
+    set_system(run, o, own, attnflow::Softmax<Scalar>{.beta = o.beta}, attnflow::NoMask{},
+               attnflow::NoBias{});
+    return run;
+  }
+  const AnyMask mask{o.mask == "causal"          ? AnyMask::Kind::causal
+                     : o.mask == "strict-causal" ? AnyMask::Kind::strict_causal
+                                                 : AnyMask::Kind::none};
+  set_system(run, o, own, AnyLaw<Scalar>{.beta = o.beta, .normalized = o.law == "softmax"}, mask,
+             attnflow::Alibi{.slope = o.alibi.value_or(0)});
+  return run;
+}
+
+// --- How a run goes ----------------------------------------------------------------------------------------
+
+template <class Scalar>
+using Save = std::function<void(double, const Tokens<Scalar>&)>;
+
+/// Layers are a map, not a flow: the state shown at t is the output of layer ⌊t / Δt⌋.
+template <class Scalar>
+attnflow::Report go_through_layers(const Run<Scalar>& run, double step, double t_end, Tokens<Scalar>& x,
+                                   const Save<Scalar>& save, attnflow::Progress* progress) {
+  attnflow::Report report;
+  const auto layer_of = [&](double t) { return static_cast<long>(std::floor(t / step + 1e-9)); };
+  const long last = layer_of(t_end);
+  std::size_t next = 0;
+  for (long k = 0;; ++k) {
+    report.t = std::min(static_cast<double>(k) * step, t_end);
+    for (; next < run.times.size() && layer_of(run.times[next]) == k; ++next) save(run.times[next], x);
+    if (progress != nullptr) (*progress)(report.t, x);
+    if (k == last) return report;
+    Tokens<Scalar> before = x;
+    run.layer(x);
+    ++report.evaluations;
+    if (!x.allFinite()) {
+      x = std::move(before);
+      report.outcome = attnflow::Outcome::non_finite;
+      return report;
+    }
+    ++report.steps;
+  }
+}
+
+/// Runs from x, shows states at the saved times, leaves the last state in x.
+template <class Scalar>
+attnflow::Report go(const Run<Scalar>& run, const Options& o, Tokens<Scalar>& x, const Save<Scalar>& save,
+                    attnflow::Progress* progress) {
+  using State = Tokens<Scalar>;
+  if (o.system == "layers") return go_through_layers(run, *o.dt, o.t_end, x, save, progress);
+  auto record = attnflow::at_times<State>(run.times, save);
+  auto tell = [progress](double t, const State& state) {
+    if (progress != nullptr) (*progress)(t, state);
+  };
+  auto observers = attnflow::together<State>(record, tell);
+  const auto by = [&](auto stepper, const auto& plan) {
+    if (o.system != "sphere") return attnflow::integrate(run.field, stepper, x, plan, observers);
+    return attnflow::integrate(run.field, attnflow::OnSphere(stepper), x, plan, observers);
+  };
+  if (o.stepper == "dopri5")
+    return by(attnflow::DormandPrince5<State>{},
+              attnflow::AdaptiveSteps{.to = o.t_end, .rtol = *o.rtol, .atol = *o.atol});
+  const attnflow::FixedSteps plan{.to = o.t_end, .step = *o.dt};
+  if (o.stepper == "rk4") return by(attnflow::RungeKutta4<State>{}, plan);
+  return by(attnflow::Euler<State>{}, plan);
+}
+
+}  // namespace simulation
