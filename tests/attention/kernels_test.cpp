@@ -327,3 +327,31 @@ TEST_CASE("laws and biases refuse what is not finite", "[attention][kernels]") {
   attend(head, Unnormalized<double>{1000}, NoMask{}, NoBias{}, x, out);
   CHECK(out(0, 0) == std::numeric_limits<double>::infinity());
 }
+
+TEMPLATE_TEST_CASE("a small system wakes nobody, a large one has its bits from any number of threads",
+                   "[attention][kernels]", float, double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(5);
+  const int before = attnflow::threads();
+  const auto drift = [](const Tokens<Scalar>& x, double beta, int threads) {
+    attnflow::set_threads(threads);
+    Tokens<Scalar> out;
+    auto head = Head<Scalar>::identity(x.rows());
+    head.V *= Scalar(-2.5);
+    attend(head, Softmax<Scalar>{beta}, Causal{}, NoBias{}, x, out);
+    return out;
+  };
+  for (const Index d : {2, 20}) {
+    const long loops = ad::WorkerPool::shared_loops();
+    const Tokens<Scalar> small = reference::random<Tokens<Scalar>>(generator, d, 32);
+    CHECK(drift(small, 1, 4) == drift(small, 1, 1));
+    CHECK(ad::WorkerPool::shared_loops() == loops);
+    const Tokens<Scalar> large = reference::random<Tokens<Scalar>>(generator, d, 1500);
+    for (const double beta : {1.0, 1e4}) {  // bounded rows, and exact ones
+      const auto alone = drift(large, beta, 1);
+      for (const int threads : {2, 3, 5}) CHECK(drift(large, beta, threads) == alone);
+    }
+    CHECK(ad::WorkerPool::shared_loops() > loops);
+  }
+  attnflow::set_threads(before);
+}
