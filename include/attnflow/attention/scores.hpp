@@ -131,7 +131,7 @@ class PreparedScores {
   template <class Mask>
   void set_ranges(const Mask& mask, double fall, bool biased, int width);
   void multiply_queries(const double* Mt, const float* narrow, const double* E);
-  template <int Dim, bool plain_keys, class U, class OwnKey>
+  template <int Dim, bool PlainKeys, class U, class OwnKey>
   void set_queries(const U* u, double beta, double log, const RowKernels<Scalar>& kernels, bool all_exact,
                    const OwnKey& own_key);
   /// Number k of all uᵢ, times 2^{−query_exponent_} / multiple_.
@@ -282,7 +282,7 @@ void PreparedScores<Scalar>::multiply_queries(const double* Mt, [[maybe_unused]]
 }
 
 template <class Scalar>
-template <int Dim, bool plain_keys, class U, class OwnKey>
+template <int Dim, bool PlainKeys, class U, class OwnKey>
 void PreparedScores<Scalar>::set_queries(const U* u, double beta, double log,
                                          const RowKernels<Scalar>& kernels, bool all_exact,
                                          const OwnKey& own_key) {
@@ -313,7 +313,7 @@ void PreparedScores<Scalar>::set_queries(const U* u, double beta, double log,
   sum.resize(padded);
   const U factor = static_cast<U>(factor_);
   const bool few = kernels.pack != nullptr && slope == 0;
-  if constexpr (std::is_same_v<U, Scalar> && plain_keys)
+  if constexpr (std::is_same_v<U, Scalar> && PlainKeys)
     if (few && kernels.pack({n, u, centred.data(), factor, static_cast<Scalar>(radius_ * (1 + 1e-6)),
                              static_cast<Scalar>(limit), static_cast<Scalar>(longest)},
                             queries.data(), start.data()))

@@ -13,6 +13,7 @@
 #include <attnflow/attention/kernels/kernels.hpp>
 
 /// `keyword` template, for every kind of row of one scalar type: coordinates, masks, biases.
+// NOLINTBEGIN(bugprone-macro-parentheses): template arguments stand in none.
 #define ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, D)                            \
   keyword template RowKernels<T> row_kernels_at<T, D, false, false>(SimdLevel); \
   keyword template RowKernels<T> row_kernels_at<T, D, true, false>(SimdLevel);  \
@@ -25,6 +26,7 @@
   ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 2)                     \
   ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 3)                     \
   ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 4)
+// NOLINTEND(bugprone-macro-parentheses)
 
 namespace attnflow::inline ATTNFLOW_ABI::detail {
 #if defined(ATTNFLOW_DEFINE_KERNELS)
