@@ -6,23 +6,12 @@
 
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
+#include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
 
 namespace {
-
-/// A field that counts its evaluations.
-template <class F>
-struct Counted {
-  using State = typename F::State;
-  const F& field;
-  long& evaluations;
-  void operator()(double t, const State& x, State& dx) const {
-    ++evaluations;
-    field(t, x, dx);
-  }
-};
 
 /// One step as the driver makes it: an embedded pair also estimates its error and accepts.
 template <class Stepper, class F, class State>
@@ -41,7 +30,7 @@ void steps(benchmark::State& state, Eigen::Index n) {
   const auto start = bench::tokens<double, Field::Dim>(n, Field::Dim);
   const Field field(bench::general_head<double, Field::Dim>(Field::Dim));
   long evaluations = 0, made = 0;
-  const Counted<Field> counted{field, evaluations};
+  const attnflow::detail::CountedField<Field> counted{field, evaluations};
   Stepper stepper;
   State x = start, dx;
   double t = 0, h = 1e-3;

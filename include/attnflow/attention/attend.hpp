@@ -13,7 +13,6 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
-#include <numeric>
 #include <span>
 #include <type_traits>
 #include <utility>

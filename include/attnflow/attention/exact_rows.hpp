@@ -6,6 +6,7 @@
 #include <attnflow/attention/scores.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <numbers>
 #include <span>
