@@ -52,7 +52,7 @@ class PageBuilder {
     if (count_++ % stride_ != 0) return;
     view_.times.push_back(t);
     for (Index j = 0; j < shown_; ++j)
-      for (Index c = 0; c < view_.dim; ++c) view_.positions.push_back(static_cast<float>(x(c, j)));
+      for (Index c = 0; c < view_.dim; ++c) view_.positions.push_back(static_cast<double>(x(c, j)));
     clusters_.push_back(x.cols() <= 1000 ? clusters_at(t, inside) : attnflow::required);
     if (!with_attention_) return;
     const SquareMatrix<Scalar> P = run.attention(t, inside)[0];

@@ -4,7 +4,7 @@
 
 #include <attnflow/io/atomic_file.hpp>
 #include <attnflow/io/detail/html_page.hpp>
-#include <attnflow/types.hpp>
+#include <attnflow/io/view.hpp>
 
 #include <algorithm>
 #include <array>
@@ -21,69 +21,6 @@
 #include <vector>
 
 namespace attnflow::inline ATTNFLOW_ABI {
-
-/// What a page shows: m moments of n tokens in 1, 2 or 3 dimensions, and what is known of them.
-/// Plain values; whoever has more dimensions or moments than a page should hold picks some and says
-/// so in `note`. Texts are UTF-8.
-struct View {
-  /// A number at each moment, such as the count of clusters; entries that are not finite are gaps.
-  struct Series {
-    std::string name;
-    std::vector<double> values;  ///< m
-  };
-  struct Parameter {
-    std::string name, value;
-  };
-
-  std::string title;
-  std::string note;                   ///< a line under the title; may be empty
-  std::vector<double> times;          ///< m ≥ 1, finite, never decreasing
-  Eigen::Index tokens = 0;            ///< n
-  int dim = 2;                        ///< 1, 2 or 3
-  std::vector<float> positions;       ///< m × n × dim in C order; what is not finite is not drawn
-  std::vector<std::string> axes;      ///< dim names, or none: x₁, x₂, x₃
-  std::vector<int> clusters;          ///< n labels from 0, −1 for a token of no cluster; or none
-  std::vector<Eigen::Index> leaders;  ///< tokens to mark
-  std::vector<float> attention;       ///< m × n × n in C order, P at each moment; or none
-  std::vector<Series> series;
-  std::vector<Parameter> parameters;
-
-  /// \throws std::invalid_argument naming the field at fault.
-  void validate() const {
-    const auto fail = [](const std::string& what) { throw std::invalid_argument("View::" + what); };
-    const auto sized = [&](const std::string& field, std::size_t found, const std::string& expected) {
-      fail(field + " has " + std::to_string(found) + " entries, expected " + expected);
-    };
-    if (times.empty()) fail("times is empty, expected at least one");
-    for (const double t : times)
-      if (!std::isfinite(t)) fail("times has an entry that is not finite");
-    if (!std::is_sorted(times.begin(), times.end())) fail("times decreases");
-    if (tokens < 0) fail("tokens is " + std::to_string(tokens) + ", expected at least 0");
-    if (dim < 1 || dim > 3) fail("dim is " + std::to_string(dim) + ", expected 1, 2 or 3");
-    const std::size_t m = times.size(), n = static_cast<std::size_t>(tokens),
-                      d = static_cast<std::size_t>(dim);
-    // n is compared first: it is then small enough for the products not to overflow.
-    if (n > positions.size() || positions.size() != m * n * d)
-      sized("positions", positions.size(),
-            "times x tokens x dim = " + std::to_string(m) + " x " + std::to_string(n) + " x " +
-                std::to_string(d));
-    if (!axes.empty() && axes.size() != d) sized("axes", axes.size(), "none or dim = " + std::to_string(d));
-    if (!clusters.empty() && clusters.size() != n)
-      sized("clusters", clusters.size(), "none or tokens = " + std::to_string(n));
-    for (const int label : clusters)
-      if (label < -1) fail("clusters has the label " + std::to_string(label) + ", expected at least -1");
-    for (const Eigen::Index i : leaders)
-      if (i < 0 || i >= tokens)
-        fail("leaders has token " + std::to_string(i) + ", expected 0 to " + std::to_string(tokens - 1));
-    if (!attention.empty() && (n == 0 || attention.size() / n / n != m || attention.size() != m * n * n))
-      sized("attention", attention.size(),
-            "none or times x tokens x tokens = " + std::to_string(m) + " x " + std::to_string(n) + " x " +
-                std::to_string(n));
-    for (const Series& s : series)
-      if (s.values.size() != m)
-        sized("series '" + s.name + "'", s.values.size(), "times = " + std::to_string(m));
-  }
-};
 
 namespace detail {
 
@@ -205,7 +142,8 @@ inline void write_html(const std::filesystem::path& path, const View& view) {
   for (const View::Series& s : view.series) series.insert(series.end(), s.values.begin(), s.values.end());
   detail::write_base64<double>(file, "times", view.times);
   detail::write_base64<double>(file, "series", series);
-  detail::write_base64<float>(file, "positions", view.positions);
+  detail::write_base64<float>(file, "positions",
+                              std::vector<float>(view.positions.begin(), view.positions.end()));
   detail::write_base64<float>(file, "attention", view.attention);
 
   file.write("<script>");
