@@ -95,7 +95,7 @@ int simulate(const Options& o) {
     attention_file.emplace(folder / "attention.npy", shape);
   }
   const attnflow::detail::Analyzer analyzer(heads, analyze_options(o, run));
-  PageBuilder<Scalar> page(o, run.times, start, analyzer);
+  PageBuilder<Scalar> page(o, run.times, start, heads, analyzer);
   const auto save = [&](double t, const Tokens<Scalar>& state) {
     const Tokens<Scalar> x = run.shown(state);
     times_file.append(std::span(&t, 1));
@@ -137,8 +137,7 @@ int simulate(const Options& o) {
                       {"found", json_of(analysis, n)}};
   const std::string title = "Self-attention dynamics, " + o.system + ": " + std::to_string(n) +
                             " tokens in dimension " + std::to_string(d);
-  const attnflow::View view = page.finish(title, found.clusters, found.leaders,
-                                          parameters_of(o, n, d, heads.size(), report), heads.size());
+  const attnflow::View view = page.finish(title, analysis, parameters_of(o, n, d, heads.size(), report));
 
   times_file.finish();
   tokens_file.finish();

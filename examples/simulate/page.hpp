@@ -4,9 +4,14 @@
 #include "report.hpp"
 
 #include <attnflow/clustering/clusters.hpp>
+#include <attnflow/clustering/effective_rank.hpp>
+#include <attnflow/energies/interaction_energy.hpp>
+#include <attnflow/io/add_heads.hpp>
+#include <attnflow/io/add_limits.hpp>
 #include <attnflow/io/html.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <filesystem>
@@ -24,28 +29,27 @@ template <class Scalar>
 class PageBuilder {
  public:
   PageBuilder(const Options& o, const std::vector<double>& times, const Tokens<Scalar>& start,
-              const attnflow::detail::Analyzer& analyzer)
-      : analyzer_(analyzer), tokens_(start.cols()) {
-    constexpr double most_numbers = 8e6;  // of positions: 43 MB as text
+              const std::vector<Head<double>>& heads, const attnflow::detail::Analyzer& analyzer)
+      : options_(o), heads_(heads), analyzer_(analyzer) {
+    constexpr double most_numbers = 8e6;  // of positions
     constexpr double most_attention = 1e6;
+    const auto m = static_cast<double>(times.size()), n = static_cast<double>(start.cols());
     const auto d = static_cast<int>(start.rows());
-    view_.dim = std::min(d, 3);
+    whole_ = m * n * d <= most_numbers;
+    view_.dim = whole_ ? d : std::min(d, 3);
     const double room = most_numbers / view_.dim;
-    shown_ = static_cast<Index>(std::min<double>(static_cast<double>(start.cols()), room / 25));
-    const double frames =
-        std::max(1.0, std::min(static_cast<double>(times.size()), room / static_cast<double>(shown_)));
-    stride_ = static_cast<std::size_t>(std::ceil(static_cast<double>(times.size()) / frames));
+    shown_ = static_cast<Index>(std::min(n, room / 25));
+    const double frames = std::max(1.0, std::min(m, room / static_cast<double>(shown_)));
+    stride_ = static_cast<std::size_t>(std::ceil(m / frames));
     view_.tokens = shown_;
     const auto kept = static_cast<double>((times.size() + stride_ - 1) / stride_);
-    with_attention_ = start.cols() == shown_ && kept * static_cast<double>(shown_ * shown_) <= most_attention;
-    const char* letter = o.system == "rescaled" ? "z" : "x";
-    const char* const subscripts[] = {"₁", "₂", "₃"};
-    for (int c = 0; c < view_.dim; ++c) view_.axes.push_back(std::string(letter) + subscripts[c]);
+    with_attention_ = heads.size() == 1 && start.cols() == shown_ && kept * n * n <= most_attention;
+    for (int c = 1; c <= view_.dim; ++c) view_.axes.push_back((rescaled() ? "z" : "x") + subscript(c));
     if (shown_ < start.cols())
       view_.note += "Shown are the first " + std::to_string(shown_) + " of " + std::to_string(start.cols()) +
                     " tokens. ";
     if (stride_ > 1) view_.note += "Every " + std::to_string(stride_) + "th saved time is shown. ";
-    if (d > 3) view_.note += "Shown are the first three of " + std::to_string(d) + " coordinates. ";
+    if (d > view_.dim) view_.note += "Shown are the first three of " + std::to_string(d) + " coordinates. ";
   }
 
   void add(double t, const Tokens<Scalar>& x, const Tokens<Scalar>& inside, const Run<Scalar>& run) {
@@ -54,29 +58,49 @@ class PageBuilder {
     for (Index j = 0; j < shown_; ++j)
       for (Index c = 0; c < view_.dim; ++c) view_.positions.push_back(static_cast<double>(x(c, j)));
     clusters_.push_back(x.cols() <= 1000 ? clusters_at(t, inside) : attnflow::required);
+    energy_.push_back(x.cols() <= 300 ? log_energy(t, x) : attnflow::required);
+    if (!with_attention_ && x.cols() > 100) return;
+    const SquareMatrix<Scalar> P = run.pattern(t, inside)[0];
+    rank_.push_back(x.cols() <= 100 && P.allFinite() ? static_cast<double>(attnflow::effective_rank(P).rank)
+                                                     : attnflow::required);
     if (!with_attention_) return;
-    const SquareMatrix<Scalar> P = run.attention(t, inside)[0];
+    const SquareMatrix<Scalar> weights = run.attention(t, inside)[0];
     for (Index i = 0; i < shown_; ++i)
-      for (Index j = 0; j < shown_; ++j) view_.attention.push_back(static_cast<float>(P(i, j)));
+      for (Index j = 0; j < shown_; ++j) view_.attention.push_back(static_cast<float>(weights(i, j)));
   }
 
-  /// The page; labels and leaders are of all tokens.
-  attnflow::View finish(const std::string& title, const attnflow::Clusters& clusters,
-                        const std::vector<Index>& leaders, std::vector<attnflow::View::Parameter> parameters,
-                        std::size_t heads) {
+  /// The page; the analysis is of all tokens.
+  attnflow::View finish(const std::string& title, const attnflow::Analysis& analysis,
+                        std::vector<attnflow::View::Parameter> parameters) {
     view_.title = title;
+    const attnflow::Finding& found = analysis.found;
     for (Index j = 0; j < shown_; ++j)
-      view_.clusters.push_back(static_cast<int>(clusters.labels[static_cast<std::size_t>(j)]));
-    for (const Index i : leaders)
+      view_.clusters.push_back(static_cast<int>(found.clusters.labels[static_cast<std::size_t>(j)]));
+    for (const Index i : found.leaders)
       if (i < shown_) view_.leaders.push_back(i);
-    if (tokens_ <= 1000) view_.series.push_back({"clusters", clusters_});
+    const auto show = [&](const char* name, std::vector<double>& values) {
+      if (std::ranges::any_of(values, [](double v) { return std::isfinite(v); }))
+        view_.series.push_back({name, std::move(values)});
+    };
+    show("clusters", clusters_);
+    show("rank of P", rank_);
+    show("log energy log ∑ᵢ Zᵢ", energy_);
+    if (whole_ && rescaled()) attnflow::add_limits(view_, analysis, heads_[0].V);
+    if (whole_ && !with_attention_) add_heads();
     view_.parameters = std::move(parameters);
-    if (heads > 1 && with_attention_) view_.note += "The attention matrix is that of the first head. ";
     return std::move(view_);
   }
 
  private:
-  attnflow::View view_;
+  [[nodiscard]] bool rescaled() const { return options_.system == "rescaled"; }
+
+  static std::string subscript(int number) {
+    constexpr std::array digits{"₀", "₁", "₂", "₃", "₄", "₅", "₆", "₇", "₈", "₉"};
+    std::string text;
+    for (const char digit : std::to_string(number)) text += digits.at(static_cast<std::size_t>(digit - '0'));
+    return text;
+  }
+
   /// The number of clusters of the positions, as in the report.
   double clusters_at(double t, const Tokens<Scalar>& inside) {
     const Eigen::MatrixXd now = analyzer_.positions(t, inside.template cast<double>());
@@ -85,12 +109,46 @@ class PageBuilder {
         attnflow::detect_clusters(now, analyzer_.tolerance_at(t, first_, now)).count());
   }
 
+  static double rank_at(double t, const Tokens<Scalar>& inside, const Run<Scalar>& run) {
+    const SquareMatrix<Scalar> P = run.pattern(t, inside)[0];
+    return P.allFinite() ? static_cast<double>(attnflow::effective_rank(P).rank) : attnflow::required;
+  }
+
+  /// log ∑ᵢ Zᵢ of the tokens x (not z); NaN where a score is beyond double.
+  double log_energy(double t, const Tokens<Scalar>& state) const {
+    const Head<double>& head = heads_[0];
+    Tokens<double> x = state.template cast<double>();
+    if (rescaled()) x = attnflow::unrescale(attnflow::MatrixExponential<>(head.V), t, x);
+    const Head<double> scaled{options_.beta * head.Q, head.K, head.V};
+    const double scores = (scaled.Q * x).squaredNorm() * (scaled.K * x).squaredNorm();
+    return scores < 1e300 ? attnflow::interaction_energy(scaled, x).log : attnflow::required;
+  }
+
+  /// The weights, from which the page computes P.
+  void add_heads() {
+    const auto numbers = static_cast<double>(heads_.size() * view_.times.size()) * view_.dim * view_.dim;
+    if (numbers > 1e6) return;
+    view_.law = options_.law;
+    view_.mask = options_.mask;
+    view_.slope = options_.alibi.value_or(0);
+    for (std::size_t h = 0; h < heads_.size(); ++h) {
+      const std::string name = heads_.size() > 1 ? "head " + std::to_string(h + 1) : "";
+      if (rescaled())
+        attnflow::add_rescaled_head(view_, heads_[h], options_.beta, name);
+      else
+        attnflow::add_head(view_, heads_[h], options_.beta, name);
+    }
+  }
+
+  const Options& options_;
+  const std::vector<Head<double>>& heads_;
   const attnflow::detail::Analyzer& analyzer_;
-  Index tokens_;
+  attnflow::View view_;
   Eigen::MatrixXd first_;  // positions at the first frame
-  std::vector<double> clusters_;
+  std::vector<double> clusters_, rank_, energy_;
   Index shown_ = 0;
   std::size_t stride_ = 1, count_ = 0;
+  bool whole_ = true;  // all tokens, times and coordinates
   bool with_attention_ = false;
 };
 

@@ -7,6 +7,8 @@
 #include <attnflow/clustering/clusters.hpp>
 #include <attnflow/spectral/invariant_splitting.hpp>
 
+#include <Eigen/LU>
+
 #include <optional>
 #include <stdexcept>
 

@@ -6,6 +6,8 @@
 
 #include <attnflow/systems/layers.hpp>
 
+#include <Eigen/LU>
+
 namespace laboratory {
 
 /// P as the paper defines it, in double loops: softmax over j of ⟨Q xᵢ, K xⱼ⟩.

@@ -8,6 +8,8 @@
 #include <attnflow/spectral/good_triple.hpp>
 #include <attnflow/spectral/spectrum.hpp>
 
+#include <Eigen/LU>
+
 #include <complex>
 #include <numbers>
 

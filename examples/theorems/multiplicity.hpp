@@ -7,6 +7,8 @@
 #include <attnflow/algebra/matrix_exponential.hpp>
 #include <attnflow/spectral/good_triple.hpp>
 
+#include <Eigen/LU>
+
 namespace laboratory {
 
 inline void multiplicity(Trial& trial) {

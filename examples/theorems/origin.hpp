@@ -7,6 +7,8 @@
 #include <attnflow/clustering/effective_rank.hpp>
 #include <attnflow/energies/interaction_energy.hpp>
 
+#include <Eigen/LU>
+
 namespace laboratory {
 
 inline void origin(Trial& trial) {

@@ -7,6 +7,8 @@
 #include <attnflow/systems/layers.hpp>
 #include <attnflow/theory/analyze.hpp>
 
+#include <Eigen/LU>
+
 #include <array>
 
 namespace laboratory {

@@ -6,6 +6,8 @@
 #include <attnflow/theory/analyze.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 
+#include <Eigen/LU>
+
 #include "catch.hpp"
 #include "refusal.hpp"
 

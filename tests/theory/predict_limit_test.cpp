@@ -6,6 +6,8 @@
 #include <attnflow/spectral/spectrum.hpp>
 #include <attnflow/theory/predict_limit.hpp>
 
+#include <Eigen/LU>
+
 #include "catch.hpp"
 #include "draws.hpp"
 #include "refusal.hpp"

@@ -2,10 +2,10 @@
 /// ℝᵈ as the sum of two invariant subspaces of V.
 #pragma once
 
+#include <attnflow/algebra/decompositions.hpp>
 #include <attnflow/spectral/schur.hpp>
 
 #include <Eigen/Core>
-#include <Eigen/LU>
 
 #include <cmath>
 #include <complex>
@@ -48,7 +48,7 @@ struct InvariantSplitting {
   Eigen::MatrixXd basis(d, d);
   basis << split.inside, split.outside;
   Eigen::MatrixXd inverse = basis.transpose();
-  if (m > 0 && m < d) inverse = basis.partialPivLu().inverse();
+  if (m > 0 && m < d) inverse = detail::inverse_of(basis);
   split.inside_dual = inverse.topRows(m);
   split.outside_dual = inverse.bottomRows(d - m);
   if (m > 0) split.condition = split.inside_dual.norm() / std::sqrt(static_cast<double>(m));

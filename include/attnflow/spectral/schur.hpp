@@ -3,11 +3,11 @@
 /// long to compile.
 #pragma once
 
+#include <attnflow/algebra/decompositions.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/spectral/symmetric_eigen.hpp>
 
 #include <Eigen/Core>
-#include <Eigen/Eigenvalues>
 
 #include <algorithm>
 #include <cmath>
@@ -152,9 +152,10 @@ inline void exchange_blocks(SchurForm& form, Eigen::Index j, Eigen::Index p, Eig
     return {std::move(found.vectors), found.values.asDiagonal()};
   }
   const int shift = detail::unit_shift(V);
-  const Eigen::RealSchur<Eigen::MatrixXd> solver(detail::scaled_by_power(V, shift));
-  if (solver.info() != Eigen::Success) throw std::runtime_error("schur_form: no eigenvalues found");
-  SchurForm form{solver.matrixU(), detail::scaled_by_power(solver.matrixT(), -shift)};
+  detail::RealSchurParts<Eigen::MatrixXd> parts =
+      detail::real_schur<Eigen::MatrixXd>(detail::scaled_by_power(V, shift));
+  if (!parts.converged) throw std::runtime_error("schur_form: no eigenvalues found");
+  SchurForm form{std::move(parts.U), detail::scaled_by_power(parts.T, -shift)};
   for (Eigen::Index j = 0; j + 2 < d; ++j) form.T.col(j).tail(d - j - 2).setZero();
   return form;
 }

@@ -2,12 +2,12 @@
 /// All eigenvalues and eigenvectors of V, with their conditioning.
 #pragma once
 
+#include <attnflow/algebra/decompositions.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/spectral/schur.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
-#include <Eigen/LU>
 
 #include <algorithm>
 #include <cmath>
@@ -138,7 +138,7 @@ inline void fix_phase(Eigen::Ref<Eigen::VectorXcd> v) {
   }
 
   Eigen::MatrixXd inverse = basis.transpose();
-  if (!diagonal) inverse = basis.partialPivLu().inverse();
+  if (!diagonal) inverse = detail::inverse_of(basis);
   found.eigenvalue_condition = Eigen::VectorXd::Constant(d, std::numeric_limits<double>::infinity());
   if (!inverse.allFinite()) {
     found.basis_condition = std::numeric_limits<double>::infinity();

@@ -1,15 +1,16 @@
 /// \file
-/// Eigenvalues of symmetric matrices. The one header with Eigen's solver for them.
+/// Eigenvalues of symmetric matrices, at any scale.
 #pragma once
 
+#include <attnflow/algebra/decompositions.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/scale.hpp>
 
 #include <Eigen/Core>
-#include <Eigen/Eigenvalues>
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace attnflow::inline ATTNFLOW_ABI::detail {
 
@@ -29,13 +30,10 @@ struct SymmetricEigen {
 [[nodiscard]] inline SymmetricEigen symmetric_eigen(const char* function, const Eigen::MatrixXd& A,
                                                     bool with_vectors) {
   const int shift = unit_shift(A);
-  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(
-      scaled_by_power(A, shift), with_vectors ? Eigen::ComputeEigenvectors : Eigen::EigenvaluesOnly);
-  if (solver.info() != Eigen::Success)
-    throw std::runtime_error(std::string(function) + ": no eigenvalues found");
-  SymmetricEigen found{scaled_by_power(solver.eigenvalues(), -shift), {}};
-  if (with_vectors) found.vectors = solver.eigenvectors();
-  return found;
+  SymmetricParts<Eigen::MatrixXd> parts =
+      symmetric_parts<Eigen::MatrixXd>(scaled_by_power(A, shift), with_vectors);
+  if (!parts.converged) throw std::runtime_error(std::string(function) + ": no eigenvalues found");
+  return {scaled_by_power(parts.values, -shift).col(0), std::move(parts.vectors)};
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail

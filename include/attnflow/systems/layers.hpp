@@ -2,10 +2,9 @@
 /// Self-attention layer by layer: the discrete residual map and its exact rescaling.
 #pragma once
 
+#include <attnflow/algebra/decompositions.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
-
-#include <Eigen/LU>
 
 #include <cmath>
 #include <limits>
@@ -90,13 +89,13 @@ class RescaledLayers {
         bias_(std::move(bias)) {
     const Eigen::MatrixXd V = head_.V.template cast<double>();
     const Eigen::MatrixXd R = Eigen::MatrixXd::Identity(V.rows(), V.cols()) + step_ * V;
-    const Eigen::FullPivLU<Eigen::MatrixXd> lu(R);
-    if (!R.allFinite() || !lu.isInvertible() || !(lu.rcond() > std::numeric_limits<double>::epsilon()))
+    const detail::FullPivoting<Eigen::MatrixXd> lu = detail::solve_fully<Eigen::MatrixXd>(R, V);
+    if (!R.allFinite() || !lu.invertible || !(lu.rcond > std::numeric_limits<double>::epsilon()))
       detail::refuse("RescaledLayers: R = I + step V is singular to working precision (reciprocal condition ",
-                     lu.rcond(), "), expected that -1/step = ", -1 / step_, " is not an eigenvalue of V");
+                     lu.rcond, "), expected that -1/step = ", -1 / step_, " is not an eigenvalue of V");
     growth_ = ScaledMatrix<Dim>::of(R);
-    shrinkage_ = ScaledMatrix<Dim>::of(lu.inverse());
-    value_ = (step_ * lu.solve(V)).template cast<Scalar>();
+    shrinkage_ = ScaledMatrix<Dim>::of(lu.inverse);
+    value_ = (step_ * lu.solution).template cast<Scalar>();
   }
 
   /// Replaces zᵏ by zᵏ⁺¹. Cost: one drift and O(d³ log k). \pre k ≥ 0.

@@ -2,6 +2,7 @@
 /// Tokens seen in the subspaces that a prediction speaks of.
 #pragma once
 
+#include <attnflow/algebra/decompositions.hpp>
 #include <attnflow/algebra/matrix_exponential.hpp>
 #include <attnflow/spectral/invariant_basis.hpp>
 #include <attnflow/spectral/invariant_splitting.hpp>
@@ -10,7 +11,6 @@
 #include <attnflow/theory/predict_limit.hpp>
 #include <attnflow/types.hpp>
 
-#include <Eigen/Cholesky>
 #include <Eigen/Core>
 
 #include <cmath>
@@ -54,9 +54,7 @@ struct PartCoordinates {
     if (!frame.has_basis()) return {split.inside_dual, split.inside, split.V_inside};
     const Eigen::MatrixXd image = frame.coordinates->basis * split.inside;
     // image = basis · R with RᵀR the Gram matrix; R a keeps lengths.
-    const Eigen::LLT<Eigen::MatrixXd> gram(image.transpose() * image);
-    const Eigen::MatrixXd R = gram.matrixU();
-    const Eigen::MatrixXd inverse = gram.matrixU().solve(Eigen::MatrixXd::Identity(R.rows(), R.cols()));
+    const auto [R, inverse] = cholesky<Eigen::MatrixXd>(image.transpose() * image);
     return {R * split.inside_dual, image * inverse, R * split.V_inside * inverse};
   }
 

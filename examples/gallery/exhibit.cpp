@@ -1,0 +1,154 @@
+#include "exhibit.hpp"
+
+#include "run.hpp"
+
+#include <attnflow/io/atomic_file.hpp>
+#include <attnflow/io/html.hpp>
+#include <attnflow/io/npy.hpp>
+#include <attnflow/io/svg.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <span>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace gallery {
+
+namespace {
+
+std::string compact(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.4g", value);
+  return text;
+}
+
+[[noreturn]] void refuse(const std::string& program, const std::string& mistake) {
+  std::cerr << program << ": " << mistake << '\n';
+  std::exit(2);
+}
+
+}  // namespace
+
+Exhibit::Exhibit(std::filesystem::path folder, std::string name, std::string title, std::string sentence)
+    : name_(std::move(name)),
+      title_(std::move(title)),
+      sentence_(std::move(sentence)),
+      folder_(std::move(folder)),
+      terminal_(isatty(STDERR_FILENO) != 0) {
+  std::error_code error;
+  std::filesystem::create_directories(folder_, error);
+  if (error) refuse(name_, "--out: " + folder_.string() + " cannot be created: " + error.message());
+  std::filesystem::remove(folder_ / "exhibit.json", error);  // of an earlier run: this one may not end
+}
+
+Exhibit::Exhibit(int argc, char** argv, std::string name, std::string title, std::string sentence)
+    : Exhibit(
+          [&] {
+            std::filesystem::path folder = name;
+            for (int k = 1; k < argc; ++k) {
+              const std::string_view option = argv[k];
+              if (option == "--quiet") continue;
+              if (option == "--help") {
+                std::cout << title << "\n" << sentence << "\n\nusage: " << name << " [--out DIR] [--quiet]\n";
+                std::exit(0);
+              }
+              if (option != "--out" || k + 1 == argc)
+                refuse(name, "unexpected '" + std::string(option) + "', expected [--out DIR] [--quiet]");
+              folder = argv[++k];
+            }
+            return folder;
+          }(),
+          name, std::move(title), std::move(sentence)) {
+  for (int k = 1; k < argc; ++k) quiet_ = quiet_ || std::string_view(argv[k]) == "--quiet";
+}
+
+void Exhibit::claim(const std::string& text, double value, const std::string& expected, bool holds) {
+  claims_.push_back({text, expected, value, true, holds});
+}
+void Exhibit::at_most(const std::string& text, double value, double bound) {
+  claim(text, value, "at most " + compact(bound), value <= bound);
+}
+void Exhibit::at_least(const std::string& text, double value, double bound) {
+  claim(text, value, "at least " + compact(bound), value >= bound);
+}
+void Exhibit::equal(const std::string& text, double value, double expected) {
+  claim(text, value, compact(expected), value == expected);
+}
+void Exhibit::note(const std::string& text, double value) {
+  claims_.push_back({text, "", value, false, true});
+}
+
+void Exhibit::wrote(const std::string& kind, const std::string& file) { files_.push_back({kind, file}); }
+
+void Exhibit::figure(const attnflow::Figure& figure, const std::string& name) {
+  attnflow::write_svg(folder_ / (name + ".svg"), figure);
+  wrote("figure", name + ".svg");
+}
+
+void Exhibit::page(const attnflow::View& view, const std::string& name) {
+  attnflow::write_html(folder_ / (name + ".html"), view);
+  wrote("page", name + ".html");
+}
+
+void Exhibit::data(const Run& run, const std::string& name) {
+  const Eigen::Index n = run.z.front().cols(), d = run.z.front().rows();
+  attnflow::NpyWriter<double> tokens(folder_ / (name + "_tokens.npy"), {n, d});
+  for (const Eigen::MatrixXd& z : run.z)
+    tokens.append(std::span(z.data(), static_cast<std::size_t>(z.size())));
+  tokens.finish();
+  attnflow::save_npy<double>(folder_ / (name + "_times.npy"), {static_cast<Eigen::Index>(run.times.size())},
+                             run.times);
+  wrote("data", name + "_times.npy");
+  wrote("data", name + "_tokens.npy");
+}
+
+void Exhibit::data(const Eigen::MatrixXd& table, const std::string& name) {
+  const Eigen::MatrixXd rows = table.transpose();  // C order
+  attnflow::save_npy<double>(folder_ / (name + ".npy"), {table.rows(), table.cols()},
+                             std::span(rows.data(), static_cast<std::size_t>(rows.size())));
+  wrote("data", name + ".npy");
+}
+
+void Exhibit::progress(double share) {
+  if (quiet_ || !terminal_) return;
+  const int filled = static_cast<int>(std::lround(share * 30));
+  std::cerr << "\r[" << std::string(static_cast<std::size_t>(filled), '#')
+            << std::string(static_cast<std::size_t>(30 - filled), ' ') << "] " << name_ << std::flush;
+  if (share >= 1) std::cerr << '\r' << std::string(34 + name_.size(), ' ') << '\r' << std::flush;
+}
+
+int Exhibit::finish() {
+  bool passed = true;
+  nlohmann::ordered_json claims = nlohmann::ordered_json::array(), files = nlohmann::ordered_json::array();
+  for (const Claim& c : claims_) {
+    passed = passed && c.holds;
+    claims.push_back({{"text", c.text},
+                      {"value", c.value},  // null where it is not finite
+                      {"expected", c.expected},
+                      {"claimed", c.claimed},
+                      {"holds", c.holds}});
+    if (quiet_ && c.holds) continue;
+    std::cout << (!c.claimed ? "       "
+                  : c.holds  ? "holds  "
+                             : "FAILS  ")
+              << c.text << ": " << compact(c.value) << (c.claimed ? ", expected " + c.expected : "") << '\n';
+  }
+  for (const File& f : files_) files.push_back({{"kind", f.kind}, {"file", f.name}});
+  const nlohmann::ordered_json exhibit{{"name", name_},    {"title", title_},  {"sentence", sentence_},
+                                       {"passed", passed}, {"claims", claims}, {"files", files}};
+  attnflow::AtomicFile file(folder_ / "exhibit.json");
+  file.write(exhibit.dump(2) + "\n");
+  file.commit();
+  if (!quiet_) std::cout << "written: " << folder_.string() << '\n';
+  return passed ? 0 : 1;
+}
+
+}  // namespace gallery
