@@ -45,6 +45,8 @@ struct Result {
   int status = -1;
   double seconds = 0;
   std::optional<Json> exhibit;  ///< what it wrote about itself
+
+  [[nodiscard]] bool good() const { return status == 0 && exhibit && exhibit->value("passed", false); }
 };
 
 struct Options {
@@ -162,10 +164,8 @@ std::string link(const std::string& to, const std::string& text) {
 /// One entry of the page.
 std::string card(const Entry& entry, const Result& result) {
   const std::string folder = entry.name + "/";
-  const Json exhibit = result.exhibit.value_or(Json{{"title", entry.name},
-                                                    {"sentence", "The program said nothing about itself."},
-                                                    {"claims", Json::array()},
-                                                    {"files", Json::array()}});
+  const Json exhibit = result.exhibit.value_or(
+      Json{{"title", entry.name}, {"sentence", ""}, {"claims", Json::array()}, {"files", Json::array()}});
   std::string picture, links, claims;
   for (const Json& file : exhibit["files"]) {
     const std::string name = file["file"], kind = file["kind"];
@@ -175,6 +175,8 @@ std::string card(const Entry& entry, const Result& result) {
   links += link(folder + entry.name + ".cpp", "source") + link(folder + "output.txt", "output");
   if (result.status != 0)
     claims += "<li class=\"fails\">ended with status " + std::to_string(result.status) + "</li>";
+  else if (!result.exhibit)
+    claims += "<li class=\"fails\">said nothing about itself</li>";
   for (const Json& c : exhibit["claims"]) {
     const bool claimed = c["claimed"];
     claims += std::string("<li") +
@@ -200,7 +202,7 @@ void write_index(const Options& o, const std::vector<Entry>& entries, const std:
   std::string cards;
   for (std::size_t k = 0; k < entries.size(); ++k) {
     cards += card(entries[k], results[k]);
-    whole += results[k].status == 0 ? 1 : 0;
+    whole += results[k].good() ? 1 : 0;
     if (!results[k].exhibit) continue;
     for (const Json& c : (*results[k].exhibit)["claims"]) {
       if (!c["claimed"].get<bool>()) continue;
@@ -252,7 +254,7 @@ int build(const Options& o) {
       }
       const std::scoped_lock lock(saying);
       std::printf("[%zu/%zu] %s: %s, %.1f s\n", ++done, entries.size(), entries[k].name.c_str(),
-                  results[k].status == 0 ? "all claims hold" : "FAILED", results[k].seconds);
+                  results[k].good() ? "all claims hold" : "FAILED", results[k].seconds);
       std::fflush(stdout);
     }
   };
@@ -262,10 +264,7 @@ int build(const Options& o) {
   }
   if (failure) std::rethrow_exception(failure);
   write_index(o, entries, results);
-  const bool whole = std::ranges::all_of(results, [](const Result& r) {
-    return r.status == 0 && r.exhibit && r.exhibit->value("passed", false);
-  });
-  return whole ? 0 : 1;
+  return std::ranges::all_of(results, &Result::good) ? 0 : 1;
 }
 
 }  // namespace
