@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The checks that cmake/test.sh leaves out: layout, every header alone, clang, sanitizers, clang-tidy, the theorems
-# on many draws and the page in a browser. The first that fails ends the run.
+# on many draws, the gallery and the pages in a browser. The first that fails ends the run.
 #
 #   bash cmake/further-checks.sh [NAME...]     all of them, or those named: format headers clang asan tidy theorems
-#                                              page
+#                                              gallery pages
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/workflow.sh
@@ -47,14 +47,22 @@ check_theorems() {
   tail -n 1 build/theorems.log
 }
 
-# The page that the main job writes, in a browser; 77 would mean that there is none.
-check_page() {
+# Every figure with its claims, and every page of the gallery in a browser.
+check_gallery() {
+  bash cmake/gallery.sh
+  find build/gallery -name '*.html' ! -name index.html -print0 | xargs -0 -n 1 bash cmake/check-page.sh
+}
+
+# What the page does in a browser, and the page that the main job writes; 77 would mean that there is no browser.
+check_pages() {
   bash cmake/main-job.sh
   bash cmake/check-page.sh build/polytope/view.html
+  cmake --build --preset release --target make_pages
+  ctest --preset release --label-regex '^browser$'
 }
 
 checks=("$@")
-[[ ${#checks[@]} -eq 0 ]] && checks=(format headers clang asan tidy theorems page)
+[[ ${#checks[@]} -eq 0 ]] && checks=(format headers clang asan tidy theorems gallery pages)
 for check in "${checks[@]}"; do
   if ! declare -F "check_$check" >/dev/null; then
     echo "further-checks: no check is called $check" >&2

@@ -10,6 +10,7 @@
 #include "theorems/line.hpp"
 #include "theorems/multiplicity.hpp"
 #include "theorems/origin.hpp"
+#include "theorems/picture.hpp"
 #include "theorems/polytope.hpp"
 #include "theorems/report.hpp"
 #include "theorems/sweep.hpp"
@@ -84,7 +85,7 @@ Options parse(int argc, char** argv) {
   app.add_option("--only", settings.only, "only statements whose name, label or text holds this");
   app.add_option("--seed", seed, "seed of all draws (default " + seed + ")");
   app.add_option("--threads", threads, "worker threads (default: as the machine has)");
-  app.add_option("--out", options.out, "folder for theorems.md and theorems.json");
+  app.add_option("--out", options.out, "folder for theorems.md, theorems.json and the picture");
   app.add_flag("--list", options.list, "list the statements and run nothing");
   try {
     app.parse(argc, argv);
@@ -172,6 +173,7 @@ int run(const Options& options) {
     for (const Row& row : rows) document["statements"].push_back(json_of(row));
     save_text(fs::path(options.out) / "theorems.json", document.dump(2) + "\n");
     save_text(fs::path(options.out) / "theorems.md", introduction + table);
+    exhibit(options.out, rows, options.settings);
   }
   return failed == 0 ? 0 : 1;
 }
