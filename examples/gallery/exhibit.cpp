@@ -3,6 +3,7 @@
 #include "run.hpp"
 
 #include <attnflow/io/atomic_file.hpp>
+#include <attnflow/io/figure_scripts.hpp>
 #include <attnflow/io/html.hpp>
 #include <attnflow/io/npy.hpp>
 #include <attnflow/io/svg.hpp>
@@ -100,14 +101,18 @@ void Exhibit::page(const attnflow::View& view, const std::string& name) {
 
 void Exhibit::data(const Run& run, const std::string& name) {
   const Eigen::Index n = run.z.front().cols(), d = run.z.front().rows();
-  attnflow::NpyWriter<double> tokens(folder_ / (name + "_tokens.npy"), {n, d});
+  const std::filesystem::path folder = folder_ / name;
+  std::filesystem::create_directories(folder);
+  attnflow::NpyWriter<double> tokens(folder / "tokens.npy", {n, d});
   for (const Eigen::MatrixXd& z : run.z)
     tokens.append(std::span(z.data(), static_cast<std::size_t>(z.size())));
   tokens.finish();
-  attnflow::save_npy<double>(folder_ / (name + "_times.npy"), {static_cast<Eigen::Index>(run.times.size())},
-                             run.times);
-  wrote("data", name + "_times.npy");
-  wrote("data", name + "_tokens.npy");
+  attnflow::save_npy<double>(folder / "times.npy", {static_cast<Eigen::Index>(run.times.size())}, run.times);
+  attnflow::FigureScripts scripts{.title = title_};
+  for (Eigen::Index c = 1; c <= d; ++c) scripts.axes.push_back("z_{" + std::to_string(c) + "}");
+  attnflow::write_figure_scripts(folder, scripts);
+  for (const char* file : {"times.npy", "tokens.npy"}) wrote("data", name + "/" + file);
+  for (const char* file : {"plot.py", "plot.gp"}) wrote("script", name + "/" + file);
 }
 
 void Exhibit::data(const Eigen::MatrixXd& table, const std::string& name) {

@@ -44,7 +44,7 @@ class Exhibit {
   void figure(const attnflow::Figure& figure, const std::string& name = "figure");
   /// Writes NAME.html.
   void page(const attnflow::View& view, const std::string& name = "view");
-  /// Writes NAME_times.npy (m), NAME_tokens.npy (m, n, d), and scripts that plot them.
+  /// Writes NAME/times.npy (m,), NAME/tokens.npy (m, n, d), and scripts for Matplotlib and gnuplot that draw them.
   void data(const Run& run, const std::string& name = "run");
   /// Writes NAME.npy of shape (rows, columns).
   void data(const Eigen::MatrixXd& table, const std::string& name);
