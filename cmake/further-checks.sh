@@ -53,12 +53,14 @@ check_gallery() {
   find build/gallery -name '*.html' ! -name index.html -print0 | xargs -0 -n 1 bash cmake/check-page.sh
 }
 
-# What the page does in a browser, and the page that the main job writes; 77 would mean that there is no browser.
+# Pages in a browser: what they show, against the numbers that they show, and the one that the main job writes. Skipped
+# would mean that there is no browser.
 check_pages() {
   bash cmake/main-job.sh
   bash cmake/check-page.sh build/polytope/view.html
   cmake --build --preset release --target make_pages
-  ctest --preset release --label-regex '^browser$'
+  ctest --preset release --label-regex '^browser$' --verbose | tee build/pages.log
+  if grep -q ' skipped: ' build/pages.log; then return 1; fi
 }
 
 checks=("$@")

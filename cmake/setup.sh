@@ -28,6 +28,8 @@ further=(
   "libbenchmark-dev header benchmark/benchmark.h"
   "pkgconf command pkg-config"
   "chromium command chromium"
+  "chromium-driver command chromedriver"
+  "python3 command python3"
 )
 
 case "${1-}" in

@@ -58,10 +58,10 @@ struct Said {
   std::string out, err;
 };
 
-inline Said simulate(const Arguments& arguments) {
+inline Said run_program(const std::string& program, const Arguments& arguments) {
   const Folder captured;
   const std::string out = captured / "out", err = captured / "err";
-  Arguments words{ATTNFLOW_SIMULATE};
+  Arguments words{program};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -74,13 +74,15 @@ inline Said simulate(const Arguments& arguments) {
   posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out.c_str(), create, 0600);
   posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err.c_str(), create, 0600);
   pid_t child = 0;
-  const int failure = posix_spawn(&child, ATTNFLOW_SIMULATE, &files, nullptr, argv.data(), environ);
+  const int failure = posix_spawn(&child, program.c_str(), &files, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&files);
   REQUIRE(failure == 0);
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read(out), read(err)};
 }
+
+inline Said simulate(const Arguments& arguments) { return run_program(ATTNFLOW_SIMULATE, arguments); }
 
 /// The arguments, one after the other, for INFO.
 inline std::string text_of(const Arguments& arguments) {
