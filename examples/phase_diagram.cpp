@@ -1,15 +1,15 @@
 // The phase diagram of self-attention on the sphere [GLPR25]: when do n uniform tokens meet, for which β?
 // One picture over β and t, beside the curve of tokens that start orthogonal. It checks what it shows.
 
-#include "phase_diagram/heat_map.hpp"
-
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/ensembles/ensemble.hpp>
 #include <attnflow/ensembles/statistics.hpp>
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/on_sphere.hpp>
 #include <attnflow/io/atomic_file.hpp>
+#include <attnflow/io/figure.hpp>
 #include <attnflow/io/npy.hpp>
+#include <attnflow/io/svg.hpp>
 #include <attnflow/observers/trajectory.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
 #include <attnflow/theory/equiangular.hpp>
@@ -217,25 +217,40 @@ Json check(const Options& o, const Diagram& diagram) {
   return checks;
 }
 
-std::string picture(const Options& o, const Diagram& diagram) {
-  phase_diagram::HeatMap map;
-  map.title = std::string("Pairs that have met: ") +
-              (o.softmax() ? "softmax attention (SA)" : "unnormalized attention (USA)") + " on the sphere";
-  map.caption = "n = " + std::to_string(o.tokens) + " uniform tokens, d = " + std::to_string(o.dim) +
-                ", mean over " + std::to_string(o.systems) + " systems at each of " +
-                std::to_string(o.betas) + " values of β; projected Euler, Q = K = V = I";
-  map.x_label = "time t";
-  map.y_label = "inverse temperature β";
-  map.value_label = "fraction of pairs with ⟨xᵢ, xⱼ⟩ > 0.999";
-  map.curve_label = "equiangular tokens from ρ(0) = 0 reach ρ(t) = 0.999";
-  map.x = diagram.times;
-  map.y = diagram.betas;
-  map.values = diagram.fraction;
+attnflow::Figure picture(const Options& o, const Diagram& diagram) {
+  using attnflow::Figure;
+  const auto half = [](const std::vector<double>& v) { return (v[1] - v[0]) / 2; };  // both equally spaced
+  Figure::HeatMap map{.label = "fraction of pairs with ⟨x_i, x_j⟩ > 0.999", .values = diagram.fraction};
+  map.x_low = diagram.times.front() - half(diagram.times);
+  map.x_high = diagram.times.back() + half(diagram.times);
+  map.y_low = diagram.betas.front() - half(diagram.betas);
+  map.y_high = diagram.betas.back() + half(diagram.betas);
+  map.least = 0;
+  map.most = 1;
+  Figure::Line meeting{.label = "equiangular tokens from ρ(0) = 0 reach ρ(t) = 0.999"};
   for (const double beta : attnflow::equal_times(0, last_beta + 1, 401)) {
-    map.curve_x.push_back(meeting_time(o, beta));
-    map.curve_y.push_back(beta);
+    meeting.x.push_back(meeting_time(o, beta));
+    meeting.y.push_back(beta);
   }
-  return svg(map);
+  meeting.colour = Figure::black;
+  meeting.width = 2.5;
+  Figure::Line halo = meeting;  // seen on every shade
+  halo.label.clear();
+  halo.colour = Figure::white;
+  halo.width = 6;
+
+  Figure figure;
+  figure.title = std::string("Pairs that have met: ") +
+                 (o.softmax() ? "softmax attention (SA)" : "unnormalized attention (USA)") + " on the sphere";
+  figure.caption = "n = " + std::to_string(o.tokens) + " uniform tokens, d = " + std::to_string(o.dim) +
+                   ", mean over " + std::to_string(o.systems) + " systems at each of " +
+                   std::to_string(o.betas) + " values of β; projected Euler, Q = K = V = I";
+  figure.panel_width = 760;
+  figure.panel_height = 520;
+  figure.panels = {{.x = {.label = "time t", .low = map.x_low, .high = map.x_high},
+                    .y = {.label = "inverse temperature β", .low = map.y_low, .high = map.y_high},
+                    .layers = {map, halo, meeting}}};
+  return figure;
 }
 
 void write(const fs::path& path, const std::string& text) {
@@ -304,7 +319,7 @@ bool run(const Options& o) {
                              std::span(table.data(), static_cast<std::size_t>(table.size())));
   attnflow::save_npy<double>(folder / "betas.npy", {table.rows()}, diagram.betas);
   attnflow::save_npy<double>(folder / "times.npy", {table.cols()}, diagram.times);
-  write(folder / "phase_diagram.svg", picture(o, diagram));
+  attnflow::write_svg(folder / "phase_diagram.svg", picture(o, diagram));
   const Json report{{"program", "phase_diagram"},
                     {"version", attnflow::version},
                     {"options",
