@@ -30,6 +30,8 @@ further=(
   "chromium command chromium"
   "chromium-driver command chromedriver"
   "python3 command python3"
+  "python3-matplotlib command python3"
+  "gnuplot-nox command gnuplot"
 )
 
 case "${1-}" in

@@ -202,12 +202,12 @@ void write_index(const Options& o, const std::vector<Entry>& entries, const std:
   std::string cards;
   for (std::size_t k = 0; k < entries.size(); ++k) {
     cards += card(entries[k], results[k]);
-    whole += results[k].good() ? 1 : 0;
+    whole += static_cast<std::size_t>(results[k].good());
     if (!results[k].exhibit) continue;
     for (const Json& c : (*results[k].exhibit)["claims"]) {
       if (!c["claimed"].get<bool>()) continue;
       ++claims;
-      held += c["holds"].get<bool>() ? 1 : 0;
+      held += static_cast<std::size_t>(c["holds"].get<bool>());
     }
   }
   const std::string summary = std::to_string(entries.size()) + " examples, " + std::to_string(whole) +

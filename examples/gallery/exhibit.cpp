@@ -109,7 +109,8 @@ void Exhibit::data(const Run& run, const std::string& name) {
   tokens.finish();
   attnflow::save_npy<double>(folder / "times.npy", {static_cast<Eigen::Index>(run.times.size())}, run.times);
   attnflow::FigureScripts scripts{.title = title_};
-  for (Eigen::Index c = 1; c <= d; ++c) scripts.axes.push_back("z_{" + std::to_string(c) + "}");
+  for (Eigen::Index c = 1; c <= d; ++c)
+    scripts.axes.push_back(std::string("z_{").append(std::to_string(c)).append("}"));
   attnflow::write_figure_scripts(folder, scripts);
   for (const char* file : {"times.npy", "tokens.npy"}) wrote("data", name + "/" + file);
   for (const char* file : {"plot.py", "plot.gp"}) wrote("script", name + "/" + file);

@@ -18,11 +18,11 @@ namespace gallery {
 struct Run {
   attnflow::Head<double> head;
   double beta = 1;
-  std::vector<double> times;
-  std::vector<Eigen::MatrixXd> z;  ///< d × n at each time
-  std::vector<Eigen::MatrixXd> P;  ///< n × n at each time, rows summing to one; or none
-  attnflow::Report report;
-  attnflow::Analysis analysis;  ///< of the last state
+  std::vector<double> times = {};
+  std::vector<Eigen::MatrixXd> z = {};  ///< d × n at each time
+  std::vector<Eigen::MatrixXd> P = {};  ///< n × n at each time, rows summing to one; or none
+  attnflow::Report report = {};
+  attnflow::Analysis analysis = {};  ///< of the last state
 };
 
 struct RunOptions {

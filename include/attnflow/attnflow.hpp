@@ -50,6 +50,7 @@
 #include <attnflow/spectral/leading_eigenpair.hpp>
 #include <attnflow/spectral/schur.hpp>
 #include <attnflow/spectral/spectrum.hpp>
+#include <attnflow/systems/feed_forward.hpp>
 #include <attnflow/systems/layers.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>

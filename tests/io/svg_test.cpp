@@ -116,7 +116,8 @@ TEST_CASE("svg: points and lines are where the labels of the axes say", "[io]") 
   }
   CHECK(drawn == expected);
 
-  // The line has a corner at each point that is finite, in pieces between the others, and a single point is none.
+  // The line has a corner at each point that is finite, in pieces between the others, and a single point is
+  // none.
   const auto path = seen.one("line").one("path")["d"];
   CHECK(std::count(path.begin(), path.end(), 'M') == 2);
   const auto corners = numbers(path);
@@ -158,7 +159,8 @@ TEST_CASE("svg: a box in space is a linear view, and what is near is drawn last"
           Approx(dx * x.slope().first + dy * y.slope().first + dz * z.slope().first).margin(half_a_pixel));
     CHECK(at.second - start.second ==
           Approx(dx * x.slope().second + dy * y.slope().second + dz * z.slope().second).margin(half_a_pixel));
-    // Nearness is along the direction of the eye; a unit is as long as its axis, so only where they are equal.
+    // Nearness is along the direction of the eye; a unit is as long as its axis, so only where they are
+    // equal.
     if (!equal) continue;
     const double near = std::cos(pitch) * (std::cos(yaw) * points.x[k] + std::sin(yaw) * points.y[k]) +
                         std::sin(pitch) * points.z[k];
@@ -225,7 +227,7 @@ TEST_CASE("svg: a heat map has the colour of each entry at its place", "[io]") {
                            : shade == Figure::Shade::root ? std::sqrt(part)
                                                           : std::log(value / least) / std::log(most / least);
       const double rounded = std::round(place * 254) / 254;
-      CHECK(found == attnflow::detail::colour_text(attnflow::detail::viridis(rounded)));
+      CHECK(found == attnflow::detail::drawing::colour_text(attnflow::detail::drawing::viridis(rounded)));
     }
   // Its edges are where they should be, too: no cell leaves them out.
   const auto near = [&](double along_x, double along_y, double dx, double dy) {
@@ -251,10 +253,10 @@ TEST_CASE("svg: a heat map has the colour of each entry at its place", "[io]") {
 }
 
 TEST_CASE("svg: a large matrix is a picture of its averages", "[io]") {
-  CHECK(attnflow::detail::base64("") == "");
-  CHECK(attnflow::detail::base64("f") == "Zg==");
-  CHECK(attnflow::detail::base64("fo") == "Zm8=");
-  CHECK(attnflow::detail::base64("foobar") == "Zm9vYmFy");
+  CHECK(attnflow::detail::drawing::base64("") == "");
+  CHECK(attnflow::detail::drawing::base64("f") == "Zg==");
+  CHECK(attnflow::detail::drawing::base64("fo") == "Zm8=");
+  CHECK(attnflow::detail::drawing::base64("foobar") == "Zm9vYmFy");
 
   Figure::HeatMap map;
   std::mt19937_64 generator(3);
@@ -384,7 +386,7 @@ TEST_CASE("svg: ticks are at round numbers, and their labels say so and do not t
   std::mt19937_64 generator(11);
   for (int draw = 0; draw < 400; ++draw) {
     const bool log = draw % 2 == 1;
-    attnflow::detail::Scale scale{0, 1, log, draw % 7 == 0};
+    attnflow::detail::drawing::Scale scale{0, 1, log, draw % 7 == 0};
     if (log) {
       scale.low = std::pow(10, 30 * unit(generator) - 15);
       scale.high = scale.low * std::pow(10, std::pow(10, 4 * unit(generator) - 2));
@@ -396,7 +398,7 @@ TEST_CASE("svg: ticks are at round numbers, and their labels say so and do not t
     }
     if (draw % 3 == 0) std::swap(scale.low, scale.high);
     const double length = 60 + 600 * unit(generator);
-    const auto ticks = attnflow::detail::ticks_across(scale, length);
+    const auto ticks = attnflow::detail::drawing::ticks_across(scale, length);
     REQUIRE(ticks.at.size() == ticks.labels.size());
     REQUIRE(ticks.at.size() <= 12);
     const double range = std::abs(scale.high - scale.low);
@@ -405,21 +407,22 @@ TEST_CASE("svg: ticks are at round numbers, and their labels say so and do not t
       CHECK(scale.place(ticks.at[k]) > -1e-6);
       CHECK(scale.place(ticks.at[k]) < 1 + 1e-6);
       if (scale.whole && !log) CHECK(ticks.at[k] == std::round(ticks.at[k]));
-      const Element label = Xml::parse("<text>" + attnflow::detail::spans(ticks.labels[k], 11) + "</text>");
+      const Element label =
+          Xml::parse("<text>" + attnflow::detail::drawing::spans(ticks.labels[k], 11) + "</text>");
       CHECK(value_of(label) * std::pow(10, ticks.power) ==
             Approx(ticks.at[k]).epsilon(1e-9).margin(log ? 0 : 1e-9 * range));
       if (k == 0) continue;
       CHECK(ticks.labels[k] != ticks.labels[k - 1]);
       const double apart = std::abs(scale.place(ticks.at[k]) - scale.place(ticks.at[k - 1])) * length;
-      CHECK(apart > (attnflow::detail::text_width(ticks.labels[k], 11) +
-                     attnflow::detail::text_width(ticks.labels[k - 1], 11)) /
+      CHECK(apart > (attnflow::detail::drawing::text_width(ticks.labels[k], 11) +
+                     attnflow::detail::drawing::text_width(ticks.labels[k - 1], 11)) /
                             2 +
                         3);
     }
   }
   // The usual cases, by their labels.
   const auto labels = [](double low, double high, bool log, int most) {
-    return attnflow::detail::ticks_of({low, high, log, false}, most).labels;
+    return attnflow::detail::drawing::ticks_of({low, high, log, false}, most).labels;
   };
   using Labels = std::vector<std::string>;
   CHECK(labels(-0.1, 1.1, false, 6) == Labels{"0.0", "0.2", "0.4", "0.6", "0.8", "1.0"});
@@ -457,8 +460,8 @@ TEST_CASE("svg: texts with scripts and markup", "[io]") {
   CHECK(title.children[1].number("dy") < 0);
   CHECK(document.one("layers").one("text").text == "<script>");
   CHECK_THAT(svg(figure), ContainsSubstring("\xEF\xBF\xBD"));
-  CHECK(attnflow::detail::text_width("z_1", 10) < attnflow::detail::text_width("z1", 10));
-  const auto lines = attnflow::detail::wrapped("one two e^{a b} three", 10, 45);
+  CHECK(attnflow::detail::drawing::text_width("z_1", 10) < attnflow::detail::drawing::text_width("z1", 10));
+  const auto lines = attnflow::detail::drawing::wrapped("one two e^{a b} three", 10, 45);
   CHECK(lines == std::vector<std::string>{"one two", "e^{a b}", "three"});
 }
 

@@ -19,8 +19,8 @@
 namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Panels of points, lines and matrices, written by write_svg(). Texts are UTF-8; `_` and `^` set the next
-/// character, or what stands in braces, lower and higher: "z_1", "e^{−tV}". A backslash before them keeps them.
-/// What is not finite is not drawn: in a line it is a gap, so that one Line holds many pieces.
+/// character, or what stands in braces, lower and higher: "z_1", "e^{−tV}". A backslash before them keeps
+/// them. What is not finite is not drawn: in a line it is a gap, so that one Line holds many pieces.
 struct Figure {
   /// Colours are places in a palette that is told apart by all kinds of colour vision (Okabe and Ito), modulo
   /// its length; these are neutral.
@@ -100,7 +100,8 @@ struct Figure {
     std::vector<Layer> layers = {};
     bool equal = false;  ///< one unit is as long along x as along y (and z)
     bool legend = true;
-    /// A panel one of whose points, lines or polygons has z shows space: seen from this yaw and pitch, in radians.
+    /// A panel one of whose points, lines or polygons has z shows space: seen from this yaw and pitch, in
+    /// radians.
     double yaw = 0.6, pitch = 0.4;
   };
 

@@ -79,8 +79,8 @@ struct NpyLayout {
   return layout;
 }
 
-/// A string in single quotes: in gnuplot they hold a backslash as it is and a quote doubled, in Python both take
-/// a backslash. A control character is a space.
+/// A string in single quotes: in gnuplot they hold a backslash as it is and a quote doubled, in Python both
+/// take a backslash. A control character is a space.
 [[nodiscard]] inline std::string in_quotes(std::string_view text, bool python) {
   std::string out = "'";
   for (const char c : text) {
@@ -109,7 +109,7 @@ struct NpyLayout {
 /// The text in gnuplot's enhanced mode, as a string of a script.
 [[nodiscard]] inline std::string gnuplot_text(std::string_view text) {
   std::string out;
-  for (const Run& run : runs_of(text)) {
+  for (const drawing::Run& run : drawing::runs_of(text)) {
     const std::string piece = behind_backslash(run.text, R"(\_^{}@&~)");
     out += run.level == 0 ? piece : (run.level < 0 ? "_{" : "^{") + piece + '}';
   }
@@ -119,7 +119,7 @@ struct NpyLayout {
 /// The text with scripts in Matplotlib's mathematics, as a string of a script.
 [[nodiscard]] inline std::string matplotlib_text(std::string_view text) {
   std::string out;
-  for (const Run& run : runs_of(text)) {
+  for (const drawing::Run& run : drawing::runs_of(text)) {
     if (run.level == 0)
       out += behind_backslash(run.text, "$");
     else if (!run.text.empty())
@@ -252,11 +252,11 @@ class ScriptWriter {
 
 /// Writes plot.py (Matplotlib) and plot.gp (gnuplot) into the folder, for those who prefer these tools: each
 /// draws the trajectories of the tokens and where they end, to PDF, PNG or SVG. With d = 1 against time, with
-/// d = 2 in the plane, with more in the space of the first three coordinates; one unit is equally long along the
-/// axes. The scripts read the .npy files when they run; only shapes and headers are read here, so the files must
-/// be there and stay as they are. Floating-point or integer numbers in C order.
-/// \throws FileError if a file is missing, of another shape, or cannot be written; std::invalid_argument naming
-/// the field of FigureScripts at fault.
+/// d = 2 in the plane, with more in the space of the first three coordinates; one unit is equally long along
+/// the axes. The scripts read the .npy files when they run; only shapes and headers are read here, so the
+/// files must be there and stay as they are. Floating-point or integer numbers in C order.
+/// \throws FileError if a file is missing, of another shape, or cannot be written; std::invalid_argument
+/// naming the field of FigureScripts at fault.
 inline void write_figure_scripts(const std::filesystem::path& folder, const FigureScripts& what = {}) {
   const detail::ScriptWriter scripts(folder, what);
   AtomicFile gnuplot(folder / "plot.gp"), python(folder / "plot.py");

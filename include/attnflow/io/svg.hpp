@@ -16,7 +16,7 @@
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
-namespace detail {
+namespace detail::drawing {
 
 /// Panels in a grid. Those of a row share the space above and below their frames, those of a column the space
 /// beside them, so that the frames are in line.
@@ -56,11 +56,13 @@ class FigureLayout {
                           " class=\"title\" text-anchor=\"middle\"");
       y += 22;
     }
-    for (std::size_t k = 0; k < panels_.size(); ++k)
+    for (std::size_t k = 0; k < panels_.size(); ++k) {
+      const std::size_t row = k / columns_, column = k % columns_;
       out += "<g class=\"panel\" transform=\"translate(" +
-             px(figure_.panel_width * static_cast<double>(k % columns_)) + ' ' +
-             px(above + figure_.panel_height * static_cast<double>(k / columns_)) + ")\">\n" +
-             panels_[k].text() + "</g>\n";
+             px(figure_.panel_width * static_cast<double>(column)) + ' ' +
+             px(above + figure_.panel_height * static_cast<double>(row)) + ")\">\n" + panels_[k].text() +
+             "</g>\n";
+    }
     y = above + panels + 16;
     for (const std::string& line : caption) {
       out += text_element(20, y, line, fitting_size(line, 11.5, room), " class=\"caption\" fill=\"#333\"");
@@ -98,18 +100,18 @@ class FigureLayout {
   std::vector<PanelWriter> panels_;
 };
 
-}  // namespace detail
+}  // namespace detail::drawing
 
 /// The figure as an SVG document: panels in a grid, with letters where there are several; axes with ticks
 /// at round numbers, legends where they cover nothing. No script, no font from elsewhere, no ids (which would
-/// clash where one page holds several pictures), and the same bytes for the same figure. A point is an element
-/// of class "point" whose data-k is its number in its layer; of more than 20 000 in a layer each colour is one
-/// path. What is beyond the frame is not in the file. Positions have hundredths of a pixel. Time and size are
-/// linear in the numbers drawn; a heat map takes at most some 350 kB.
+/// clash where one page holds several pictures), and the same bytes for the same figure. A point is an
+/// element of class "point" whose data-k is its number in its layer; of more than 20 000 in a layer each
+/// colour is one path. What is beyond the frame is not in the file. Positions have hundredths of a pixel.
+/// Time and size are linear in the numbers drawn; a heat map takes at most some 350 kB.
 /// \throws std::invalid_argument as Figure::validate().
 [[nodiscard]] inline std::string svg(const Figure& figure) {
   figure.validate();
-  return detail::FigureLayout(figure).text();
+  return detail::drawing::FigureLayout(figure).text();
 }
 
 /// The same to a file, whole or not at all. \throws also FileError if it cannot be written.

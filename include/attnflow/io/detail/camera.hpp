@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
 
 /// Places along the axes; the unit cube (square, in the plane) is what is seen.
 using Place = std::array<double, 3>;
@@ -96,7 +96,8 @@ struct Camera {
   return camera;
 }
 
-/// The part of the segment from a to b in the unit cube. \returns whether there is one. [Liang and Barsky 1984]
+/// The part of the segment from a to b in the unit cube. \returns whether there is one. [Liang and Barsky
+/// 1984]
 [[nodiscard]] inline bool clip(Place& a, Place& b) {
   double from = 0, to = 1;
   for (std::size_t k = 0; k < 3; ++k) {
@@ -139,4 +140,4 @@ struct Camera {
   return corners;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing

@@ -36,7 +36,7 @@ struct PagePlan {
 [[nodiscard]] inline std::string counted(std::size_t count) {
   std::string text = std::to_string(count);
   if (text.size() > 4)
-    for (std::size_t at = text.size(); at > 3;) text.insert(at -= 3, " ");
+    for (std::size_t at = text.size(); at > 3;) text.insert(at -= 3, 1, ' ');
   return text;
 }
 

@@ -14,14 +14,14 @@
 #include <variant>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
 
 inline constexpr double tick_length = 4.5, line_height = 15;
 
 /// As many ticks as have room beside each other, at most 10, and where it can be two.
 /// \param spacing  of ticks in pixels, about. \param extent  of a label along the axis, in pixels.
-template <class Extent>
-[[nodiscard]] Ticks fitting_ticks(const Scale& scale, double length, double spacing, Extent extent) {
+template <class Length>
+[[nodiscard]] Ticks fitting_ticks(const Scale& scale, double length, double spacing, Length extent) {
   const auto fits = [&](const Ticks& ticks) {
     for (std::size_t k = 0; k + 1 < ticks.at.size(); ++k)
       if (std::abs(scale.place(ticks.at[k + 1]) - scale.place(ticks.at[k])) * length <
@@ -184,4 +184,4 @@ struct PlaneAxes {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
 
 /// A heat map in a frame. Up to some 150 kB it is made of rectangles, beyond that a picture of at most
 /// 512 × 512 averages of cells.
@@ -81,8 +81,11 @@ class HeatMapCells {
         for (end = j + 1; end < columns && shade_at(end) == shade;) ++end;
         const std::string width = px(across(end) - across(j)), height = px(up(i + 1) - up(i));
         if (shade == none || width == "0" || height == "0") continue;
-        paths[shade] += 'M' + px(across(j)) + ' ' + px(up(i)) + 'h' + width + 'v' + height + 'h' +
-                        px(across(j) - across(end)) + 'z';
+        const std::string back = px(across(j) - across(end));
+        for (const std::string& part :
+             {"M" + px(across(j)), " " + px(up(i)), "h" + width, "v" + height, "h" + back})
+          paths[shade] += part;
+        paths[shade] += 'z';
       }
     std::string out = "<g class=\"cells\" shape-rendering=\"crispEdges\"";
     if (units && columns > 0 && rows > 0) {
@@ -165,4 +168,4 @@ class HeatMapCells {
   std::vector<double> x_, y_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing

@@ -17,7 +17,7 @@
 #include <variant>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
 
 class Legend {
  public:
@@ -150,14 +150,14 @@ class Legend {
            opaque("opacity", std::max(l.opacity, 0.3)) + "/>";
   }
   [[nodiscard]] static std::string sample_of(const Figure::Polygon& l, double x, double y) {
-    return patch(x, y, l.colour, l.opacity) + pen(l.colour, 1.2, l.dashed) + "/>" +
-           patch(x, y, l.colour, l.opacity) + " fill=\"" + colour_text(l.colour) + "\"/>";
+    return patch(x, y, l.opacity) + pen(l.colour, 1.2, l.dashed) + "/>" + patch(x, y, l.opacity) +
+           " fill=\"" + colour_text(l.colour) + "\"/>";
   }
   [[nodiscard]] static std::string sample_of(const Figure::Band& l, double x, double y) {
-    return patch(x, y, l.colour, l.opacity) + " fill=\"" + colour_text(l.colour) + "\"/>";
+    return patch(x, y, l.opacity) + " fill=\"" + colour_text(l.colour) + "\"/>";
   }
   [[nodiscard]] static std::string sample_of(const Figure::Bars& l, double x, double y) {
-    return patch(x, y, l.colour, l.opacity) + " fill=\"" + colour_text(l.colour) + "\" stroke=\"" +
+    return patch(x, y, l.opacity) + " fill=\"" + colour_text(l.colour) + "\" stroke=\"" +
            colour_text(l.colour) + "\" stroke-width=\"0.8\"/>";
   }
   [[nodiscard]] static std::string sample_of(const Figure::HeatMap&, double, double) { return {}; }
@@ -165,7 +165,7 @@ class Legend {
   [[nodiscard]] static std::string opaque(const char* name, double opacity) {
     return opacity < 1 ? std::string(" ") + name + "=\"" + px(opacity) + '"' : "";
   }
-  [[nodiscard]] static std::string patch(double x, double y, int /*colour*/, double opacity) {
+  [[nodiscard]] static std::string patch(double x, double y, double opacity) {
     return "<rect x=\"" + px(x) + "\" y=\"" + px(y - 5) + "\" width=\"" + px(swatch) + "\" height=\"10\"" +
            opaque("fill-opacity", opacity);
   }
@@ -173,4 +173,4 @@ class Legend {
   std::vector<Entry> entries_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <string>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
 
 /// The outline of a mark as a path that starts in its middle; empty for the circle, which has an element.
 /// The five marks have about the same area.
@@ -58,4 +58,4 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
   return out;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing

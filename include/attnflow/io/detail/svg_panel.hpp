@@ -22,9 +22,10 @@
 #include <variant>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
 
-/// What the layers of a panel reach over, axis by axis; what one axis cannot draw does not count on the others.
+/// What the layers of a panel reach over, axis by axis; what one axis cannot draw does not count on the
+/// others.
 [[nodiscard]] inline std::array<Extent, 3> extents_of(const Figure::Panel& panel, bool space) {
   std::array<Extent, 3> extents;
   const std::array<bool, 3> log{panel.x.logarithmic, panel.y.logarithmic, panel.z.logarithmic};
@@ -213,4 +214,4 @@ class PanelWriter {
   bool legend_below_ = false;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
 
 /// The value with so many digits after the point, in any locale; zero has no sign.
 [[nodiscard]] inline std::string fixed(double value, int digits) {
@@ -32,8 +32,8 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
   return out;
 }
 
-/// The character of UTF-8 text that starts at `at`, which is moved behind it; what is not UTF-8 is U+FFFD, one
-/// for each byte. [Unicode 15, table 3-7]
+/// The character of UTF-8 text that starts at `at`, which is moved behind it; what is not UTF-8 is U+FFFD,
+/// one for each byte. [Unicode 15, table 3-7]
 [[nodiscard]] inline char32_t next_character(std::string_view text, std::size_t& at) {
   const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
   const unsigned first = byte(at++);
@@ -119,7 +119,8 @@ inline constexpr double tick_size = 11, label_size = 12.5, title_size = 14;
 /// Scripts are this much smaller, and moved by this part of the size of the text.
 inline constexpr double script_size = 0.72, script_down = 0.22, script_up = 0.38;
 
-/// How wide the text is in DejaVu Sans of this size, in pixels; other scripts are taken as its widest letters.
+/// How wide the text is in DejaVu Sans of this size, in pixels; other scripts are taken as its widest
+/// letters.
 [[nodiscard]] inline double text_width(std::string_view text, double size) {
   // Advances of U+0020 to U+007E in thousandths of the size.
   constexpr std::array<short, 95> advances{
@@ -223,4 +224,4 @@ inline constexpr double script_size = 0.72, script_down = 0.22, script_up = 0.38
   return xml_escaped(out);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing

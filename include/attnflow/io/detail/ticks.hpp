@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
 
-/// Beyond this a number is not drawn: differences of two must not overflow. On a logarithmic axis, neither below
-/// its inverse.
+/// Beyond this a number is not drawn: differences of two must not overflow. On a logarithmic axis, neither
+/// below its inverse.
 inline constexpr double largest_drawn = 1e300;
 
 [[nodiscard]] inline bool drawable(double value, bool logarithmic) {
@@ -58,8 +58,8 @@ struct Scale {
   }
 };
 
-/// The ends as the axis names them, or from the extent with a margin of 4 % beside what is not firm. Where all
-/// numbers are equal, to nine digits, the axis reaches to both sides of them.
+/// The ends as the axis names them, or from the extent with a margin of 4 % beside what is not firm. Where
+/// all numbers are equal, to nine digits, the axis reaches to both sides of them.
 [[nodiscard]] inline Scale scale_of(const Figure::Axis& axis, const Extent& extent) {
   Scale scale{0, 1, axis.logarithmic, axis.whole};
   const bool log = axis.logarithmic;
@@ -188,4 +188,4 @@ struct Ticks {
   return scale.logarithmic ? logarithmic_ticks(low, high, most) : linear_ticks(low, high, most, scale.whole);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
