@@ -60,11 +60,11 @@ Index rank_up_to(const Eigen::MatrixXd& P, double distance) {
 void claims(gallery::Exhibit& exhibit, const gallery::Run& line) {
   const Eigen::MatrixXd& P = line.P.back();
   const attnflow::BooleanDistance distance = attnflow::boolean_distance(P, 0, n - 1);
-  exhibit.at_most("d = 1, t = 10: distance of P to rows e_first, e_last", distance.to_pair, 1e-9);
+  exhibit.at_most("d = 1, t = 10: distance of P to rows e_{first}, e_{last}", distance.to_pair, 1e-9);
   exhibit.at_most("d = 1, t = 10: rank of P", static_cast<double>(rank_up_to(P, distance.to_pair)), 2);
   Index turns = 0;
   for (Index i = 0; i + 1 < n; ++i) turns += (P(i, 0) > 0.5) != (P(i + 1, 0) > 0.5);
-  exhibit.at_most("d = 1, t = 10: changes from rows e_first to rows e_last", static_cast<double>(turns), 1);
+  exhibit.at_most("d = 1, t = 10: changes from rows e_{first} to rows e_{last}", static_cast<double>(turns), 1);
   // Gaps of x never shrink. x = e^t z amplifies the integrator's 1e-9 by e^t, so only a while is looked at.
   double least = std::numeric_limits<double>::infinity();
   for (std::size_t k = 1; line.times[k] <= 5; ++k) {

@@ -123,6 +123,28 @@ std::string escaped(const std::string& text) {
   return out;
 }
 
+/// `_` and `^` set the next character, or what stands in braces, lower and higher, as in Figure.
+std::string with_scripts(const std::string& text) {
+  std::string out;
+  for (std::size_t k = 0; k < text.size();) {
+    const char c = text[k++];
+    if ((c != '_' && c != '^') || k == text.size()) {
+      out += escaped(std::string(1, c));
+      continue;
+    }
+    std::size_t end = k + 1;  // one character, which may have several bytes
+    if (text[k] == '{' && text.find('}', k) != std::string::npos) {
+      end = text.find('}', ++k);
+    } else {
+      while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) ++end;
+    }
+    const std::string tag = c == '_' ? "sub>" : "sup>";
+    out += "<" + tag + escaped(text.substr(k, end - k)) + "</" + tag;
+    k = end < text.size() && text[end] == '}' ? end + 1 : end;
+  }
+  return out;
+}
+
 std::string number(const Json& value) {
   if (!value.is_number()) return "not finite";
   char text[40];
@@ -138,7 +160,7 @@ constexpr const char* style = R"css(
 body { margin: 0 auto; max-width: 1400px; padding: 20px clamp(12px, 3vw, 40px) 60px; background: var(--bg); color: var(--fg); }
 h1 { font-size: 1.7rem; margin: 0; }
 header p { color: var(--muted); margin: 4px 0 24px; max-width: 60em; }
-main { display: grid; gap: 22px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); }
+main { display: grid; align-items: start; gap: 22px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); }
 article { border: 1px solid var(--line); border-radius: 10px; overflow: hidden; background: var(--card); display: flex; flex-direction: column; }
 article > a:first-child { background: #fff; border-bottom: 1px solid var(--line); }
 article img { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain; padding: 8px; box-sizing: border-box; }
@@ -147,6 +169,7 @@ h2 { font-size: 1.1rem; line-height: 1.3; margin: 0; }
 p { margin: 0; }
 ul { list-style: none; margin: 0; padding: 0; font-size: 0.88rem; }
 li { padding: 3px 0 3px 1.5em; position: relative; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
+sub, sup { line-height: 0; }
 li::before { position: absolute; left: 0.1em; content: "\00b7"; color: var(--muted); }
 li.holds::before { content: "\2713"; color: var(--good); font-weight: 700; }
 li.fails::before { content: "\2717"; color: var(--bad); font-weight: 700; }
@@ -183,8 +206,8 @@ std::string card(const Entry& entry, const Result& result) {
               (!claimed                 ? ""
                : c["holds"].get<bool>() ? " class=\"holds\""
                                         : " class=\"fails\"") +
-              ">" + escaped(c["text"]) + ": <b>" + number(c["value"]) + "</b>" +
-              (claimed ? ", expected " + escaped(c["expected"]) : "") + "</li>";
+              ">" + with_scripts(c["text"]) + ": <b>" + number(c["value"]) + "</b>" +
+              (claimed ? ", expected " + with_scripts(c["expected"]) : "") + "</li>";
   }
   char seconds[20];
   std::snprintf(seconds, sizeof seconds, "%.1f s", result.seconds);
@@ -193,8 +216,9 @@ std::string card(const Entry& entry, const Result& result) {
               ? ""
               : "<a href=\"" + escaped(folder + picture) + "\"><img loading=\"lazy\" src=\"" +
                     escaped(folder + picture) + "\" alt=\"" + escaped(exhibit["title"]) + "\"></a>") +
-         "<div><h2>" + escaped(exhibit["title"]) + "</h2><p>" + escaped(exhibit["sentence"]) + "</p><ul>" +
-         claims + "</ul><p class=\"links\">" + links + "<span>" + seconds + "</span></p></div></article>\n";
+         "<div><h2>" + with_scripts(exhibit["title"]) + "</h2><p>" + with_scripts(exhibit["sentence"]) +
+         "</p><ul>" + claims + "</ul><p class=\"links\">" + links + "<span>" + seconds +
+         "</span></p></div></article>\n";
 }
 
 void write_index(const Options& o, const std::vector<Entry>& entries, const std::vector<Result>& results) {

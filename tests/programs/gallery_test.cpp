@@ -71,7 +71,7 @@ TEST_CASE("gallery: every example is run and shown, in the order of the list", "
   const Workshop shop;
   shop.add("second", exhibit("Another & more", holds, true));
   shop.add("first",
-           "test \"$1 $2\" = '--size 3' || exit 7\n" + exhibit("The first", holds + "," + remark, true));
+           "test \"$1 $2\" = '--size 3' || exit 7\n" + exhibit("The first z_1 and e^{−t}", holds + "," + remark, true));
   write(shop.root / "list.txt", "# a comment\nfirst --size 3  # and another\n\nsecond\n");
   REQUIRE(shop.run() == 0);
   const std::string page = shop.page();
@@ -79,6 +79,7 @@ TEST_CASE("gallery: every example is run and shown, in the order of the list", "
   REQUIRE(first != std::string::npos);
   REQUIRE(second != std::string::npos);
   CHECK(first < second);
+  CHECK(shop.says("<h2>The first z<sub>1</sub> and e<sup>−t</sup></h2>"));
   CHECK(shop.says("One &lt; two."));
   CHECK(shop.says(R"(<li class="holds">distance: <b>0.0012</b>, expected at most 0.01</li>)"));
   CHECK(shop.says("<li>steps: <b>17</b></li>"));

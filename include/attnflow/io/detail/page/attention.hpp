@@ -53,6 +53,7 @@ function attentionAt(k) {  // is there a P at this moment?
   if (!hasAttention || n === 0) return false;
   const size = dim * dim, at = (state.head * m + k) * size;
   for (let q = 0; !attention.length && q < size; ++q) if (!Number.isFinite(forms[at + q])) return false;
+  for (let q = k * n * dim; !attention.length && q < (k + 1) * n * dim; ++q) if (!Number.isFinite(positions[q])) return false;  // scores with it are unknown
   return true;
 }
 // One exact row at the nearest moment, kept until another is asked for.
