@@ -291,7 +291,7 @@ TEST_CASE("a run writes the saved times, tokens, attention, a report and a page"
       INFO(reference);
       CHECK(page.find(reference) == std::string::npos);
     }
-    for (std::size_t at = page.find("href="); at != std::string::npos; at = page.find("href=", at + 1))
+    for (std::size_t at = page.find("href=\""); at != std::string::npos; at = page.find("href=\"", at + 1))
       CHECK(page.substr(at, 11) == "href=\"data:");
   }
 }

@@ -14,7 +14,7 @@
 namespace attnflow::inline ATTNFLOW_ABI {
 
 /// What a page shows: m moments of n tokens in d dimensions, and what is known of them. Plain values; texts
-/// are UTF-8. Written by write_html(), made from a run by view_of().
+/// are UTF-8. Written by write_html(); add_head() and add_limits() fill in what follows from weights.
 struct View {
   /// A number at each moment, such as the count of clusters; entries that are not finite are gaps.
   struct Series {
@@ -64,7 +64,7 @@ struct View {
   std::vector<Head> heads;            ///< from which the page computes P where `attention` is empty; or none
   std::string law = "softmax";        ///< of the heads: softmax, or unnormalized (e^s / n)
   std::string mask = "none";          ///< of the heads: none, causal, strict-causal
-  double slope = 0;                   ///< of the heads: ALiBi, at least 0
+  double slope = 0;                   ///< of the heads: that of ALiBi
   std::vector<Series> series;
   std::vector<Parameter> parameters;
 
@@ -144,8 +144,7 @@ struct ViewCheck {
       refuse("View::law is '", view.law, "', expected softmax or unnormalized");
     if (view.mask != "none" && view.mask != "causal" && view.mask != "strict-causal")
       refuse("View::mask is '", view.mask, "', expected none, causal or strict-causal");
-    if (!(view.slope >= 0 && std::isfinite(view.slope)))
-      refuse("View::slope is ", view.slope, ", expected a finite number, at least 0");
+    if (!std::isfinite(view.slope)) refuse("View::slope is ", view.slope, ", expected a finite number");
   }
 };
 
