@@ -64,7 +64,8 @@ void claims(gallery::Exhibit& exhibit, const gallery::Run& line) {
   exhibit.at_most("d = 1, t = 10: rank of P", static_cast<double>(rank_up_to(P, distance.to_pair)), 2);
   Index turns = 0;
   for (Index i = 0; i + 1 < n; ++i) turns += (P(i, 0) > 0.5) != (P(i + 1, 0) > 0.5);
-  exhibit.at_most("d = 1, t = 10: changes from rows e_{first} to rows e_{last}", static_cast<double>(turns), 1);
+  exhibit.at_most("d = 1, t = 10: changes from rows e_{first} to rows e_{last}", static_cast<double>(turns),
+                  1);
   // Gaps of x never shrink. x = e^t z amplifies the integrator's 1e-9 by e^t, so only a while is looked at.
   double least = std::numeric_limits<double>::infinity();
   for (std::size_t k = 1; line.times[k] <= 5; ++k) {

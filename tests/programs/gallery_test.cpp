@@ -70,8 +70,8 @@ const std::string remark =
 TEST_CASE("gallery: every example is run and shown, in the order of the list", "[gallery]") {
   const Workshop shop;
   shop.add("second", exhibit("Another & more", holds, true));
-  shop.add("first",
-           "test \"$1 $2\" = '--size 3' || exit 7\n" + exhibit("The first z_1 and e^{−t}", holds + "," + remark, true));
+  shop.add("first", "test \"$1 $2\" = '--size 3' || exit 7\n" +
+                        exhibit("The first z_1 and e^{−t}", holds + "," + remark, true));
   write(shop.root / "list.txt", "# a comment\nfirst --size 3  # and another\n\nsecond\n");
   REQUIRE(shop.run() == 0);
   const std::string page = shop.page();
