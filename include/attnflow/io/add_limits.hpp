@@ -106,8 +106,10 @@ inline void add_limits(View& view, const Analysis& analysis, const Eigen::Matrix
   const InvariantSplitting& limit = analysis.prediction.splitting;
   if (limit.dim() > 0) {
     const Eigen::MatrixXd points = detail::predicted_points(analysis, limit.inside_dual * last);
-    std::string limit_name = std::string("predicted ") + name_of(analysis.prediction.limit);
-    std::ranges::replace(limit_name, '_', ' ');
+    const std::string limit_name = analysis.prediction.limit == LimitCase::hyperplanes
+                                       ? "predicted hyperplanes"
+                                   : limit.dim() < V.rows() ? "predicted subspaces"
+                                                            : "predicted limit points";
     for (Eigen::Index s = 0; s < points.cols(); ++s)
       view.flats.push_back(detail::flat_over(limit_name, true, limit, points.col(s)));
     if (points.cols() > 0) {
