@@ -9,7 +9,8 @@
 set -euo pipefail
 
 # One line each: the Debian package, and how to see without Debian's help that what it holds is there: a
-# command, a header below one of the usual include folders, or flags with which clang++ links a program.
+# command, a header below one of the usual include folders, flags with which clang++ links a program, or a module of
+# Python.
 basic=(
   "g++ command g++"
   "cmake command cmake"
@@ -30,7 +31,7 @@ further=(
   "chromium command chromium"
   "chromium-driver command chromedriver"
   "python3 command python3"
-  "python3-matplotlib command python3"
+  "python3-matplotlib module matplotlib"
   "gnuplot-nox command gnuplot"
 )
 
@@ -63,6 +64,14 @@ clang_links() {
     echo "int main() {}" | clang++ "$@" -x c++ - -o /dev/null >/dev/null 2>&1
 }
 
+python_imports() {
+  local python
+  for python in python3 /usr/bin/python3; do
+    "$python" -c "import $1" >/dev/null 2>&1 && return 0
+  done
+  return 1
+}
+
 # present PACKAGE KIND NAME...
 present() {
   package_installed "$1" && return 0
@@ -70,6 +79,7 @@ present() {
     command) command -v "$3" >/dev/null 2>&1 ;;
     header) header_found "${@:3}" ;;
     links) clang_links "${@:3}" ;;
+    module) python_imports "$3" ;;
   esac
 }
 
