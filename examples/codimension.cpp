@@ -3,6 +3,7 @@
 // as well.
 
 #include "gallery/exhibit.hpp"
+#include "gallery/layers.hpp"
 #include "gallery/run.hpp"
 
 #include <attnflow/clustering/clusters.hpp>
@@ -20,19 +21,6 @@
 using attnflow::Figure;
 using Eigen::Index;
 using Eigen::MatrixXd;
-
-namespace {
-
-/// The run up to a time, for a page: later tokens are far away.
-gallery::Run until(gallery::Run run, double t) {
-  const auto kept = std::ranges::upper_bound(run.times, t) - run.times.begin();
-  run.times.resize(static_cast<std::size_t>(kept));
-  run.z.resize(run.times.size());
-  run.P.resize(run.times.size());
-  return run;
-}
-
-}  // namespace
 
 int main(int argc, char** argv) {
   gallery::Exhibit exhibit(
@@ -81,61 +69,38 @@ int main(int argc, char** argv) {
       std::log(last.row(2).cwiseAbs().maxCoeff() / (phi.row(2) * run.z[m / 2]).cwiseAbs().maxCoeff()) /
           (T - run.times[m / 2]) / -lambda(2));
 
-  const auto colour = [&](Index i) { return static_cast<int>(lines.labels[static_cast<std::size_t>(i)]); };
+  const auto line_of = [&](Index i) {
+    return lines.representatives[static_cast<std::size_t>(lines.labels[static_cast<std::size_t>(i)])];
+  };
+  const std::vector<int> colours(lines.labels.begin(), lines.labels.end());
   const double shown = 12;  // where the picture of space ends: later the lines are long
   Figure::Panel space{"tokens in eigen-coordinates, t ≤ 12", {"φ_1^*"}, {"φ_2^*"}, {"φ_3^*"}};
   Figure::Panel plane{"the lines seen end on", {"φ_1^*(z_i)"}, {"φ_2^*(z_i)"}};
   Figure::Panel distance{"approach to the lines", {"t"}, {"max_i |φ_k^*(z_i) − φ_k^*(line)|", 1e-9}};
   Figure::Panel along{"motion along the lines", {"t"}, {"|φ_3^*(z_i)|"}};
   distance.y.logarithmic = along.y.logarithmic = true;
-  Figure::Points at{"t = 12", {}, {}, {}}, from{"t = 0", {}, {}}, to{"t = T", {}, {}};
-  from.colour = Figure::grey;
-  from.size = 2.5;
-  at.size = 3;
-  for (Index i = 0; i < n; ++i) {
-    Figure::Line path{
-        .label = "", .x = {}, .y = {}, .z = {}, .colour = colour(i), .width = 0.8, .opacity = 0.6};
-    Figure::Line flat = path, grown = path;
-    grown.x = run.times;
-    for (std::size_t k = 0; k < m; ++k) {
-      const Eigen::Vector3d f = phi * run.z[k].col(i);
-      flat.x.push_back(f(0));
-      flat.y.push_back(f(1));
-      grown.y.push_back(std::abs(f(2)));
-      if (run.times[k] > shown) continue;
-      path.x.push_back(f(0));
-      path.y.push_back(f(1));
-      path.z.push_back(f(2));
-    }
-    at.x.push_back(path.x.back());
-    at.y.push_back(path.y.back());
-    at.z.push_back(path.z.back());
-    from.x.push_back(flat.x.front());
-    from.y.push_back(flat.y.front());
-    to.x.push_back(flat.x.back());
-    to.y.push_back(flat.y.back());
-    at.colours.push_back(path.colour);
-    to.colours.push_back(path.colour);
-    space.layers.emplace_back(path);
-    plane.layers.emplace_back(flat);
-    along.layers.emplace_back(grown);
-  }
-  const auto [low, high] = std::ranges::minmax(at.z);
+  const std::vector<MatrixXd> early = gallery::images(phi, gallery::until(run, shown).z);
+  const MatrixXd& now = early.back();
+  std::vector<MatrixXd> grown = gallery::graphs(run.times, phi.row(2), run.z);
+  for (MatrixXd& f : grown) f = f.cwiseAbs().eval();
+  const Figure::Line style{.label = "", .width = 0.8, .opacity = 0.6};
+  gallery::add_paths(space, style, early, colours);
+  gallery::add_paths(plane, style, gallery::images(phi.topRows(2), run.z), colours);
+  gallery::add_paths(along, style, grown, colours);
   for (const Index i : lines.representatives)
     space.layers.emplace_back(Figure::Line{.label = "line",
                                            .x = {last(0, i), last(0, i)},
                                            .y = {last(1, i), last(1, i)},
-                                           .z = {low, high},
+                                           .z = {now.row(2).minCoeff(), now.row(2).maxCoeff()},
                                            .colour = Figure::black,
                                            .width = 1,
                                            .dashed = true});
-  space.layers.emplace_back(at);
-  plane.layers.emplace_back(from);
-  plane.layers.emplace_back(to);
+  space.layers.emplace_back(gallery::points({.label = "t = 12", .colours = colours, .size = 3}, now));
+  plane.layers.emplace_back(
+      gallery::points({.label = "t = 0", .colour = Figure::grey, .size = 2.5}, first.topRows(2)));
+  plane.layers.emplace_back(gallery::points({.label = "t = T", .colours = colours}, last.topRows(2)));
   const auto slope = [&](const std::string& label, int palette, double size, double rate) {
-    Figure::Line line{.label = label, .x = run.times, .y = {}, .z = {}, .colour = palette, .dashed = true};
-    for (const double t : run.times) line.y.push_back(size * std::exp(rate * t));
-    return line;
+    return gallery::exponential({.label = label, .colour = palette, .dashed = true}, run.times, size, rate);
   };
   for (int c = 0; c < 2; ++c) {
     const std::string k = std::to_string(c + 1);
@@ -143,8 +108,7 @@ int main(int argc, char** argv) {
     for (const MatrixXd& z : run.z) {
       double most = 0;
       for (Index i = 0; i < n; ++i)
-        most = std::max(most, std::abs(phi.row(c).dot(z.col(i)) -
-                                       last(c, lines.representatives[static_cast<std::size_t>(colour(i))])));
+        most = std::max(most, std::abs(phi.row(c).dot(z.col(i)) - last(c, line_of(i))));
       measured.y.push_back(most > distance.y.low ? most : std::nan(""));
     }
     distance.layers.emplace_back(measured);
@@ -162,7 +126,7 @@ int main(int argc, char** argv) {
                 {space, plane, distance, along}};
   figure.columns = 2;
   exhibit.figure(figure);
-  attnflow::View view = gallery::view_of(until(run, 15), "Two positive eigenvalues: parallel lines");
+  attnflow::View view = gallery::view_of(gallery::until(run, 15), "Two positive eigenvalues: parallel lines");
   std::erase_if(view.flats, [](const attnflow::View::Flat& flat) { return !flat.predicted; });
   const Eigen::Vector3d third = spectrum.right.col(2).real();  // the lines' direction, φ₃
   for (const Index i : lines.representatives) {

@@ -3,6 +3,7 @@
 // it was found.
 
 #include "gallery/exhibit.hpp"
+#include "gallery/layers.hpp"
 
 #include <attnflow/clustering/clusters.hpp>
 #include <attnflow/integrators/integrate.hpp>
@@ -62,35 +63,16 @@ std::vector<Figure::Panel> pictures(const attnflow::Trajectory<MatrixXd>& record
   std::vector<Figure::Panel> panels{{name + ": paths", {"z_1"}, {"z_2"}},
                                     {name + ": across the lines", {"t"}, {"φ_1^*(z_i)"}},
                                     {name + ": along the lines", {"t"}, {"φ_2^*(z_i)"}}};
-  Figure::Points from{"t = 0", {}, {}}, to{"t = 15", {}, {}};
-  for (Index i = 0; i < static_cast<Index>(sides.size()); ++i) {
-    Figure::Line path{"", {}, {}};
-    path.colour = sides[static_cast<std::size_t>(i)];
-    path.width = 0.8;
-    path.opacity = 0.7;
-    Figure::Line level = path, along = path;
-    level.x = along.x = record.times();
-    for (const MatrixXd& z : record.states()) {
-      const Eigen::Vector2d f = phi * z.col(i);
-      path.x.push_back(z(0, i));
-      path.y.push_back(z(1, i));
-      level.y.push_back(f(0));
-      along.y.push_back(f(1));
-    }
-    from.x.push_back(path.x.front());
-    from.y.push_back(path.y.front());
-    to.x.push_back(path.x.back());
-    to.y.push_back(path.y.back());
-    to.colours.push_back(path.colour);
-    panels[0].layers.emplace_back(std::move(path));
-    panels[1].layers.emplace_back(std::move(level));
-    panels[2].layers.emplace_back(std::move(along));
-  }
-  from.colour = Figure::grey;
-  from.size = 2;
-  to.size = 3;
-  panels[0].layers.emplace_back(std::move(from));
-  panels[0].layers.emplace_back(std::move(to));
+  const std::vector<MatrixXd>& states = record.states();
+  const Figure::Line style{.label = "", .width = 0.8, .opacity = 0.7};
+  gallery::add_paths(panels[0], style, states, sides);
+  for (const Index k : {0, 1})
+    gallery::add_paths(panels[static_cast<std::size_t>(k + 1)], style,
+                       gallery::graphs(record.times(), phi.row(k), states), sides);
+  panels[0].layers.emplace_back(
+      gallery::points({.label = "t = 0", .colour = Figure::grey, .size = 2}, states.front()));
+  panels[0].layers.emplace_back(
+      gallery::points({.label = "t = 15", .colours = sides, .size = 3}, states.back()));
   return panels;
 }
 

@@ -3,6 +3,7 @@
 // for V = diag(1, 1, −½).
 
 #include "gallery/exhibit.hpp"
+#include "gallery/layers.hpp"
 #include "gallery/run.hpp"
 
 #include <attnflow/clustering/clusters.hpp>
@@ -34,15 +35,6 @@ gallery::Run draw(unsigned seed, const MatrixXd& V, double T) {
                          {.to = T, .count = 121});
 }
 
-/// The run up to a time, for a page: later tokens are far away.
-gallery::Run until(gallery::Run run, double t) {
-  const auto kept = std::ranges::upper_bound(run.times, t) - run.times.begin();
-  run.times.resize(static_cast<std::size_t>(kept));
-  run.z.resize(run.times.size());
-  run.P.resize(run.times.size());
-  return run;
-}
-
 /// z in ℱ, the plane in which V is the identity.
 MatrixXd plane(const MatrixXd& z) { return z.topRows(2); }
 
@@ -60,18 +52,6 @@ double hull_growth(const gallery::Run& run) {
   return growth;
 }
 
-Figure::Polygon hull(const MatrixXd& x) {
-  Figure::Polygon polygon{"", {}, {}};
-  for (const Index i : attnflow::convex_hull(x)) {
-    polygon.x.push_back(x(0, i));
-    polygon.y.push_back(x(1, i));
-    if (x.rows() > 2) polygon.z.push_back(x(2, i));
-  }
-  polygon.colour = Figure::grey;
-  polygon.opacity = 0.06;
-  return polygon;
-}
-
 /// Paths of the tokens in the colours of their clusters; in space up to the time `shown`.
 Figure::Panel picture(const gallery::Run& run, const attnflow::Clusters& clusters, double shown) {
   const bool space = run.head.dim() == 3;
@@ -83,26 +63,16 @@ Figure::Panel picture(const gallery::Run& run, const attnflow::Clusters& cluster
   panel.z.label = "z_3";
   panel.legend = false;
   panel.equal = !space;
-  if (!space) panel.layers.emplace_back(hull(plane(run.z.front())));
-  Figure::Points ends{"", {}, {}};
-  for (Index i = 0; i < run.z.front().cols(); ++i) {
-    Figure::Line path{"", {}, {}};
-    path.colour = static_cast<int>(clusters.labels[static_cast<std::size_t>(i)]);
-    path.width = 0.7;
-    path.opacity = 0.6;
-    for (std::size_t k = 0; k < run.times.size() && run.times[k] <= shown; ++k) {
-      path.x.push_back(run.z[k](0, i));
-      path.y.push_back(run.z[k](1, i));
-      if (space) path.z.push_back(run.z[k](2, i));
-    }
-    ends.x.push_back(path.x.back());
-    ends.y.push_back(path.y.back());
-    if (space) ends.z.push_back(path.z.back());
-    ends.colours.push_back(path.colour);
-    panel.layers.emplace_back(std::move(path));
+  const MatrixXd& start = run.z.front();
+  if (!space) {
+    Figure::Polygon hull{.label = "", .colour = Figure::grey, .opacity = 0.06};
+    gallery::add(hull, start(Eigen::all, attnflow::convex_hull(start)));
+    panel.layers.emplace_back(hull);
   }
-  ends.size = 3;
-  panel.layers.emplace_back(std::move(ends));
+  const std::vector<MatrixXd> seen = gallery::until(run, shown).z;
+  const std::vector<int> colours(clusters.labels.begin(), clusters.labels.end());
+  gallery::add_paths(panel, {.label = "", .width = 0.7, .opacity = 0.6}, seen, colours);
+  panel.layers.emplace_back(gallery::points({.label = "", .colours = colours, .size = 3}, seen.back()));
   return panel;
 }
 
@@ -151,9 +121,9 @@ int main(int argc, char** argv) {
       figure.panels.push_back(picture(run, clusters, shown));
       exhibit.data(run, file + "_seed_" + std::to_string(seed));
       if (seed == first_seed + 1)
-        exhibit.page(
-            gallery::view_of(until(run, played), "Generic QᵀK, " + name + ", seed " + std::to_string(seed)),
-            file);
+        exhibit.page(gallery::view_of(gallery::until(run, played),
+                                      "Generic QᵀK, " + name + ", seed " + std::to_string(seed)),
+                     file);
       exhibit.progress(++done / 8);
     }
     // With rate −1 what is left to move at 0.8 T is e^{−0.8 T}; a hundred times that is allowed for late

@@ -2,6 +2,7 @@
 // with λ_k > 0 the tokens take at most two values, those of two leaders; the others grow like e^{|λ_k| t}.
 
 #include "gallery/exhibit.hpp"
+#include "gallery/layers.hpp"
 #include "gallery/run.hpp"
 
 #include <attnflow/clustering/clusters.hpp>
@@ -113,10 +114,8 @@ Figure::Panel rates(const gallery::Run& run, const std::vector<Index>& coordinat
     }
     panel.layers.emplace_back(line);
   }
-  Figure::Line line{
-      .label = label, .x = run.times, .y = {}, .z = {}, .colour = Figure::black, .dashed = true};
-  for (const double t : run.times) line.y.push_back(std::exp(slope * t));
-  panel.layers.emplace_back(line);
+  panel.layers.emplace_back(
+      gallery::exponential({.label = label, .colour = Figure::black, .dashed = true}, run.times, 1, slope));
   return panel;
 }
 

@@ -7,6 +7,7 @@
 // converge: a pair of complex eigenvalues makes them spiral, outwards if its real part is negative, inwards
 // if it is positive.
 #include "gallery/exhibit.hpp"
+#include "gallery/layers.hpp"
 #include "gallery/run.hpp"
 
 #include <attnflow/algebra/matrix_exponential.hpp>
@@ -18,7 +19,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <numbers>
 #include <string>
 #include <utility>
@@ -28,8 +28,6 @@ namespace {
 
 using attnflow::Figure;
 using Eigen::Index;
-
-constexpr double gap = std::numeric_limits<double>::quiet_NaN();
 
 struct Example {
   std::string name, title;
@@ -84,7 +82,7 @@ void claims(gallery::Exhibit& exhibit, const Example& e) {
   for (Index k = 0; k <= last; ++k)
     errors.push_back((e.c.row(k).array() - e.a()).abs().min((e.c.row(k).array() - e.b()).abs()).maxCoeff());
   const auto fit = attnflow::fit_exponential_rate(e.run.times, errors, {.low = 1e-7, .high = 0.1});
-  const double rate = fit ? fit->rate / e.lambda() : gap;
+  const double rate = fit ? fit->rate / e.lambda() : std::nan("");
   exhibit.claim(e.name + ": rate of approach over λ₁", rate, "1 within 0.05", std::abs(rate - 1) < 0.05);
 }
 
@@ -113,13 +111,6 @@ void claim_spiral(gallery::Exhibit& exhibit, const Example& e) {
                std::sqrt(determinant - real * real) * e.to / (2 * std::numbers::pi));
 }
 
-/// Appends z to a line, points or a polygon.
-void add(auto& layer, const Eigen::VectorXd& z) {
-  layer.x.push_back(z(0));
-  layer.y.push_back(z(1));
-  if (z.size() == 3) layer.z.push_back(z(2));
-}
-
 /// {φ₁* = c} = cφ₁ + 𝒢, as far along an orthonormal basis of 𝒢 as its tokens reach.
 Figure::Layer hyperplane(const Example& e, bool upper) {
   const Eigen::MatrixXd &end = e.run.z.back(), &G = e.splitting().outside;
@@ -134,32 +125,26 @@ Figure::Layer hyperplane(const Example& e, bool upper) {
   const std::string label = upper ? "{φ_1^*(z) = b}" : "{φ_1^*(z) = a}";
   if (G.cols() == 1) {
     Figure::Line line{.label = label, .colour = upper, .dashed = true};
-    for (const double g : {low(0), high(0)}) add(line, foot + g * G.col(0));
+    for (const double g : {low(0), high(0)}) gallery::add(line, foot + g * G.col(0));
     return line;
   }
   Figure::Polygon plane{.label = label, .colour = upper};
   for (const auto& [g, h] :
        {std::pair{low(0), low(1)}, {high(0), low(1)}, {high(0), high(1)}, {low(0), high(1)}})
-    add(plane, foot + g * G.col(0) + h * G.col(1));
+    gallery::add(plane, foot + g * G.col(0) + h * G.col(1));
   return plane;
 }
 
 Figure::Panel paths(const Example& e) {
   const Index d = e.V.rows();
-  Figure::Line line{.label = "paths", .colour = Figure::grey, .width = 0.8};
-  Figure::Points start{.label = "z(0)", .colour = Figure::black, .size = 2};
-  Figure::Points end{.label = "", .colours = e.upper, .size = 3.5};
-  for (Index i = 0; i < 40; ++i) {
-    for (const Eigen::MatrixXd& z : e.run.z) add(line, z.col(i));
-    add(line, Eigen::VectorXd::Constant(d, gap));
-    add(start, e.run.z.front().col(i));
-    add(end, e.run.z.back().col(i));
-  }
   return {.title = e.title,
           .x = {"z_1"},
           .y = {"z_2"},
           .z = {d == 3 ? "z_3" : ""},
-          .layers = {hyperplane(e, true), hyperplane(e, false), line, start, end},
+          .layers = {hyperplane(e, true), hyperplane(e, false),
+                     gallery::paths({.label = "paths", .colour = Figure::grey, .width = 0.8}, e.run.z),
+                     gallery::points({.label = "z(0)", .colour = Figure::black, .size = 2}, e.run.z.front()),
+                     gallery::points({.label = "", .colours = e.upper, .size = 3.5}, e.run.z.back())},
           .equal = true,
           .legend = d == 2,
           .yaw = 2.1,
@@ -172,13 +157,8 @@ Figure::Panel levels(const Example& e) {
   Figure::Panel panel{.title = "hyperplanes found: " + std::to_string(e.run.analysis.found.levels.size()),
                       .x = {.label = "t", .low = 0, .high = shown},
                       .y = {"φ_1^*(z_i(t))"}};
-  for (Index i = 0; i < 40; ++i)
-    panel.layers.push_back(Figure::Line{.label = "",
-                                        .x = e.run.times,
-                                        .y = {e.c.col(i).begin(), e.c.col(i).end()},
-                                        .colour = e.upper[static_cast<std::size_t>(i)],
-                                        .width = 1,
-                                        .opacity = 0.7});
+  gallery::add_paths(panel, {.label = "", .width = 1, .opacity = 0.7},
+                     gallery::graphs(e.run.times, e.splitting().inside_dual, e.run.z), e.upper);
   for (const double level : {0., e.a(), e.b()})
     panel.layers.push_back(Figure::Line{.label = "",
                                         .x = {0, shown},

@@ -3,6 +3,7 @@
 // finite set 𝒮 of the points of 𝒦 that no vertex attracts more than they attract themselves. Vertices of 𝒦
 // are leaders.
 #include "gallery/exhibit.hpp"
+#include "gallery/layers.hpp"
 #include "gallery/run.hpp"
 
 #include <attnflow/clustering/convergence_rate.hpp>
@@ -12,11 +13,12 @@
 #include <attnflow/tokens/initial_laws.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,7 +28,7 @@ namespace {
 using attnflow::Figure;
 using Eigen::Index;
 
-constexpr double end = 16, gap = std::numeric_limits<double>::quiet_NaN();
+constexpr double end = 16;
 
 gallery::Run run(Index n, Index d, std::uint64_t seed) {
   attnflow::Generator generator(seed);
@@ -69,60 +71,27 @@ void claims(gallery::Exhibit& exhibit, const gallery::Run& run, const std::strin
                 static_cast<double>(run.analysis.found.leaders.size()), static_cast<double>(corners.cols()));
   // Once all rows of P are Boolean, zᵢ − z_leader falls exactly like e^{−t}; a slow row delays the window.
   const auto fit = attnflow::fit_exponential_rate(run.times, errors(run), {.low = 1e-5, .high = 0.1});
-  const double rate = fit ? fit->rate : gap;
+  const double rate = fit ? fit->rate : std::nan("");
   exhibit.claim(where + ": rate of approach", rate, "1 within 0.01", std::abs(rate - 1) < 0.01);
 }
 
-std::vector<double> numbers(const auto& row) { return {row.begin(), row.end()}; }
-
-/// The paths of all tokens, in one line with gaps.
-Figure::Line paths(const gallery::Run& run) {
-  Figure::Line line{.label = "paths", .colour = Figure::grey, .width = 0.8, .opacity = 0.8};
-  const bool space = run.z[0].rows() == 3;
-  for (Index i = 0; i < run.z[0].cols(); ++i) {
-    for (const Eigen::MatrixXd& z : run.z) {
-      line.x.push_back(z(0, i));
-      line.y.push_back(z(1, i));
-      if (space) line.z.push_back(z(2, i));
-    }
-    for (auto* coordinate : {&line.x, &line.y}) coordinate->push_back(gap);
-    if (space) line.z.push_back(gap);
-  }
-  return line;
-}
-
-Figure::Points points(const Eigen::MatrixXd& z, const std::string& label, int colour, Figure::Mark mark,
-                      double size) {
-  Figure::Points points{.label = label,
-                        .x = numbers(z.row(0)),
-                        .y = numbers(z.row(1)),
-                        .colour = colour,
-                        .mark = mark,
-                        .size = size};
-  if (z.rows() == 3) points.z = numbers(z.row(2));
-  return points;
+/// The limit as it is drawn, then the tokens on their way to it.
+std::vector<Figure::Layer> tokens(const gallery::Run& run, std::vector<Figure::Layer> layers) {
+  layers.push_back(
+      gallery::paths({.label = "paths", .colour = Figure::grey, .width = 0.8, .opacity = 0.8}, run.z));
+  layers.push_back(gallery::points({.label = "z(0)", .colour = Figure::black, .size = 2.5}, run.z[0]));
+  layers.push_back(gallery::points(
+      {.label = "vertices of the limit", .mark = Figure::Mark::diamond, .size = 6}, vertices(run)));
+  return layers;
 }
 
 Figure::Panel plane(const gallery::Run& run) {
   Figure::Panel panel{.title = "in the plane, n = 20", .x = {"z_1"}, .y = {"z_2"}, .equal = true};
-  Figure::Line hulls{.label = "conv z(t), t = 0, 0.5, …, 5", .colour = 1, .width = 0.8};
-  for (std::size_t k = 0; k <= 50; k += 5) {
-    std::vector<Index> hull = attnflow::convex_hull(run.z[k]);
-    hull.push_back(hull[0]);
-    for (const Index i : hull) {
-      hulls.x.push_back(run.z[k](0, i));
-      hulls.y.push_back(run.z[k](1, i));
-    }
-    hulls.x.push_back(gap);
-    hulls.y.push_back(gap);
-  }
-  const Eigen::MatrixXd corners = vertices(run);
-  panel.layers.push_back(Figure::Polygon{
-      .label = "limit", .x = numbers(corners.row(0)), .y = numbers(corners.row(1)), .colour = 1});
-  panel.layers.push_back(hulls);
-  panel.layers.push_back(paths(run));
-  panel.layers.push_back(points(run.z[0], "z(0)", Figure::black, Figure::Mark::circle, 2.5));
-  panel.layers.push_back(points(corners, "vertices of the limit", 0, Figure::Mark::diamond, 6));
+  Figure::Polygon limit{.label = "limit", .colour = 1};
+  gallery::add(limit, vertices(run));
+  panel.layers =
+      tokens(run, {limit, gallery::hulls({.label = "conv z(t), t = 0, 0.5, …, 5", .colour = 1, .width = 0.8},
+                                         std::span(run.z).first(51), 5)});
   return panel;
 }
 
@@ -134,11 +103,8 @@ Figure::Panel space(const gallery::Run& run) {
   for (const auto& facet : attnflow::hull_facets(corners).facets)
     for (std::size_t k = 0; k < 3; ++k) edges.insert(std::minmax(facet[k], facet[(k + 1) % 3]));
   Figure::Line line{.label = "limit", .colour = 1, .width = 1.5};
-  for (const auto& [a, b] : edges)
-    for (const auto& [coordinate, k] : {std::pair{&line.x, 0}, {&line.y, 1}, {&line.z, 2}})
-      coordinate->insert(coordinate->end(), {corners(k, a), corners(k, b), gap});
-  panel.layers = {line, paths(run), points(run.z[0], "z(0)", Figure::black, Figure::Mark::circle, 2.5),
-                  points(corners, "vertices of the limit", 0, Figure::Mark::diamond, 6)};
+  for (const auto& [a, b] : edges) gallery::add_piece(line, corners(Eigen::all, std::array{a, b}));
+  panel.layers = tokens(run, {line});
   return panel;
 }
 
@@ -160,13 +126,10 @@ int main(int argc, char** argv) {
       .title = "the last token arrives",
       .x = {"t"},
       .y = {.label = "max_i |z_i(t) − z_{leader(i)}(16)|", .low = 1e-7, .high = 50, .logarithmic = true}};
-  std::vector<double> reference;
-  for (const double t : flat.times) reference.push_back(30 * std::exp(-t));
-  approach.layers = {
-      Figure::Line{.label = "plane", .x = flat.times, .y = errors(flat), .colour = 0},
-      Figure::Line{.label = "space", .x = solid.times, .y = errors(solid), .colour = 1},
-      Figure::Line{
-          .label = "30 e^{−t}", .x = flat.times, .y = reference, .colour = Figure::black, .dashed = true}};
+  approach.layers = {Figure::Line{.label = "plane", .x = flat.times, .y = errors(flat), .colour = 0},
+                     Figure::Line{.label = "space", .x = solid.times, .y = errors(solid), .colour = 1},
+                     gallery::exponential({.label = "30 e^{−t}", .colour = Figure::black, .dashed = true},
+                                          flat.times, 30, -1)};
   exhibit.figure({.title = "Tokens run to the vertices of a polytope",
                   .caption = "Q = K = V = I, z(0) uniform in [−5, 5]^d, seeds 1 and 3, paths up to t = 16",
                   .panels = {plane(flat), space(solid), approach},

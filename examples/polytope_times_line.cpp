@@ -5,18 +5,18 @@
 //
 //     d/dt (z₃ᵢ − z₃ₗ) = ½ (z₃ᵢ − z₃ₗ),   so that   z₃ᵢ − z₃ₗ = const · e^{t/2}.
 #include "gallery/exhibit.hpp"
+#include "gallery/layers.hpp"
 #include "gallery/run.hpp"
 
 #include <attnflow/clustering/convergence_rate.hpp>
-#include <attnflow/polytope/convex_hull.hpp>
 #include <attnflow/polytope/distance_to_hull.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
-#include <limits>
-#include <utility>
+#include <span>
 #include <vector>
 
 namespace {
@@ -24,14 +24,7 @@ namespace {
 using attnflow::Figure;
 using Eigen::Index;
 
-constexpr double end = 12, shown = 4, gap = std::numeric_limits<double>::quiet_NaN();
-
-std::vector<double> numbers(const auto& row) { return {row.begin(), row.end()}; }
-
-/// The moments up to `shown`, which the spatial picture has.
-std::size_t count_shown(const gallery::Run& run) {
-  return static_cast<std::size_t>(std::ranges::upper_bound(run.times, shown) - run.times.begin());
-}
+constexpr double end = 12, shown = 4;
 
 /// Which vertex a token ends at, as the number of its leader.
 std::vector<Index> leaders(const gallery::Run& run) {
@@ -68,7 +61,7 @@ void claims(gallery::Exhibit& exhibit, const gallery::Run& run) {
   // border.
   const std::vector<double> flat = offsets(run, 0, 2), third = offsets(run, 2, 1);
   const auto fit = attnflow::fit_exponential_rate(run.times, flat, {.low = 1e-4, .high = 0.02});
-  const double approach = fit ? fit->rate : gap;
+  const double approach = fit ? fit->rate : std::nan("");
   exhibit.claim("rate of approach in (z₁, z₂)", approach, "1 within 0.01", std::abs(approach - 1) < 0.01);
   const std::size_t half = run.times.size() / 2;
   const double growth = std::log(third.back() / third[half]) / (run.times.back() - run.times[half]);
@@ -84,92 +77,52 @@ void claims(gallery::Exhibit& exhibit, const gallery::Run& run) {
   exhibit.note("max |z₃| at t = 12", run.z.back().row(2).cwiseAbs().maxCoeff());
 }
 
-/// The paths up to `shown`, and a vertical line over each vertex.
-Figure::Panel space(const gallery::Run& run) {
-  Figure::Panel panel{.title = "up to t = 4", .x = {"z_1"}, .y = {"z_2"}, .z = {"z_3"}};
-  const std::size_t last = count_shown(run) - 1;
-  const Eigen::MatrixXd &start = run.z[0], &now = run.z[last];
+/// The paths of the early run, and a vertical line over each vertex of the limit.
+Figure::Panel space(const gallery::Run& run, const gallery::Run& early) {
+  const Eigen::MatrixXd& now = early.z.back();
   const double low = now.row(2).minCoeff(), high = now.row(2).maxCoeff();
-  Figure::Line lines{.label = "line over a vertex", .colour = 1, .width = 1.5, .dashed = true},
-      paths{.label = "paths", .colour = Figure::grey, .width = 0.8};
+  Figure::Line lines{.label = "line over a vertex", .colour = 1, .width = 1.5, .dashed = true};
   for (const Index v : run.analysis.found.hull_vertices.value()) {
-    const double x = run.z.back()(0, v), y = run.z.back()(1, v);
-    lines.x.insert(lines.x.end(), {x, x, gap});
-    lines.y.insert(lines.y.end(), {y, y, gap});
-    lines.z.insert(lines.z.end(), {low, high, gap});
+    Eigen::MatrixXd line = run.z.back()(Eigen::all, std::array{v, v});
+    line.row(2) << low, high;
+    gallery::add_piece(lines, line);
   }
-  for (Index i = 0; i < start.cols(); ++i) {
-    for (const auto& [coordinate, k] : {std::pair{&paths.x, 0}, {&paths.y, 1}, {&paths.z, 2}}) {
-      for (std::size_t step = 0; step <= last; ++step) coordinate->push_back(run.z[step](k, i));
-      coordinate->push_back(gap);
-    }
-  }
-  const auto points = [](const Eigen::MatrixXd& z, const char* label, int colour, double size) {
-    return Figure::Points{.label = label,
-                          .x = numbers(z.row(0)),
-                          .y = numbers(z.row(1)),
-                          .z = numbers(z.row(2)),
-                          .colour = colour,
-                          .size = size};
-  };
-  panel.layers = {lines, paths, points(start, "z(0)", Figure::black, 2.5), points(now, "z(4)", 0, 3.5)};
-  return panel;
+  return {.title = "up to t = 4",
+          .x = {"z_1"},
+          .y = {"z_2"},
+          .z = {"z_3"},
+          .layers = {lines, gallery::paths({.label = "paths", .colour = Figure::grey, .width = 0.8}, early.z),
+                     gallery::points({.label = "z(0)", .colour = Figure::black, .size = 2.5}, run.z[0]),
+                     gallery::points({.label = "z(4)", .size = 3.5}, now)}};
 }
 
 Figure::Panel from_above(const gallery::Run& run) {
-  Figure::Panel panel{.title = "from above, up to t = 12", .x = {"z_1"}, .y = {"z_2"}, .equal = true};
-  Figure::Line hulls{.label = "hull, t = 0, 0.5, …, 5", .colour = 2, .width = 0.8};
-  for (std::size_t k = 0; k <= 50; k += 5) {
-    const Eigen::MatrixXd flat = run.z[k].topRows(2);
-    std::vector<Index> hull = attnflow::convex_hull(flat);
-    hull.push_back(hull[0]);
-    for (const Index i : hull) {
-      hulls.x.push_back(flat(0, i));
-      hulls.y.push_back(flat(1, i));
-    }
-    hulls.x.push_back(gap);
-    hulls.y.push_back(gap);
-  }
-  Figure::Line paths{.label = "paths", .colour = Figure::grey, .width = 0.8};
-  for (Index i = 0; i < run.z[0].cols(); ++i)
-    for (const auto& [coordinate, k] : {std::pair{&paths.x, 0}, {&paths.y, 1}}) {
-      for (const Eigen::MatrixXd& z : run.z) coordinate->push_back(z(k, i));
-      coordinate->push_back(gap);
-    }
-  const Eigen::MatrixXd &start = run.z[0],
-                        corners = run.z.back()(Eigen::all, run.analysis.found.hull_vertices.value());
-  panel.layers.insert(panel.layers.end(), {hulls, paths,
-                                           Figure::Points{.label = "z(0)",
-                                                          .x = numbers(start.row(0)),
-                                                          .y = numbers(start.row(1)),
-                                                          .colour = Figure::black,
-                                                          .size = 2.5},
-                                           Figure::Points{.label = "vertices of the limit",
-                                                          .x = numbers(corners.row(0)),
-                                                          .y = numbers(corners.row(1)),
-                                                          .colour = 1,
-                                                          .mark = Figure::Mark::diamond,
-                                                          .size = 6}});
-  return panel;
+  const std::vector<Eigen::MatrixXd> flat = gallery::images(Eigen::MatrixXd::Identity(2, 3), run.z);
+  return {.title = "from above, up to t = 12",
+          .x = {"z_1"},
+          .y = {"z_2"},
+          .layers =
+              {gallery::hulls({.label = "hull, t = 0, 0.5, …, 5", .colour = 2, .width = 0.8},
+                              std::span(flat).first(51), 5),
+               gallery::paths({.label = "paths", .colour = Figure::grey, .width = 0.8}, flat),
+               gallery::points({.label = "z(0)", .colour = Figure::black, .size = 2.5}, flat[0]),
+               gallery::points(
+                   {.label = "vertices of the limit", .colour = 1, .mark = Figure::Mark::diamond, .size = 6},
+                   flat.back()(Eigen::all, run.analysis.found.hull_vertices.value()))},
+          .equal = true};
 }
 
 Figure::Panel rates(const gallery::Run& run) {
-  std::vector<double> falling, growing;
-  for (const double t : run.times) {
-    falling.push_back(20 * std::exp(-t));
-    growing.push_back(3 * std::exp(t / 2));
-  }
   return {
       .title = "distance to the leader, largest of all tokens",
       .x = {"t"},
       .y = {.label = "max_i |z_i(t) − z_{leader(i)}(t)|", .logarithmic = true},
-      .layers = {
-          Figure::Line{.label = "in (z_1, z_2)", .x = run.times, .y = offsets(run, 0, 2), .colour = 0},
-          Figure::Line{
-              .label = "20 e^{−t}", .x = run.times, .y = falling, .colour = Figure::black, .dashed = true},
-          Figure::Line{.label = "in z_3", .x = run.times, .y = offsets(run, 2, 1), .colour = 1},
-          Figure::Line{
-              .label = "3 e^{t/2}", .x = run.times, .y = growing, .colour = Figure::grey, .dashed = true}}};
+      .layers = {Figure::Line{.label = "in (z_1, z_2)", .x = run.times, .y = offsets(run, 0, 2), .colour = 0},
+                 gallery::exponential({.label = "20 e^{−t}", .colour = Figure::black, .dashed = true},
+                                      run.times, 20, -1),
+                 Figure::Line{.label = "in z_3", .x = run.times, .y = offsets(run, 2, 1), .colour = 1},
+                 gallery::exponential({.label = "3 e^{t/2}", .colour = Figure::grey, .dashed = true},
+                                      run.times, 3, 0.5)}};
 }
 
 }  // namespace
@@ -184,17 +137,15 @@ int main(int argc, char** argv) {
   const gallery::Run run =
       gallery::follow({identity, identity, Eigen::Vector3d(1, 1, -0.5).asDiagonal().toDenseMatrix()},
                       attnflow::uniform_box(generator, 40, 3, -5, 5), {.to = end, .count = 121});
+  // At t = 12 the third coordinate would dwarf the others.
+  const gallery::Run early = gallery::until(run, shown);
   claims(exhibit, run);
   exhibit.figure({.title = "A polygon times a line",
                   .caption = "V = diag(1, 1, −1/2), Q = K = I, n = 40, z(0) uniform in [−5, 5]^3, seed 5",
-                  .panels = {space(run), from_above(run), rates(run)},
+                  .panels = {space(run, early), from_above(run), rates(run)},
                   .columns = 3,
                   .panel_height = 400});
   exhibit.data(run);
-  gallery::Run early = run;  // at t = 12 the third coordinate would dwarf the others
-  early.times.resize(count_shown(run));
-  early.z.resize(early.times.size());
-  early.P.resize(early.times.size());
   attnflow::View view = gallery::view_of(early, "A polygon times a line");
   view.note = "Shown up to t = 4, as z₃ grows like e^{t/2}; clusters and limits are those found at t = 12.";
   exhibit.page(view);

@@ -3,6 +3,7 @@
 // a simple leading eigenvalue and M = QᵀK = CCᵀ is positive definite, so that Theorem 4.2 of arXiv:2305.05465
 // holds: Mᵀxᵢ turns to ±Mᵀφ₁, and the leaders are the tokens farthest in these two directions.
 #include "gallery/exhibit.hpp"
+#include "gallery/layers.hpp"
 #include "gallery/run.hpp"
 
 #include <attnflow/algebra/matrix_exponential.hpp>
@@ -11,7 +12,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
-#include <limits>
 #include <set>
 #include <vector>
 
@@ -50,33 +50,27 @@ Figure::Panel clouds(const gallery::Run& run, double t) {
 
   Figure::Line edges{
       .label = "P_{ij} > 10^{−4}, i ≠ j", .colour = Figure::grey, .width = 0.7, .opacity = 0.5};
-  constexpr double gap = std::numeric_limits<double>::quiet_NaN();
   int count = 0;
   for (Index i = 0; i < n; ++i)
     for (Index j = 0; j < n; ++j)
       if (i != j && P(i, j) > least_weight) {
-        edges.x.insert(edges.x.end(), {queries(0, i), keys(0, j), gap});
-        edges.y.insert(edges.y.end(), {queries(1, i), keys(1, j), gap});
+        gallery::add_piece(edges, (Eigen::Matrix2d() << queries.col(i), keys.col(j)).finished());
         ++count;
       }
-  const auto points = [](const Eigen::MatrixXd& y, const char* label, int colour, Figure::Mark mark,
-                         double size) {
-    return Figure::Points{.label = label,
-                          .x = {y.row(0).begin(), y.row(0).end()},
-                          .y = {y.row(1).begin(), y.row(1).end()},
-                          .colour = colour,
-                          .mark = mark,
-                          .size = size};
-  };
   char title[60];
   std::snprintf(title, sizeof title, "t = %.3g: %d edges", run.times[k], count);
   return {.title = title,
           .x = {.label = "first coordinate", .low = -1.1, .high = 1.1},
           .y = {.label = "second coordinate", .low = -1.1, .high = 1.1},
-          .layers = {edges, points(queries, "Q x_i", 1, Figure::Mark::square, 3.5),
-                     points(keys, "K x_j", 0, Figure::Mark::circle, 3.5),
-                     points(keys(Eigen::all, run.analysis.found.leaders), "K x_j of the leaders",
-                            Figure::black, Figure::Mark::diamond, 6)},
+          .layers = {edges,
+                     gallery::points(
+                         {.label = "Q x_i", .colour = 1, .mark = Figure::Mark::square, .size = 3.5}, queries),
+                     gallery::points({.label = "K x_j", .colour = 0, .size = 3.5}, keys),
+                     gallery::points({.label = "K x_j of the leaders",
+                                      .colour = Figure::black,
+                                      .mark = Figure::Mark::diamond,
+                                      .size = 6},
+                                     keys(Eigen::all, run.analysis.found.leaders))},
           .equal = true,
           .legend = t == end};
 }
