@@ -105,7 +105,7 @@ class FeedForward {
     if (!W_.allFinite()) detail::refuse("FeedForward: W has an entry that is not finite");
     complete(inside_, "bias_inside");
     complete(outside_, "bias_outside");
-    W_is_identity_ = W_.isIdentity(0);
+    is_identity_ = W_.isIdentity(0);
     has_inside_ = !inside_.isZero(0);
     has_outside_ = !outside_.isZero(0);
   }
@@ -114,7 +114,7 @@ class FeedForward {
   void operator()(double t, const State& x, State& dx) const {
     eigen_assert(x.rows() == W_.rows());
     // Zero biases and W = I change nothing, and so do not make NaN of a velocity beyond the range of Scalar.
-    if (W_is_identity_) {
+    if (is_identity_) {
       system_(t, x, dx);
       activate(dx);
     } else {
@@ -141,14 +141,14 @@ class FeedForward {
     { Sigma::slope } -> std::convertible_to<double>;
   }
   {
-    const double growth = static_cast<double>(Sigma::slope) * W_bound();
+    const double growth = static_cast<double>(Sigma::slope) * weights_bound();
     const double step = static_cast<double>(system_.max_step());
     return growth > 0 ? step / growth : std::numeric_limits<double>::infinity();
   }
 
   [[nodiscard]] Eigen::Index dim() const noexcept { return W_.rows(); }
   [[nodiscard]] const System& system() const noexcept { return system_; }
-  [[nodiscard]] const Weights& W() const noexcept { return W_; }
+  [[nodiscard]] const Weights& weights() const noexcept { return W_; }
   [[nodiscard]] const Sigma& activation() const noexcept { return activation_; }
   [[nodiscard]] const BiasVector& bias_inside() const noexcept { return inside_; }
   [[nodiscard]] const BiasVector& bias_outside() const noexcept { return outside_; }
@@ -172,7 +172,7 @@ class FeedForward {
     y = y.unaryExpr([this](Scalar entry) { return activation_(entry); });
   }
 
-  [[nodiscard]] double W_bound() const noexcept {
+  [[nodiscard]] double weights_bound() const noexcept {
     const auto size = W_.template cast<double>().cwiseAbs();
     return std::sqrt(size.colwise().sum().maxCoeff()) * std::sqrt(size.rowwise().sum().maxCoeff());
   }
@@ -181,7 +181,7 @@ class FeedForward {
   Weights W_;
   BiasVector inside_, outside_;
   [[no_unique_address]] Sigma activation_;
-  bool W_is_identity_ = false, has_inside_ = false, has_outside_ = false;
+  bool is_identity_ = false, has_inside_ = false, has_outside_ = false;
 };
 
 }  // namespace attnflow::inline ATTNFLOW_ABI
