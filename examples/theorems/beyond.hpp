@@ -6,6 +6,7 @@
 
 #include <attnflow/clustering/clusters.hpp>
 #include <attnflow/spectral/invariant_splitting.hpp>
+#include <attnflow/systems/feed_forward.hpp>
 
 #include <Eigen/LU>
 
@@ -130,24 +131,6 @@ inline void complex_leading(Trial& trial) {
               T);
 }
 
-/// ż_i = W σ(V ∑ⱼ Pᵢⱼ (zⱼ − zᵢ)).
-struct FeedForward {
-  using State = Matrix;
-  const Rescaled& attention;
-  Matrix W;
-  bool relu;
-  void operator()(double t, const Matrix& z, Matrix& dz) const {
-    Matrix inner;
-    attention(t, z, inner);
-    if (relu)
-      inner = inner.cwiseMax(0.0);
-    else
-      inner = inner.array().tanh();
-    dz = W * inner;
-  }
-  [[nodiscard]] double max_step() const { return attention.max_step(); }
-};
-
 inline void feed_forward(Trial& trial) {
   const Index d = trial.d, n = trial.n;
   const Head<double> head = Head<double>::with_value(
@@ -155,7 +138,8 @@ inline void feed_forward(Trial& trial) {
   const attnflow::LeadingEigenpair pair = attnflow::leading_eigenpair(head.V);
   const Rescaled attention(head);
   const Matrix start = trial.uniform_matrix(d, n, -5, 5), random = trial.uniform_matrix(d, d);
-  const auto run = [&](const FeedForward& field) {
+  const auto run = [&](const auto& sigma, const Matrix& W) {
+    const attnflow::FeedForward field(attention, W, sigma);
     Matrix z = start;
     if (!integrate_equal_steps(AnyField::of(field), z, 10, 0.01, look_away))
       throw std::runtime_error("a feed-forward run did not reach its end");
@@ -167,16 +151,16 @@ inline void feed_forward(Trial& trial) {
   };
   const auto size = [](const Matrix& z) { return z.colwise().norm().maxCoeff(); };
 
-  const Matrix relu = run({attention, identity(d), true});
+  const Matrix relu = run(attnflow::Relu{}, identity(d));
   trial.check("fig: last, ReLU", static_cast<double>(levels(relu)), 3);
   trial.count("fig: last, ReLU", "levels of φ1*", levels(relu));
   trial.number("fig: last, ReLU", "largest level, times that of the start",
                (pair.left * relu).maxCoeff() / (pair.left * start).maxCoeff());
-  const Matrix tanh = run({attention, identity(d), false});
+  const Matrix tanh = run(attnflow::Tanh{}, identity(d));
   trial.check("fig: last, tanh", size(tanh) / size(start), 0.05);
   trial.number("fig: last, tanh", "|z(T)| / |z(0)|", size(tanh) / size(start));
   trial.count("fig: last, tanh", "levels of φ1*", levels(tanh));
-  const Matrix mixed = run({attention, random, true});
+  const Matrix mixed = run(attnflow::Relu{}, random);
   trial.check("fig: last, ReLU and W", size(mixed) / size(start), 0.05);
   trial.number("fig: last, ReLU and W", "|z(T)| / |z(0)|", size(mixed) / size(start));
 }

@@ -253,10 +253,10 @@ TEST_CASE("svg: a heat map has the colour of each entry at its place", "[io]") {
 }
 
 TEST_CASE("svg: a large matrix is a picture of its averages", "[io]") {
-  CHECK(attnflow::detail::drawing::base64("") == "");
-  CHECK(attnflow::detail::drawing::base64("f") == "Zg==");
-  CHECK(attnflow::detail::drawing::base64("fo") == "Zm8=");
-  CHECK(attnflow::detail::drawing::base64("foobar") == "Zm9vYmFy");
+  CHECK(attnflow::detail::base64("") == "");
+  CHECK(attnflow::detail::base64("f") == "Zg==");
+  CHECK(attnflow::detail::base64("fo") == "Zm8=");
+  CHECK(attnflow::detail::base64("foobar") == "Zm9vYmFy");
 
   Figure::HeatMap map;
   std::mt19937_64 generator(3);

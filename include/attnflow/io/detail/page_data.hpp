@@ -4,6 +4,7 @@
 #pragma once
 
 #include <attnflow/io/atomic_file.hpp>
+#include <attnflow/io/detail/base64.hpp>
 #include <attnflow/io/view.hpp>
 
 #include <algorithm>
@@ -210,30 +211,17 @@ struct PageSizes {
 /// element.
 template <class T, class At>
 void write_base64(AtomicFile& file, std::string_view id, std::size_t count, At at) {
-  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   file.write("<script id=\"" + std::string(id) + "\" type=\"text/plain\">");
   constexpr std::size_t block = 3 * 4096;  // elements: whole groups of three bytes in each block
-  std::string text;
-  std::vector<unsigned char> bytes;
+  std::string bytes;
   for (std::size_t start = 0; start < count; start += block) {
     bytes.clear();
-    text.clear();
     for (std::size_t q = start; q < std::min(count, start + block); ++q) {
-      auto raw = std::bit_cast<std::array<unsigned char, sizeof(T)>>(static_cast<T>(at(q)));
+      auto raw = std::bit_cast<std::array<char, sizeof(T)>>(static_cast<T>(at(q)));
       if constexpr (std::endian::native == std::endian::big) std::reverse(raw.begin(), raw.end());
-      bytes.insert(bytes.end(), raw.begin(), raw.end());
+      bytes.append(raw.begin(), raw.end());
     }
-    for (std::size_t k = 0; k < bytes.size(); k += 3) {
-      const std::size_t left = bytes.size() - k;
-      const std::uint32_t group = static_cast<std::uint32_t>(bytes[k]) << 16 |
-                                  (left > 1 ? static_cast<std::uint32_t>(bytes[k + 1]) << 8 : 0U) |
-                                  (left > 2 ? static_cast<std::uint32_t>(bytes[k + 2]) : 0U);
-      text += digits[group >> 18];
-      text += digits[group >> 12 & 63U];
-      text += left > 1 ? digits[group >> 6 & 63U] : '=';
-      text += left > 2 ? digits[group & 63U] : '=';
-    }
-    file.write(text);
+    file.write(base64(bytes));
   }
   file.write("</script>\n");
 }
