@@ -1,8 +1,9 @@
 #include "run.hpp"
 
+#include "../page_parts.hpp"
+
 #include <attnflow/clustering/clusters.hpp>
 #include <attnflow/clustering/effective_rank.hpp>
-#include <attnflow/energies/interaction_energy.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/io/add_limits.hpp>
@@ -12,9 +13,6 @@
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/theory/analyze.hpp>
 
-#include <array>
-#include <cmath>
-#include <limits>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -38,15 +36,6 @@ std::string compact(double value) {
   std::ostringstream text;
   text << value;
   return text.str();
-}
-
-/// log 𝓛 of x = e^{tV} z; NaN where a score is beyond double.
-double log_energy(const Run& run, double t, const Eigen::MatrixXd& z) {
-  const State x = attnflow::unrescale(attnflow::MatrixExponential<>(run.head.V), t, State(z));
-  const attnflow::Head<double> head{run.beta * run.head.Q, run.head.K, run.head.V};
-  const double scores = (head.Q * x).squaredNorm() * (head.K * x).squaredNorm();
-  return scores < 1e300 ? attnflow::interaction_energy(head, x).log
-                        : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace
@@ -79,12 +68,7 @@ attnflow::View view_of(const Run& run, const std::string& title) {
   view.times = run.times;
   view.tokens = n;
   view.dim = static_cast<int>(d);
-  for (Index c = 1; c <= d; ++c) {
-    constexpr std::array digits{"₀", "₁", "₂", "₃", "₄", "₅", "₆", "₇", "₈", "₉"};
-    std::string name = "z";
-    for (const char digit : std::to_string(c)) name += digits.at(static_cast<std::size_t>(digit - '0'));
-    view.axes.push_back(std::move(name));
-  }
+  view.axes = page_parts::coordinate_names("z", d);
   const attnflow::Finding& found = run.analysis.found;
   for (const Index label : found.clusters.labels) view.clusters.push_back(static_cast<int>(label));
   view.leaders = found.leaders;
@@ -98,7 +82,8 @@ attnflow::View view_of(const Run& run, const std::string& title) {
     view.positions.insert(view.positions.end(), z.data(), z.data() + z.size());
     clusters.values.push_back(
         static_cast<double>(attnflow::detect_clusters(seen * z, found.cluster_tolerance).count()));
-    if (d <= 16) energy.values.push_back(log_energy(run, run.times[k], z));
+    if (d <= 16)
+      energy.values.push_back(page_parts::log_energy_rescaled(run.head, run.beta, run.times[k], z));
     if (run.P.empty()) continue;
     const Eigen::MatrixXd& P = run.P[k];
     rank.values.push_back(static_cast<double>(attnflow::effective_rank(P).rank));

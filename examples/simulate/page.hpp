@@ -1,17 +1,16 @@
 // What view.html shows.
 #pragma once
 
+#include "../page_parts.hpp"
 #include "report.hpp"
 
 #include <attnflow/clustering/clusters.hpp>
 #include <attnflow/clustering/effective_rank.hpp>
-#include <attnflow/energies/interaction_energy.hpp>
 #include <attnflow/io/add_heads.hpp>
 #include <attnflow/io/add_limits.hpp>
 #include <attnflow/io/html.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <filesystem>
@@ -44,7 +43,7 @@ class PageBuilder {
     view_.tokens = shown_;
     const auto kept = static_cast<double>((times.size() + stride_ - 1) / stride_);
     with_attention_ = heads.size() == 1 && start.cols() == shown_ && kept * n * n <= most_attention;
-    for (int c = 1; c <= view_.dim; ++c) view_.axes.push_back((rescaled() ? "z" : "x") + subscript(c));
+    view_.axes = page_parts::coordinate_names(rescaled() ? "z" : "x", view_.dim);
     if (shown_ < start.cols())
       view_.note += "Shown are the first " + std::to_string(shown_) + " of " + std::to_string(start.cols()) +
                     " tokens. ";
@@ -94,13 +93,6 @@ class PageBuilder {
  private:
   [[nodiscard]] bool rescaled() const { return options_.system == "rescaled"; }
 
-  static std::string subscript(int number) {
-    constexpr std::array digits{"₀", "₁", "₂", "₃", "₄", "₅", "₆", "₇", "₈", "₉"};
-    std::string text;
-    for (const char digit : std::to_string(number)) text += digits.at(static_cast<std::size_t>(digit - '0'));
-    return text;
-  }
-
   /// The number of clusters of the positions, as in the report.
   double clusters_at(double t, const Tokens<Scalar>& inside) {
     const Eigen::MatrixXd now = analyzer_.positions(t, inside.template cast<double>());
@@ -114,14 +106,10 @@ class PageBuilder {
     return P.allFinite() ? static_cast<double>(attnflow::effective_rank(P).rank) : attnflow::required;
   }
 
-  /// log ∑ᵢ Zᵢ of the tokens x (not z); NaN where a score is beyond double.
   double log_energy(double t, const Tokens<Scalar>& state) const {
-    const Head<double>& head = heads_[0];
-    Tokens<double> x = state.template cast<double>();
-    if (rescaled()) x = attnflow::unrescale(attnflow::MatrixExponential<>(head.V), t, x);
-    const Head<double> scaled{options_.beta * head.Q, head.K, head.V};
-    const double scores = (scaled.Q * x).squaredNorm() * (scaled.K * x).squaredNorm();
-    return scores < 1e300 ? attnflow::interaction_energy(scaled, x).log : attnflow::required;
+    const Tokens<double> x = state.template cast<double>();
+    return rescaled() ? page_parts::log_energy_rescaled(heads_[0], options_.beta, t, x)
+                      : page_parts::log_energy(heads_[0], options_.beta, x);
   }
 
   /// The weights, from which the page computes P.
