@@ -55,7 +55,7 @@ void finish_bounded_rows(const PreparedScores<Scalar>& scores, Weighted what, co
   for (std::int64_t i = first; i < last; ++i) {
     const auto row = static_cast<std::size_t>(i);
     const Scalar* mean = scores.mean.data() + i / width * width * d + i % width;
-    const Scalar* own = scores.centred.data() + i * d;
+    const Scalar* own = scores.centred.data() + i * scores.key_step;
     Scalar* to = out + i * d;
     const Scalar sum = scores.sum[row];
     if (sum == Scalar(0)) {  // nothing to attend to
@@ -114,6 +114,7 @@ void attend_rows(PreparedScores<Scalar>& scores, const RowKernels<Scalar>& kerne
     const RowTask<Scalar> task{scores.n,
                                scores.d,
                                scores.centred.data(),
+                               scores.key_step,
                                scores.queries.data(),
                                scores.start.data(),
                                scores.ranged ? scores.begin.data() : nullptr,

@@ -5,6 +5,7 @@
 #include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/attention/kernels/multiply.hpp>
+#include <attnflow/detail/aligned_vector.hpp>
 #include <attnflow/types.hpp>
 
 #include <algorithm>
@@ -69,14 +70,15 @@ template <class Scalar>
 class PreparedScores {
  public:
   Eigen::Index n = 0, d = 0;
-  int exponent = 0;             ///< keys() are tokens times 2^{−exponent}
-  std::vector<Scalar> centre;   ///< c, d numbers
-  std::vector<Scalar> centred;  ///< d × n: xⱼ − c
-  std::vector<Scalar> queries;  ///< F uᵢ log₂ e, in packs
-  std::vector<Scalar> start;    ///< minus the score of row i's own key, from c, in base two
-  bool ranged = false;          ///< rows have ranges of keys: begin and end
+  int exponent = 0;               ///< keys() are tokens times 2^{−exponent}
+  std::vector<Scalar> centre;     ///< c, d numbers
+  AlignedVector<Scalar> centred;  ///< d × n: xⱼ − c, key_step apart
+  Eigen::Index key_step = 0;
+  AlignedVector<Scalar> queries;  ///< F uᵢ log₂ e, in packs
+  AlignedVector<Scalar> start;    ///< minus the score of row i's own key, from c, in base two
+  bool ranged = false;            ///< rows have ranges of keys: begin and end
   std::vector<Scalar> begin, end, positions;
-  std::vector<Scalar> sum, mean;
+  AlignedVector<Scalar> sum, mean;
   std::vector<Eigen::Index> exact;  ///< the rows that are not bounded, in order
   Scalar slope = 0;                 ///< of the positional bias, in base two
 
@@ -186,7 +188,8 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
     return true;
   }
   centre.resize(width);
-  centred.resize(size);
+  key_step = RowTask<Scalar>::key_step_for(d);
+  centred.resize(static_cast<std::size_t>(n * key_step));
   Scalar half_width = 0;
   for (std::size_t c = 0; c < width; ++c) {
     const Scalar half = (high_[c] - low_[c]) / 2;
@@ -207,7 +210,7 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
   // Squares in units of the box: they neither overflow nor vanish.
   const int box = exponent_of(half_width);
   const Scalar unit = std::ldexp(Scalar(1), std::min(-box, std::numeric_limits<Scalar>::max_exponent - 2));
-  const Scalar square = kernels.shift(x, centre.data(), unit, d, n, centred.data());
+  const Scalar square = kernels.shift(x, centre.data(), unit, d, n, centred.data(), key_step);
   radius_ = std::sqrt(static_cast<double>(square)) / static_cast<double>(unit);
   return true;
 }
@@ -327,7 +330,7 @@ void PreparedScores<Scalar>::set_queries(const U* u, double beta, double log,
     }
     const Eigen::Index own = own_key(static_cast<Eigen::Index>(i));
     const U* own_u = u + i * coordinates;
-    const Scalar* key = centred.data() + static_cast<std::size_t>(own) * coordinates;
+    const Scalar* key = centred.data() + own * key_step;
     // In four parts, so that one sum need not wait for another.
     U squares[4] = {0, 0, 0, 0}, products[4] = {0, 0, 0, 0};
     const auto take = [&](std::size_t c, std::size_t part) {

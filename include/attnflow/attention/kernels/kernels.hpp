@@ -53,9 +53,6 @@ struct RowKernels {
   bool (*pack)(const QueryTask<T>&, T* queries, T* start);  ///< null for many coordinates
 };
 
-/// Up to this many coordinates stay in registers and have kernels of their own.
-inline constexpr int most_small_coordinates = 4;
-
 /// The kernels for D coordinates, or any number of them where D is 0, of one level.
 template <class T, int D, bool Ranged, bool Biased>
 [[nodiscard]] RowKernels<T> row_kernels_at(SimdLevel level) {
@@ -110,7 +107,7 @@ struct TokenKernels {
   void (*multiply)(const T* a, std::int64_t a_step, const T* x, T* y, std::int64_t rows, std::int64_t inner,
                    std::int64_t n);
   bool (*find_box)(const T* x, std::int64_t d, std::int64_t n, T* low, T* high);
-  T (*shift)(const T* x, const T* centre, T unit, std::int64_t d, std::int64_t n, T* y);
+  T (*shift)(const T* x, const T* centre, T unit, std::int64_t d, std::int64_t n, T* y, std::int64_t y_step);
 };
 
 template <class T>

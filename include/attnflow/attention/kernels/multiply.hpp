@@ -4,11 +4,11 @@
 
 #include <attnflow/algebra/multiply.hpp>
 #include <attnflow/attention/kernels/kernels.hpp>
+#include <attnflow/detail/aligned_vector.hpp>
 #include <attnflow/parallel/threads.hpp>
 
 #include <algorithm>
 #include <cstddef>
-#include <vector>
 
 namespace attnflow::inline ATTNFLOW_ABI::detail {
 
@@ -26,9 +26,11 @@ void multiply_tokens(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d
       kernels.multiply(matrix, step, x + j * d, y + j * d, d, d, std::min(columns, n - j));
     });
   };
-  if (d % kernels.width == 0) return share_out(a, d);
-  static thread_local std::vector<Scalar> padded;
-  const Eigen::Index step = (d + kernels.width - 1) / kernels.width * kernels.width;
+  // Columns a multiple of 1024 bytes apart would share a few sets of the cache.
+  Eigen::Index step = (d + kernels.width - 1) / kernels.width * kernels.width;
+  if (step * static_cast<Eigen::Index>(sizeof(Scalar)) % 1024 == 0) step += kernels.width;
+  if (d == step) return share_out(a, d);
+  static thread_local AlignedVector<Scalar> padded;
   padded.assign(static_cast<std::size_t>(step * d), Scalar(0));
   for (Eigen::Index k = 0; k < d; ++k) std::copy_n(a + k * d, d, padded.data() + k * step);
   share_out(padded.data(), step);

@@ -8,6 +8,9 @@
 
 namespace attnflow::inline ATTNFLOW_ABI::detail {
 
+/// Up to this many coordinates stay in registers and have kernels of their own.
+inline constexpr int most_small_coordinates = 4;
+
 /// Rows of attention, laid out for the kernels: W rows make a pack, a row for each lane. Numbers of a pack that
 /// belong to a coordinate stand together: entry (c, i) of `queries` is at (i / W) W d + c W + i mod W.
 ///
@@ -20,7 +23,8 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 template <class T>
 struct RowTask {
   std::int64_t n = 0, d = 0;
-  const T* keys = nullptr;       ///< d × n, key after key
+  const T* keys = nullptr;       ///< d × n
+  std::int64_t key_step = 0;     ///< from one key to the next: key_step_for(d)
   const T* queries = nullptr;    ///< d numbers for each row, in packs
   const T* start = nullptr;      ///< for each row
   const T* begin = nullptr;      ///< for each row, the first key: a whole number; null for all keys
@@ -29,6 +33,15 @@ struct RowTask {
   T slope = 0;
   T* sum = nullptr;   ///< for each row
   T* mean = nullptr;  ///< d numbers for each row, in packs
+
+  /// Few coordinates stand without gaps. Many begin at a cache line each, whose number is no multiple of 8: keys 512
+  /// bytes apart would share a few sets of the first cache and drive each other out.
+  [[nodiscard]] static constexpr std::int64_t key_step_for(std::int64_t d) noexcept {
+    constexpr std::int64_t line = 64 / sizeof(T);
+    if (d <= most_small_coordinates) return d;
+    const std::int64_t lines = (d + line - 1) / line;
+    return (lines % 8 == 0 ? lines + 1 : lines) * line;
+  }
 };
 
 /// Queries of bounded rows to be, in few coordinates; see pack_rows.
