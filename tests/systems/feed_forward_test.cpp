@@ -8,6 +8,7 @@
 #include "catch.hpp"
 #include "draws.hpp"
 #include "refusal.hpp"
+#include "velocity.hpp"
 
 #include <cmath>
 #include <functional>
@@ -32,13 +33,6 @@ using reference::Real;
 using reference::wide;
 using reference::Wide;
 using Matrix = Eigen::MatrixXd;
-
-template <class Field>
-typename Field::State velocity(const Field& field, double t, const typename Field::State& z) {
-  typename Field::State dz;
-  field(t, z, dz);
-  return dz;
-}
 
 Real phi(Real y) { return std::erfc(-y / std::sqrt(Real(2))) / 2; }
 

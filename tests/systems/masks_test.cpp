@@ -7,6 +7,7 @@
 
 #include "catch.hpp"
 #include "draws.hpp"
+#include "velocity.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -28,13 +29,6 @@ using attnflow::StrictCausal;
 using attnflow::TokenDynamics;
 using attnflow::Unnormalized;
 using State = attnflow::Tokens<double>;
-
-template <class Field>
-State velocity(const Field& field, double t, const State& x) {
-  State dx;
-  field(t, x, dx);
-  return dx;
-}
 
 /// The largest difference between jacobian() and central differences of the field, relative to the largest entry.
 template <class Field>

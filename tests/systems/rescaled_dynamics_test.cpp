@@ -4,6 +4,7 @@
 #include "attention/reference.hpp"
 #include "catch.hpp"
 #include "draws.hpp"
+#include "velocity.hpp"
 
 #include <cmath>
 #include <limits>
@@ -26,13 +27,6 @@ using reference::Real;
 using reference::wide;
 using reference::Wide;
 using Matrix = Eigen::MatrixXd;
-
-template <class Field>
-typename Field::State velocity(const Field& field, double t, const typename Field::State& z) {
-  typename Field::State dz;
-  field(t, z, dz);
-  return dz;
-}
 
 struct Spectrum {
   std::string name;

@@ -14,6 +14,7 @@
 #include "catch.hpp"
 #include "draws.hpp"
 #include "refusal.hpp"
+#include "velocity.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -50,13 +51,6 @@ using reference::wide;
 using reference::Wide;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
-
-template <class Field>
-typename Field::State velocity(const Field& field, const typename Field::State& x) {
-  typename Field::State dx;
-  field(0, x, dx);
-  return dx;
-}
 
 /// The weights of one head by their definition.
 template <class Law, class Mask, class H>
@@ -100,7 +94,7 @@ void check_definition(const Law& law, const Mask& mask) {
         const Tokens<Scalar, Dim> x = attnflow::uniform_sphere<Scalar, Dim>(generator, n, d);
         const SphereDynamics<Scalar, Dim, Law, Mask> field(heads, law, mask);
         const auto [expected, size] = definition(heads, law, mask, wide(x));
-        const Wide found = wide(velocity(field, x));
+        const Wide found = wide(velocity(field, 0, x));
         REQUIRE(found.cols() == n);
         // Scores are at most |β| d² in size; what a rounding does to one, it does to its weight.
         const Real eps = reference::epsilon<Scalar>,
@@ -224,15 +218,15 @@ TEMPLATE_TEST_CASE("equal tokens and antipodal pairs rest", "[sphere]", float, d
       const Tokens<TestType> one = attnflow::uniform_sphere<TestType>(generator, 1, d);
       const Tokens<TestType> equal = one.replicate(1, 20);
       // V = I: the drift is the token, up to a rounding of each coordinate.
-      CHECK(velocity(field, equal).cwiseAbs().maxCoeff() <= 2 * eps);
-      CHECK(velocity(field, one).cwiseAbs().maxCoeff() <= 2 * eps);
+      CHECK(velocity(field, 0, equal).cwiseAbs().maxCoeff() <= 2 * eps);
+      CHECK(velocity(field, 0, one).cwiseAbs().maxCoeff() <= 2 * eps);
       Tokens<TestType> pair(d, 2);
       pair << one, -one;
-      CHECK(velocity(field, pair).cwiseAbs().maxCoeff() <= 4 * eps);
+      CHECK(velocity(field, 0, pair).cwiseAbs().maxCoeff() <= 4 * eps);
       // Near a consensus velocities are as small as the distances, and tangent still.
       Tokens<TestType> near = equal + 64 * eps * reference::random<Tokens<TestType>>(generator, d, 20);
       attnflow::sphere::normalize(near);
-      const Tokens<TestType> slow = velocity(field, near);
+      const Tokens<TestType> slow = velocity(field, 0, near);
       const auto spread = (near.colwise() - near.col(0)).cwiseAbs().maxCoeff();
       CHECK(slow.colwise().norm().maxCoeff() <= 4 * std::sqrt(static_cast<TestType>(d)) * (spread + 4 * eps));
       // ε of the velocity; the rounding of the drift, ε, leaves ε² of itself.
@@ -251,8 +245,8 @@ TEST_CASE("rotations and relabellings commute with the sphere field", "[sphere]"
     const auto compare = [&](const Head<double>& head, const Head<double>& turned) {
       const Softmax<double> law{1.7};
       const Tokens<double> rotated = R * x;
-      const Tokens<double> of_rotated = velocity(SphereDynamics<double>(turned, law), rotated);
-      const Tokens<double> rotated_of = R * velocity(SphereDynamics<double>(head, law), x);
+      const Tokens<double> of_rotated = velocity(SphereDynamics<double>(turned, law), 0, rotated);
+      const Tokens<double> rotated_of = R * velocity(SphereDynamics<double>(head, law), 0, x);
       CHECK((of_rotated - rotated_of).cwiseAbs().maxCoeff() <= 100 * static_cast<double>(d * d) * epsilon);
       CHECK(of_rotated.cwiseAbs().maxCoeff() > 0.01);
     };
@@ -264,7 +258,7 @@ TEST_CASE("rotations and relabellings commute with the sphere field", "[sphere]"
     order.setIdentity();
     std::shuffle(order.indices().data(), order.indices().data() + 12, generator);
     const Tokens<double> relabelled = x * order;
-    CHECK((velocity(field, relabelled) - velocity(field, x) * order).cwiseAbs().maxCoeff() <=
+    CHECK((velocity(field, 0, relabelled) - velocity(field, 0, x) * order).cwiseAbs().maxCoeff() <=
           100 * static_cast<double>(d) * epsilon);
   }
 }
@@ -306,7 +300,7 @@ TEST_CASE("under a causal mask the first token rests and the others come to it",
                                                                    Softmax<double>{beta});
     Tokens<double, 3> x = attnflow::uniform_sphere<double, 3>(generator, 6, 3);
     const Eigen::Vector3d first = x.col(0);
-    CHECK(velocity(field, x).col(0).cwiseAbs().maxCoeff() <= epsilon);
+    CHECK(velocity(field, 0, x).col(0).cwiseAbs().maxCoeff() <= epsilon);
     REQUIRE(integrate(field, OnSphere<DormandPrince5<Tokens<double, 3>>>{}, x, {.to = 400}).outcome ==
             Outcome::reached_end);
     CHECK((x.col(0) - first).cwiseAbs().maxCoeff() <=
@@ -315,7 +309,7 @@ TEST_CASE("under a causal mask the first token rests and the others come to it",
     // Tokens to come change nothing for those before.
     const Tokens<double, 3> y = attnflow::uniform_sphere<double, 3>(generator, 6, 3);
     const Tokens<double, 3> beginning = y.leftCols(4);
-    CHECK((velocity(field, beginning) - velocity(field, y).leftCols(4)).cwiseAbs().maxCoeff() <=
+    CHECK((velocity(field, 0, beginning) - velocity(field, 0, y).leftCols(4)).cwiseAbs().maxCoeff() <=
           16 * epsilon);
   }
 }
@@ -337,7 +331,7 @@ TEST_CASE("the Jacobian of the sphere field is its derivative", "[sphere][jacobi
           const auto at = [&](double s) {
             Tokens<double> y = x;
             y.data()[k] += s * h;
-            return Eigen::VectorXd(velocity(field, y).reshaped());
+            return Eigen::VectorXd(velocity(field, 0, y).reshaped());
           };
           differences.col(k) = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * h);
         }
