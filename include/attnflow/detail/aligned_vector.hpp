@@ -23,7 +23,7 @@ struct CacheLineAllocator {
   [[nodiscard]] T* allocate(std::size_t count) {
     return static_cast<T*>(::operator new(count * sizeof(T), line));
   }
-  void deallocate(T* p, std::size_t count) noexcept { ::operator delete(p, count * sizeof(T), line); }
+  void deallocate(T* p, std::size_t) noexcept { ::operator delete(p, line); }
   bool operator==(const CacheLineAllocator&) const = default;
 };
 
