@@ -2,6 +2,7 @@
 /// The state and the weights: Tokens and Head.
 #pragma once
 
+#include <attnflow/detail/column_major.hpp>
 #include <attnflow/detail/refuse.hpp>
 
 #include <Eigen/Core>
@@ -13,22 +14,27 @@
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
-/// Tokens x₁ … xₙ as the columns of a d × n matrix: the same bytes as a NumPy array of shape (n, d).
-template <class Scalar, int Dim = Eigen::Dynamic>
-using Tokens = Eigen::Matrix<Scalar, Dim, Eigen::Dynamic>;
+/// A scalar that tokens can be made of: float, double, long double, or a user's real number type such as
+/// Eigen::AutoDiffScalar; never an integer, never complex.
+template <class S>
+concept RealScalar = !std::integral<S> && !Eigen::NumTraits<S>::IsInteger && !Eigen::NumTraits<S>::IsComplex;
 
-/// A real floating-point type that the kernels are written for.
-template <class T>
-concept RealScalar = std::same_as<T, float> || std::same_as<T, double>;
+/// A scalar that the vectorised kernels are compiled for.
+template <class S>
+concept KernelScalar = std::same_as<S, float> || std::same_as<S, double>;
+
+/// Tokens x₁ … xₙ as the columns of a d × n matrix: the same bytes as a NumPy array of shape (n, d).
+template <RealScalar Scalar, int Dim = Eigen::Dynamic>
+using Tokens = detail::ColumnMajor<Scalar, Dim, Eigen::Dynamic>;
 
 /// The weights of one attention head. The score of query i on key j is ⟨Q xᵢ, K xⱼ⟩ and token j
 /// carries the value V xⱼ. Only the products M = QᵀK (the bilinear form) and V enter the dynamics.
-template <class Scalar_, int Dim_ = Eigen::Dynamic>
+template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic>
 struct Head {
   using Scalar = Scalar_;
   static constexpr int Dim = Dim_;
-  using Projection = Eigen::Matrix<Scalar, Eigen::Dynamic, Dim>;
-  using Square = Eigen::Matrix<Scalar, Dim, Dim>;
+  using Projection = detail::ColumnMajor<Scalar, Eigen::Dynamic, Dim>;
+  using Square = detail::ColumnMajor<Scalar, Dim, Dim>;
 
   Projection Q;  ///< d_k × d
   Projection K;  ///< d_k × d

@@ -2,7 +2,7 @@
 /// The product of a square matrix with columns, compiled once for all shapes of a scalar type.
 #pragma once
 
-#include <attnflow/detail/abi.hpp>
+#include <attnflow/detail/column_major.hpp>
 
 #include <Eigen/Core>
 
@@ -14,7 +14,7 @@ void multiply(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen
   if (d > 8) {
     // A general product sums the columns beyond a multiple of four in another order. Fill up to one, so that equal
     // columns have equal products wherever they stand: equal tokens stay equal.
-    using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+    using Matrix = ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
     const Eigen::Map<const Matrix> A(a, d, d);
     const Eigen::Index whole = n / 4 * 4, rest = n - whole;
     if (whole > 0) Eigen::Map<Matrix>(y, d, whole).noalias() = A * Eigen::Map<const Matrix>(x, d, whole);
@@ -37,8 +37,8 @@ void multiply(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen
 
 /// y = A x for a square A, y resized. \pre x and y are different objects.
 template <class Scalar, int Dim, int Columns>
-void multiply(const Eigen::Matrix<Scalar, Dim, Dim>& a, const Eigen::Matrix<Scalar, Dim, Columns>& x,
-              Eigen::Matrix<Scalar, Dim, Columns>& y) {
+void multiply(const ColumnMajor<Scalar, Dim, Dim>& a, const ColumnMajor<Scalar, Dim, Columns>& x,
+              ColumnMajor<Scalar, Dim, Columns>& y) {
   eigen_assert(&x != &y && a.cols() == x.rows());
   y.resize(x.rows(), x.cols());
   multiply(a.data(), x.data(), y.data(), x.rows(), x.cols());
@@ -46,9 +46,9 @@ void multiply(const Eigen::Matrix<Scalar, Dim, Dim>& a, const Eigen::Matrix<Scal
 
 /// A x, returned.
 template <class Scalar, int Dim, int Columns>
-[[nodiscard]] Eigen::Matrix<Scalar, Dim, Columns> product(const Eigen::Matrix<Scalar, Dim, Dim>& a,
-                                                          const Eigen::Matrix<Scalar, Dim, Columns>& x) {
-  Eigen::Matrix<Scalar, Dim, Columns> y;
+[[nodiscard]] ColumnMajor<Scalar, Dim, Columns> product(const ColumnMajor<Scalar, Dim, Dim>& a,
+                                                        const ColumnMajor<Scalar, Dim, Columns>& x) {
+  ColumnMajor<Scalar, Dim, Columns> y;
   multiply(a, x, y);
   return y;
 }

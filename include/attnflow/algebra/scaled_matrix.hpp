@@ -18,7 +18,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// the zero matrix). log_scale stays finite: it is clamped to ±10³⁰⁰.
 template <int Dim = Eigen::Dynamic>
 struct ScaledMatrix {
-  using Matrix = Eigen::Matrix<double, Dim, Dim>;
+  using Matrix = detail::ColumnMajor<double, Dim, Dim>;
   Matrix matrix;
   double log_scale = 0;
 

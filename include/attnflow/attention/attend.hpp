@@ -179,11 +179,11 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
 /// not at all.
 template <class Scalar, int Dim>
 struct ScaledValue {
-  Eigen::Matrix<Scalar, Dim, Dim> matrix;
+  ColumnMajor<Scalar, Dim, Dim> matrix;
   int exponent = 0;
   bool identity = false;  ///< V = 2^exponent I
 
-  explicit ScaledValue(Eigen::Matrix<Scalar, Dim, Dim> V) : matrix(std::move(V)) {
+  explicit ScaledValue(ColumnMajor<Scalar, Dim, Dim> V) : matrix(std::move(V)) {
     exponent = exponent_of(matrix.cwiseAbs().maxCoeff());
     scale_by_power_of_two(matrix, -exponent);
     identity = matrix.isIdentity(0);

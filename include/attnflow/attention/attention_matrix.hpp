@@ -15,7 +15,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 /// An n × n matrix with a row for each query.
 template <class Scalar>
-using SquareMatrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+using SquareMatrix = detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
 
 namespace detail {
 

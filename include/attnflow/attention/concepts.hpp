@@ -33,10 +33,31 @@ struct KeyRange {
   Eigen::Index begin = 0, end = 0;
 };
 
+namespace detail {
+template <class M, class R, std::signed_integral Position, std::signed_integral Count>
+void takes_signed_positions(R (M::*)(Position, Count) const);
+template <std::signed_integral Position, std::signed_integral Count>
+void takes_signed_positions(KeyRange (*)(Position, Count));
+
+template <class M>
+concept OneKeysFunction = requires {
+  &M::keys;
+};
+template <class M>
+concept SignedKeysFunction = requires {
+  takes_signed_positions(&M::keys);
+};
+}  // namespace detail
+
+/// Positions are counted with a sign: i − 3 is negative for the first tokens, and not a huge number. A function keys()
+/// with overloads, or a template, is taken at its word.
+template <class M>
+concept SignedPositions = !detail::OneKeysFunction<M> || detail::SignedKeysFunction<M>;
+
 /// Which of n keys query i attends to: a range of positions, maybe an empty one. A row with nothing to attend to
 /// has weights zero.
 template <class M>
-concept AttentionMask = requires(const M& mask, Eigen::Index i, Eigen::Index n) {
+concept AttentionMask = SignedPositions<M> && requires(const M& mask, Eigen::Index i, Eigen::Index n) {
   { mask.keys(i, n) } -> std::same_as<KeyRange>;
 };
 

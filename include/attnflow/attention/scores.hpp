@@ -25,7 +25,7 @@ struct ScoreForm {
   ScaledMatrix<Dim> M;  ///< d × d
   double beta;
   typename ScaledMatrix<Dim>::Matrix transposed;  ///< M.matrixᵀ, which products with queries read
-  Eigen::Matrix<float, Dim, Dim> narrow;          ///< the same in float
+  detail::ColumnMajor<float, Dim, Dim> narrow;    ///< the same in float
 
   ScoreForm(ScaledMatrix<Dim> form, double inverse_temperature)
       : M(std::move(form)),

@@ -5,7 +5,16 @@
 /// object built with -mavx512f and one built without, linked together, crash. So everything of this library lives
 /// in an inline namespace named after what matters; users never write it. Where objects share no name of ours, a
 /// marker tells them apart (ELF: Linux and the BSDs).
+///
+/// What this library cannot work with is refused here, in one line, by whichever header comes first.
 #pragma once
+
+#if !defined(__cpp_exceptions)
+#error "AttnFlow reports a caller's mistakes by exceptions: compile without -fno-exceptions"
+#endif
+#ifdef EIGEN_NO_AUTOMATIC_RESIZING
+#error "AttnFlow assigns to matrices of other sizes: compile without EIGEN_NO_AUTOMATIC_RESIZING"
+#endif
 
 #include <Eigen/Core>
 

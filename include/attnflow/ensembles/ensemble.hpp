@@ -96,6 +96,28 @@ concept StatisticOf = std::copy_constructible<S> && requires(S& statistic, const
   statistic.merge(other);
 } &&(detail::StateStatistic<S, State> || detail::StepStatistic<S, State>);
 
+/// Gives the system of run k: a VectorField, or a reference to one.
+template <class M>
+concept SystemSource = std::invocable<const M&, Eigen::Index> &&
+    VectorField<std::remove_cvref_t<std::invoke_result_t<const M&, Eigen::Index>>>;
+
+namespace detail {
+template <SystemSource M>
+using StateOf = typename std::remove_cvref_t<std::invoke_result_t<const M&, Eigen::Index>>::State;
+template <class M, class MakeSystem>
+concept FillsStart = requires(const M& start, Eigen::Index k, Generator& generator, StateOf<MakeSystem>& x) {
+  start(k, generator, x);
+};
+template <class M, class MakeSystem>
+concept MakesStart = requires(const M& start, Eigen::Index k, Generator& generator) {
+  { start(k, generator) } -> std::convertible_to<StateOf<MakeSystem>>;
+};
+}  // namespace detail
+
+/// Gives the state in which run k starts, f(k, generator), or fills it, f(k, generator, x).
+template <class M, class MakeSystem>
+concept StartSource = detail::FillsStart<M, MakeSystem> || detail::MakesStart<M, MakeSystem>;
+
 /// `count` independent runs: run k moves make_system(k) from make_start(k, generator), with a generator of
 /// its own (see generator_for), so that a run depends neither on how many there are nor on who makes it.
 ///
@@ -115,7 +137,7 @@ concept StatisticOf = std::copy_constructible<S> && requires(S& statistic, const
 ///                     make_start(k, generator, x) and fills x, which a thread keeps from run to run: then no
 ///                     run but a thread's first takes memory.
 /// Both are called from several threads at once.
-template <class MakeSystem, class MakeStart>
+template <SystemSource MakeSystem, StartSource<MakeSystem> MakeStart>
 class Ensemble {
  public:
   using System = std::remove_cvref_t<std::invoke_result_t<const MakeSystem&, Eigen::Index>>;

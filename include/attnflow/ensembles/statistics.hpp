@@ -56,11 +56,16 @@ class Moments {
   double mean_ = 0, squares_ = 0;  // squares_: of the distances from the mean, summed
 };
 
+/// A function f(t, x) of a state that yields a number.
+template <class F, class State>
+concept NumberOf = requires(F& f, double t, const State& x) {
+  static_cast<double>(f(t, x));
+};
+
 /// The moments over the runs of a number f(t, x) at given times, x by dense output; at the end of a step the
 /// state itself. A run that ends before a time does not count there. Memory: that of the times, however many
 /// the runs.
-template <class State, class Function>
-requires std::invocable<Function&, double, const State&>
+template <StateMatrix State, NumberOf<State> Function>
 class MeanAtTimes {
  public:
   /// \param f  the same for all runs; each block of runs calls a copy.
@@ -106,7 +111,7 @@ class MeanAtTimes {
 };
 
 /// f's means at given times; f(t, x) yields a number.
-template <class State, class Function>
+template <StateMatrix State, NumberOf<State> Function>
 [[nodiscard]] auto mean_at_times(std::vector<double> times, Function f) {
   return MeanAtTimes<State, Function>(std::move(times), std::move(f));
 }
@@ -115,7 +120,7 @@ template <class State, class Function>
 /// those that have met. 1 for fewer than two tokens. Cost: n² d / 2 multiplications, O(n d) memory kept by
 /// the thread.
 /// \pre x is finite, with at least one row.
-template <RealScalar Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 [[nodiscard]] double share_of_aligned_pairs(const Tokens<Scalar, Dim>& x, double threshold) {
   using S = detail::portable::Simd<Scalar>;
   using Pack = typename S::Pack;
@@ -124,7 +129,7 @@ template <RealScalar Scalar, int Dim>
   if (n < 2) return 1;
   // Tokens as rows: a coordinate of many tokens fills a vector register. The last tile reaches beyond the
   // tokens; NaN is not above any threshold.
-  static thread_local Eigen::Matrix<Scalar, Eigen::Dynamic, Dim> rows;
+  static thread_local detail::ColumnMajor<Scalar, Eigen::Dynamic, Dim> rows;
   const Eigen::Index padded = n + tile;
   rows.resize(padded, d);
   for (Eigen::Index i = 0; i < n; ++i)
@@ -159,12 +164,12 @@ template <RealScalar Scalar, int Dim>
 
 /// The moments over the runs of the first time at which holds(t, x), looked at where steps end; the run ends
 /// there. count() of them is the number of runs in which that happened.
-template <class Condition>
+template <std::copy_constructible Condition>
 class FirstTime {
  public:
   explicit FirstTime(Condition holds) : holds_(std::move(holds)) {}
 
-  Flow operator()(Eigen::Index /*k*/, double t, const auto& x) {
+  Flow operator()(Eigen::Index /*k*/, double t, const DecidedBy<Condition> auto& x) {
     if (!holds_(t, x)) return Flow::proceed;
     moments_.add(t);
     return Flow::stop;

@@ -217,7 +217,7 @@ bool normalize(Tokens<Scalar, Dim>& x, Eigen::Matrix<Scalar, Eigen::Dynamic, 1>&
     Eigen::Index i = 0;
     for (; i + width <= n; i += width) unit = Pack::normalize(x.data() + i * Dim, lengths.data() + i) && unit;
     if (i < n) {  // the rest, with the first basis vector in the empty places
-      Eigen::Matrix<Scalar, Dim, Pack::width> rest;
+      detail::ColumnMajor<Scalar, Dim, Pack::width> rest;
       rest.colwise() = Eigen::Matrix<Scalar, Dim, 1>::Unit(0);
       rest.leftCols(n - i) = x.rightCols(n - i);
       std::array<Scalar, static_cast<std::size_t>(width)> theirs;
@@ -261,7 +261,7 @@ void project_tangent(const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& y) {
     Eigen::Index i = 0;
     for (; i + width <= n; i += width) Pack::project(x.data() + i * Dim, y.data() + i * Dim);
     if (i < n) {  // the rest, with usual numbers in the empty places
-      Eigen::Matrix<Scalar, Dim, Pack::width> tokens, vectors;
+      detail::ColumnMajor<Scalar, Dim, Pack::width> tokens, vectors;
       tokens.setOnes();
       vectors.setZero();
       tokens.leftCols(n - i) = x.rightCols(n - i);

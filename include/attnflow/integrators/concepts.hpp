@@ -4,16 +4,24 @@
 
 #include <attnflow/detail/abi.hpp>
 
+#include <Eigen/Core>
+
 #include <concepts>
 #include <limits>
 #include <type_traits>
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
+/// A state of a run: a matrix of Eigen that holds its numbers itself, such as Tokens; not a Map, a block or an
+/// expression.
+template <class X>
+concept StateMatrix = std::derived_from<X, Eigen::PlainObjectBase<X>>;
+
 /// The right-hand side of ẋ = f(t, x): a const call f(t, x, dx) that writes the velocity to its last
 /// argument. The state is a matrix of Eigen, as a rule d × n with a particle in each column.
 template <class F>
-concept VectorField = requires(const F& f, double t, const typename F::State& x, typename F::State& dx) {
+concept VectorField = StateMatrix<typename F::State> &&
+    requires(const F& f, double t, const typename F::State& x, typename F::State& dx) {
   { f(t, x, dx) } -> std::same_as<void>;
 };
 
@@ -48,7 +56,7 @@ enum class Flow { proceed, stop };
 
 /// One step of a run as an observer sees it: from t0 to t1, the state at its end, and states in between.
 /// At the start of a run observers are shown a step with t0 = t1. It lives as long as the call.
-template <class State>
+template <StateMatrix State>
 class StepView {
  public:
   using Interpolator = void (*)(void* self, double t, State& x);
@@ -86,16 +94,21 @@ template <class O, class State>
 concept StepObserver = requires(O& observer, const StepView<State>& step) {
   { observer(step) } -> FlowOrVoid;
 };
+template <class O, class State>
+concept RunObserver = StateObserver<O, State> || StepObserver<O, State>;
 }  // namespace detail
 
 /// Looks at a run and never changes it: callable with (t, state) at the end of each step, or with a StepView.
 /// Returns nothing, or a Flow.
 template <class O, class F>
-concept ObserverOf = VectorField<F> &&
-    (detail::StateObserver<O, typename F::State> || detail::StepObserver<O, typename F::State>);
+concept ObserverOf = VectorField<F> && detail::RunObserver<O, typename F::State>;
+
+/// A state on which a condition (t, x) can be decided: yes or no.
+template <class State, class Condition>
+concept DecidedBy = std::predicate<Condition&, double, const State&>;
 
 /// Shows a step to an observer in the form it takes.
-template <class State, class O>
+template <StateMatrix State, detail::RunObserver<State> O>
 Flow notify(O& observer, const StepView<State>& step) {
   if constexpr (detail::StepObserver<O, State>) {
     if constexpr (std::same_as<decltype(observer(step)), Flow>)

@@ -22,7 +22,7 @@ template <class Scalar>
 /// Dormand–Prince 5(4) [DP80; HNW93, II.5 table 5.2]: seven stages, six evaluations a step (the last slope of
 /// a step is the first of the next), error estimate of order 4, dense output of order 4 [HNW93, II.6]. The PI
 /// controller of [HW96, IV.2] with safety 0.9, exponents 0.17 and 0.04, and step ratios from 0.2 to 10.
-template <class State_>
+template <StateMatrix State_>
 class DormandPrince5 {
  public:
   using State = State_;

@@ -8,7 +8,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Forward Euler, x(t + h) ≈ x + h f(t, x): order 1, one evaluation a step. In between, the cubic Hermite
 /// interpolant.
-template <class State_>
+template <StateMatrix State_>
 class Euler {
  public:
   using State = State_;

@@ -41,6 +41,7 @@ struct MemoryOf<Stepper> {
 /// as it is; a particle at the origin stays. Beside the stepper's own cost: O(n d) an evaluation, three
 /// states of memory.
 template <class Stepper>
+requires StateMatrix<typename Stepper::State>
 class OnSphere : public detail::MemoryOf<Stepper> {
  public:
   using State = typename Stepper::State;

@@ -8,7 +8,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 /// The classical Runge–Kutta method of order 4 [HNW93, II.1, table 1.2]: four evaluations a step, each stage
 /// at its own time and state. In between, the cubic Hermite interpolant (order 3).
-template <class State_>
+template <StateMatrix State_>
 class RungeKutta4 {
  public:
   using State = State_;

@@ -26,7 +26,8 @@ namespace detail {
 /// d × n positions of moment k.
 [[nodiscard]] inline Eigen::MatrixXd positions_at(const View& view, std::size_t k) {
   const Eigen::Index d = view.dim, n = view.tokens;
-  return Eigen::Map<const Eigen::MatrixXd>(view.positions.data() + k * static_cast<std::size_t>(d * n), d, n);
+  return Eigen::Map<const detail::ColumnMajor<double, Eigen::Dynamic, Eigen::Dynamic>>(
+      view.positions.data() + k * static_cast<std::size_t>(d * n), d, n);
 }
 
 /// inside · a + span(outside).

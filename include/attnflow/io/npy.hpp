@@ -39,7 +39,7 @@ struct NpyArray {
 
 /// What an .npy file is written from: float, double, and signed integers of 4 or 8 bytes.
 template <class T>
-concept NpyElement = RealScalar<T> ||(std::signed_integral<T> && (sizeof(T) == 4 || sizeof(T) == 8));
+concept NpyElement = KernelScalar<T> ||(std::signed_integral<T> && (sizeof(T) == 4 || sizeof(T) == 8));
 
 namespace detail {
 
@@ -405,7 +405,7 @@ void save_npy(const std::filesystem::path& path, std::initializer_list<Eigen::In
 }
 
 /// Writes tokens (d × n) as an array of shape (n, d): tokens_from() reads them back.
-template <RealScalar Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 void save_npy(const std::filesystem::path& path, const Tokens<Scalar, Dim>& tokens) {
   save_npy<Scalar>(path, {tokens.cols(), tokens.rows()},
                    std::span<const Scalar>(tokens.data(), static_cast<std::size_t>(tokens.size())));
@@ -473,7 +473,7 @@ class NpyWriter {
 
 namespace detail {
 
-template <RealScalar Scalar>
+template <KernelScalar Scalar>
 [[nodiscard]] Scalar narrow(double value, std::string_view name) {
   if constexpr (std::same_as<Scalar, float>) {
     if (std::isfinite(value) && std::abs(value) > static_cast<double>(std::numeric_limits<float>::max())) {
@@ -491,7 +491,7 @@ template <RealScalar Scalar>
 /// Tokens (d × n) from an array of shape (n, d): the same numbers in the same order.
 /// \param name  what messages call the array, such as its path.
 /// \throws FileError naming the shape found and expected, or a number too large for float.
-template <RealScalar Scalar>
+template <KernelScalar Scalar>
 [[nodiscard]] Tokens<Scalar> tokens_from(const NpyArray& array, std::string_view name) {
   if (array.shape.size() != 2 || array.shape[1] < 1)
     throw FileError(std::string(name),
@@ -504,7 +504,7 @@ template <RealScalar Scalar>
 
 /// Matrices from an array of shape (heads, rows, cols), or one from (rows, cols); entry (i, j) of the
 /// array is entry (i, j) of the matrix. \throws as tokens_from().
-template <RealScalar Scalar>
+template <KernelScalar Scalar>
 [[nodiscard]] std::vector<Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic>> matrices_from(
     const NpyArray& array, std::string_view name) {
   const std::size_t axes = array.shape.size();

@@ -4,6 +4,7 @@
 
 #include <attnflow/integrators/concepts.hpp>
 
+#include <concepts>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -11,14 +12,16 @@
 namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Ends a run after the first step at whose end a condition on (t, x) holds.
-template <class Condition>
+template <std::copy_constructible Condition>
 struct StopWhen {
   Condition holds;
-  Flow operator()(double t, const auto& x) { return holds(t, x) ? Flow::stop : Flow::proceed; }
+  Flow operator()(double t, const DecidedBy<Condition> auto& x) {
+    return holds(t, x) ? Flow::stop : Flow::proceed;
+  }
 };
 
 /// An observer that stops the run once condition(t, x) holds.
-template <class Condition>
+template <std::copy_constructible Condition>
 [[nodiscard]] auto stop_when(Condition condition) {
   return StopWhen<Condition>{std::move(condition)};
 }
@@ -35,7 +38,7 @@ struct StopWhenConsensus {
 
 /// Ends a run once no coordinate of a token moved by more than `tol` · Δt within a step of length Δt.
 /// A metastable state stands still, too: choose `tol` below the speeds of interest.
-template <class State>
+template <StateMatrix State>
 class StopWhenStill {
  public:
   explicit StopWhenStill(double tol) : tol_(tol) {}
@@ -53,7 +56,7 @@ class StopWhenStill {
 };
 
 /// Several observers as one. All of them see every step, also the one at which one of them says stop.
-template <class State, class... Observers>
+template <StateMatrix State, detail::RunObserver<State>... Observers>
 class Together {
  public:
   explicit Together(Observers&... observers) : observers_(observers...) {}
@@ -68,7 +71,7 @@ class Together {
 };
 
 /// Makes one observer of several, which are held by reference.
-template <class State, class... Observers>
+template <StateMatrix State, detail::RunObserver<State>... Observers>
 [[nodiscard]] auto together(Observers&... observers) {
   return Together<State, Observers...>(observers...);
 }

@@ -27,6 +27,10 @@ namespace attnflow::inline ATTNFLOW_ABI {
   return times;
 }
 
+/// What at_times() and every() call: f(t, x), which does not change x and returns nothing or a Flow.
+template <class Function, class State>
+concept StateCallback = StateMatrix<State> && detail::StateObserver<Function, State>;
+
 namespace detail {
 /// f(t, x), and its answer as a Flow.
 template <class Function, class State>
@@ -42,7 +46,7 @@ Flow call(Function& f, double t, const State& x) {
 /// Calls f(t, x) at given times, x by dense output; at the end of a step the state itself. Times outside the
 /// run are passed over. f returns nothing or a Flow; Flow::stop ends the run at the end of the step in which
 /// the time lies.
-template <class State, class Function>
+template <StateMatrix State, StateCallback<State> Function>
 class AtTimes {
  public:
   /// \throws std::invalid_argument unless the times are finite and increase.
@@ -71,7 +75,7 @@ class AtTimes {
 };
 
 /// Calls f(t, x) at t = from + k · interval, k = 0, 1, …, where the run starts at `from`. f as in AtTimes.
-template <class State, class Function>
+template <StateMatrix State, StateCallback<State> Function>
 class Every {
  public:
   /// \throws std::invalid_argument unless the interval is positive and finite.
@@ -101,19 +105,19 @@ class Every {
 };
 
 /// An observer that calls f(t, x) at the given increasing times.
-template <class State, class Function>
+template <StateMatrix State, StateCallback<State> Function>
 [[nodiscard]] auto at_times(std::vector<double> times, Function f) {
   return AtTimes<State, Function>(std::move(times), std::move(f));
 }
 
 /// An observer that calls f(t, x) at equal intervals from the start of the run.
-template <class State, class Function>
+template <StateMatrix State, StateCallback<State> Function>
 [[nodiscard]] auto every(double interval, Function f) {
   return Every<State, Function>(interval, std::move(f));
 }
 
 /// Keeps the states at given times. Memory: one state for each time reached.
-template <class State>
+template <StateMatrix State>
 class Trajectory {
  public:
   /// \throws std::invalid_argument unless the times are finite and increase.

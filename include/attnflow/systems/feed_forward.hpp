@@ -81,7 +81,7 @@ class FeedForward {
   using State = typename System::State;
   using Scalar = typename State::Scalar;
   static constexpr int Dim = State::RowsAtCompileTime;
-  using Weights = Eigen::Matrix<Scalar, Dim, Dim>;
+  using Weights = detail::ColumnMajor<Scalar, Dim, Dim>;
   using BiasVector = Eigen::Matrix<Scalar, Dim, 1>;
 
   /// \param W  d × d.

@@ -24,7 +24,7 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 /// J is nd × nd; token i owns rows i d … i d + d − 1. Cost: O(n² d² + n d³) after P.
 template <bool Normalized, class Scalar, int Dim>
 void add_attention_jacobian(const SquareMatrix<Scalar>& P, const Tokens<Scalar, Dim>& x,
-                            const ScaledMatrix<Dim>& M, const Eigen::Matrix<Scalar, Dim, Dim>& V,
+                            const ScaledMatrix<Dim>& M, const ColumnMajor<Scalar, Dim, Dim>& V,
                             Eigen::MatrixXd& J) {
   using Vector = Eigen::Matrix<double, Dim, 1>;
   using Square = Eigen::Matrix<double, Dim, Dim>;

@@ -144,8 +144,8 @@ class RescaledLayers {
   Head<Scalar, Dim> head_;
   ScoreForm<Dim> form_;
   double step_;
-  ScaledMatrix<Dim> growth_, shrinkage_;   // R, R⁻¹
-  Eigen::Matrix<Scalar, Dim, Dim> value_;  // Δt R⁻¹ V
+  ScaledMatrix<Dim> growth_, shrinkage_;         // R, R⁻¹
+  detail::ColumnMajor<Scalar, Dim, Dim> value_;  // Δt R⁻¹ V
   Law law_;
   [[no_unique_address]] Mask mask_;
   [[no_unique_address]] Bias bias_;

@@ -23,7 +23,7 @@ template <class Scalar, int Dim>
 [[nodiscard]] Tokens<Scalar, Dim> apply_scaled(const ScaledMatrix<Dim>& E, const Tokens<Scalar, Dim>& x) {
   if (x.cols() == 0) return x;
   const int exponent = exponent_of(static_cast<double>(x.cwiseAbs().maxCoeff()));
-  Eigen::Matrix<double, Dim, Eigen::Dynamic> y = x.template cast<double>();
+  ColumnMajor<double, Dim, Eigen::Dynamic> y = x.template cast<double>();
   scale_by_power_of_two(y, -exponent);
   y = detail::product(E.matrix, y);
   const double log = E.log_scale + exponent * std::numbers::ln2;

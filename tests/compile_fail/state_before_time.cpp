@@ -1,0 +1,22 @@
+// A system of one's own that takes (x, t) where (t, x) is expected.
+// expect unsatisfied: VectorField
+// expect GNU: the required expression 'f(t, x, dx)' is invalid
+// expect Clang: because 'f(t, x, dx)' would be invalid
+#include <attnflow/integrators/integrate.hpp>
+#include <attnflow/integrators/runge_kutta4.hpp>
+#include <attnflow/types.hpp>
+
+using namespace attnflow;
+
+struct Decay {
+  using State = Tokens<double, 2>;
+#ifdef MISUSE
+  void operator()(const State& x, double /*t*/, State& dx) const { dx = -x; }
+#else
+  void operator()(double /*t*/, const State& x, State& dx) const { dx = -x; }
+#endif
+};
+
+Report f(Tokens<double, 2>& x) {
+  return integrate(Decay{}, RungeKutta4<Tokens<double, 2>>{}, x, {.to = 1, .step = 0.1});
+}

@@ -1,0 +1,23 @@
+# The version is one: header, package, CHANGELOG.md and CITATION.cff agree.
+function(expect_in file pattern)
+  file(READ ${source}/${file} text)
+  if(NOT "\n${text}" MATCHES "${pattern}")
+    message(FATAL_ERROR "${file} does not name version ${version}: expected a line like ${pattern}")
+  endif()
+endfunction()
+
+string(REPLACE "." "[.]" quoted "${version}")
+string(REGEX MATCHALL "[0-9]+" numbers "${version}")
+set(k 0)
+foreach(part MAJOR MINOR PATCH)
+  list(GET numbers ${k} number)
+  expect_in(include/attnflow/version.hpp "\n#define ATTNFLOW_VERSION_${part} ${number}\n")
+  math(EXPR k "${k} + 1")
+endforeach()
+# The newest heading, released or not.
+file(STRINGS ${source}/CHANGELOG.md headings REGEX "^## ")
+list(GET headings 0 newest)
+if(NOT newest MATCHES "^## (\\[Unreleased\\]: ${quoted}|\\[${quoted}\\].*)$")
+  message(FATAL_ERROR "CHANGELOG.md begins with \"${newest}\", expected \"## [Unreleased]: ${version}\" or \"## [${version}]\"")
+endif()
+expect_in(CITATION.cff "\nversion: ${quoted}\n")
