@@ -3,7 +3,7 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-install(TARGETS attnflow EXPORT attnflowTargets FILE_SET HEADERS FILE_SET texts)
+install(TARGETS attnflow EXPORT attnflowTargets FILE_SET HEADERS FILE_SET bridges FILE_SET texts)
 install(
   EXPORT attnflowTargets
   NAMESPACE attnflow::

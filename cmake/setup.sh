@@ -27,6 +27,7 @@ further=(
   "libclang-rt-dev links -fsanitize=address,undefined"
   "libomp-dev links -fopenmp"
   "libbenchmark-dev header benchmark/benchmark.h"
+  "libboost-dev header boost/numeric/odeint.hpp"
   "pkgconf command pkg-config"
   "chromium command chromium"
   "chromium-driver command chromedriver"

@@ -1,5 +1,4 @@
-// What steps take from the heap after the first ones: nothing. This program counts every call of malloc and
-// its kin, which operator new and Eigen's aligned memory come down to.
+// What steps take from the heap after the first ones: nothing.
 #include <attnflow/ensembles/ensemble.hpp>
 #include <attnflow/ensembles/statistics.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
@@ -17,9 +16,8 @@
 
 #include "catch.hpp"
 #include "draws.hpp"
+#include "heap.hpp"
 
-#include <atomic>
-#include <cerrno>
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>
@@ -28,49 +26,7 @@
 #include <type_traits>
 #include <vector>
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define ATTNFLOW_TEST_COUNTS 1
-#endif
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#undef ATTNFLOW_TEST_COUNTS  // sanitizers bring a malloc of their own
-#endif
-#endif
-
 #ifdef ATTNFLOW_TEST_COUNTS
-
-namespace {
-std::atomic<long> taken{0};
-}
-
-extern "C" {
-void* __libc_malloc(std::size_t);
-void* __libc_calloc(std::size_t, std::size_t);
-void* __libc_realloc(void*, std::size_t);
-void* __libc_memalign(std::size_t, std::size_t);
-
-void* malloc(std::size_t size) noexcept {
-  ++taken;
-  return __libc_malloc(size);
-}
-void* calloc(std::size_t count, std::size_t size) noexcept {
-  ++taken;
-  return __libc_calloc(count, size);
-}
-void* realloc(void* old, std::size_t size) noexcept {
-  ++taken;
-  return __libc_realloc(old, size);
-}
-void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  ++taken;
-  return __libc_memalign(alignment, size);
-}
-int posix_memalign(void** result, std::size_t alignment, std::size_t size) noexcept {
-  ++taken;
-  *result = __libc_memalign(alignment, size);
-  return *result == nullptr ? ENOMEM : 0;
-}
-}
 
 namespace {
 

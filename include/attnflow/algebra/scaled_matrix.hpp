@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/algebra/multiply.hpp>
+#include <attnflow/detail/value_of.hpp>
 
 #include <Eigen/Core>
 
@@ -72,8 +73,8 @@ template <class Derived>
 inline void scale_by_power_of_two(Eigen::MatrixBase<Derived>& m, int exponent) {
   using Scalar = typename Derived::Scalar;
   const int half = exponent / 2;  // two factors: 2^1100 itself is not a double
-  m *= std::ldexp(Scalar(1), half);
-  m *= std::ldexp(Scalar(1), exponent - half);
+  m *= static_cast<Scalar>(std::ldexp(Value<Scalar>(1), half));
+  m *= static_cast<Scalar>(std::ldexp(Value<Scalar>(1), exponent - half));
 }
 
 }  // namespace detail

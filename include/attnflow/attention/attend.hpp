@@ -3,9 +3,13 @@
 #pragma once
 
 #include <attnflow/attention/exact_rows.hpp>
+#include <attnflow/attention/generic_rows.hpp>
 #include <attnflow/attention/kernels/kernels.hpp>
+#include <attnflow/attention/row_record.hpp>
 #include <attnflow/attention/scores.hpp>
 #include <attnflow/attention/softmax.hpp>
+#include <attnflow/attention/token_view.hpp>
+#include <attnflow/detail/value_of.hpp>
 #include <attnflow/parallel/threads.hpp>
 #include <attnflow/types.hpp>
 
@@ -19,19 +23,6 @@
 #include <vector>
 
 namespace attnflow::inline ATTNFLOW_ABI {
-
-/// What the operator can write beside its result, in the same pass. A row to which the mask leaves nothing has the
-/// log-normaliser −∞.
-struct RowRecord {
-  std::vector<double> log_normalizer;  ///< log ∑ⱼ exp(sᵢⱼ); ±∞ only where it is beyond 10³⁰⁸
-  std::vector<Eigen::Index> largest_key;  ///< argmaxⱼ sᵢⱼ, the token that i attends to most
-};
-
-/// What is summed over the keys of a row.
-enum class Weighted {
-  tokens,        ///< ∑ⱼ wᵢⱼ xⱼ
-  displacements  ///< ∑ⱼ wᵢⱼ (xⱼ − xᵢ): exactly zero where i attends only to tokens equal to itself
-};
 
 namespace detail {
 
@@ -151,12 +142,12 @@ void attend_rows(PreparedScores<Scalar>& scores, const RowKernels<Scalar>& kerne
 /// The operator in units of 2^e: writes out · 2^{−e} and returns e, which is zero unless tokens are so large
 /// that products of them could overflow. For callers that apply a value matrix before going back to plain
 /// units. \param same_tokens  x is what this thread prepared last: for the heads of one layer.
-template <class Scalar, int Dim, class Law, class Mask, class Bias>
+template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
 int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
                   Weighted what, const Law& law, const Mask& mask, const Bias& bias,
-                  const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out, RowRecord* rows,
-                  bool same_tokens = false) {
-  eigen_assert(&x != &out);
+                  const std::type_identity_t<TokenView<Scalar, Dim>>& x, Tokens<Scalar, Dim>& out,
+                  RowRecord* rows, bool same_tokens = false) {
+  eigen_assert(x.data() != out.data() || x.cols() == 0);
   out.resize(x.rows(), x.cols());
   if (rows != nullptr) {
     rows->log_normalizer.assign(static_cast<std::size_t>(x.cols()), std::numeric_limits<double>::quiet_NaN());
@@ -184,9 +175,12 @@ struct ScaledValue {
   bool identity = false;  ///< V = 2^exponent I
 
   explicit ScaledValue(ColumnMajor<Scalar, Dim, Dim> V) : matrix(std::move(V)) {
-    exponent = exponent_of(matrix.cwiseAbs().maxCoeff());
+    if constexpr (KernelScalar<Scalar>)
+      exponent = exponent_of(matrix.cwiseAbs().maxCoeff());
+    else
+      exponent = exponent_of(largest_number(matrix.data(), matrix.size()));
     scale_by_power_of_two(matrix, -exponent);
-    identity = matrix.isIdentity(0);
+    if constexpr (std::floating_point<Scalar>) identity = matrix.isIdentity(0);  // without derivatives
   }
 
   /// out = V x 2^{−exponent}. \pre x and out are different objects; x may be moved from.
@@ -195,9 +189,45 @@ struct ScaledValue {
     if (identity)
       out.swap(x);
     else
-      multiply_tokens(matrix.data(), x.data(), out.data(), x.rows(), x.cols());
+      multiply(x, out.data());
+  }
+  /// The same to memory of that shape.
+  void apply(Tokens<Scalar, Dim>& x, Eigen::Map<Tokens<Scalar, Dim>>& out) const {
+    if (identity)
+      out = x;
+    else
+      multiply(x, out.data());
+  }
+
+ private:
+  void multiply(const Tokens<Scalar, Dim>& x, Scalar* out) const {
+    if constexpr (KernelScalar<Scalar>)
+      multiply_tokens(matrix.data(), x.data(), out, x.rows(), x.cols());
+    else
+      multiply_entries(private_copy(matrix).data(), x.data(), out, x.rows(), x.cols());
   }
 };
+
+/// What the operator of a scalar takes the scores from.
+template <class Scalar, int Dim>
+using Form = std::conditional_t<KernelScalar<Scalar>, ScoreForm<Dim>, GenericForm<Scalar, Dim>>;
+
+/// The form of a head.
+template <class Scalar, int Dim>
+[[nodiscard]] Form<Scalar, Dim> form_of(const Head<Scalar, Dim>& head, double beta) {
+  if constexpr (KernelScalar<Scalar>)
+    return score_form(head, beta);
+  else
+    return generic_form(head, beta);
+}
+/// The form for a scalar of scores given in double.
+template <class Scalar, int Dim>
+[[nodiscard]] decltype(auto) form_for(const ScoreForm<Dim>& form) {
+  if constexpr (KernelScalar<Scalar>)
+    return (form);
+  else
+    return GenericForm<Scalar, Dim>{form.M.matrix.template cast<Scalar>(), 0, form.M.log_scale, form.beta};
+}
 
 }  // namespace detail
 
@@ -208,16 +238,19 @@ struct ScaledValue {
 /// Overflow-safe at any scale, see detail::PreparedScores. Values and keys are the tokens themselves; a value
 /// matrix is applied by the caller, once for each row.
 ///
-/// \param x     d × n tokens.
+/// \param x     d × n tokens: Tokens, or an Eigen::Map, Ref or Block, read in place where its columns follow one
+///              another without gaps and copied once otherwise.
 /// \param flow  E = e^{tV} as a scaled matrix, or null for the identity.
 /// \param out   d × n, resized. A token that is not finite makes all of it NaN. \pre not the object x.
 /// \param rows  filled if not null; takes about twice the time.
 /// Cost: O(n² d + n d²) time, O(n d) memory, kept by the thread as scratch space.
-template <class Scalar, int Dim>
+/// Scalars that are neither float nor double (long double, Eigen::AutoDiffScalar) take the plain loops of
+/// generic_rows.hpp, weights and scores then being in Scalar.
+template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X>
 void attend(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, Weighted what,
-            const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out, RowRecord* rows = nullptr) {
-  const int exponent =
-      detail::attend_scaled(form, flow, what, Softmax<Scalar>{form.beta}, NoMask{}, NoBias{}, x, out, rows);
+            const X& x, Tokens<Scalar, Dim>& out, RowRecord* rows = nullptr) {
+  const int exponent = detail::attend_scaled(detail::form_for<Scalar>(form), flow, what,
+                                             Softmax<Scalar>{form.beta}, NoMask{}, NoBias{}, x, out, rows);
   if (exponent != 0) detail::scale_by_power_of_two(out, exponent);
 }
 
@@ -225,26 +258,26 @@ void attend(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<
 /// leaves [GLPR23, eq. (1.1)]. Shapes and cost as above, half of it for a causal mask; V is applied once to every
 /// row's sum.
 /// \throws std::invalid_argument if the head, the law, the bias or the number of rows of x is wrong.
-template <class Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, AttentionMask Mask = NoMask,
-          PositionalBias Bias = NoBias>
-void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask& mask, const Bias& bias,
-            const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& out, RowRecord* rows = nullptr) {
+template <RealScalar Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, AttentionMask Mask = NoMask,
+          PositionalBias Bias = NoBias, TokenSource<Scalar, Dim> X>
+void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask& mask, const Bias& bias, const X& x,
+            Tokens<Scalar, Dim>& out, RowRecord* rows = nullptr) {
   head.validate("attend");
   law.validate();
   bias.validate();
-  if (x.rows() != head.dim()) detail::refuse("attend: x has ", x.rows(), " rows, expected d = ", head.dim());
+  detail::require_dimension("attend", x, head.dim());
   const detail::ScaledValue<Scalar, Dim> value(head.V);
   Tokens<Scalar, Dim> sums;
-  const int exponent = detail::attend_scaled(score_form(head, law.beta), nullptr, Weighted::tokens, law, mask,
-                                             bias, x, sums, rows) +
+  const int exponent = detail::attend_scaled(detail::form_of(head, law.beta), nullptr, Weighted::tokens, law,
+                                             mask, bias, x, sums, rows) +
                        value.exponent;
   value.apply(sums, out);
   if (exponent != 0) detail::scale_by_power_of_two(out, exponent);
 }
 
 /// Softmax attention with β = 1, returned.
-template <class Scalar, int Dim>
-[[nodiscard]] Tokens<Scalar, Dim> attend(const Head<Scalar, Dim>& head, const Tokens<Scalar, Dim>& x) {
+template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X>
+[[nodiscard]] Tokens<Scalar, Dim> attend(const Head<Scalar, Dim>& head, const X& x) {
   Tokens<Scalar, Dim> out;
   attend(head, Softmax<Scalar>{}, NoMask{}, NoBias{}, x, out);
   return out;

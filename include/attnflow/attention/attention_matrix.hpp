@@ -20,11 +20,11 @@ using SquareMatrix = detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic>
 namespace detail {
 
 /// log wᵢⱼ = f + sᵢⱼ − log ∑ₗ exp(sᵢₗ) for a law with the row factor e^f, −∞ where the mask leaves j out.
-template <class Scalar, int Dim, class Law, class Mask, class Bias>
+template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
 [[nodiscard]] SquareMatrix<Scalar> log_weights(const ScoreForm<Dim>& form,
                                                const std::type_identity_t<ScaledMatrix<Dim>>* flow,
                                                const Law& law, const Mask& mask, const Bias& bias,
-                                               const Tokens<Scalar, Dim>& x) {
+                                               const std::type_identity_t<TokenView<Scalar, Dim>>& x) {
   auto& scores = PreparedScores<Scalar>::of_this_thread();
   if (!scores.prepare_keys(x.data(), x.rows(), x.cols()))
     refuse("log_attention: x has an entry that is not finite");
@@ -66,11 +66,21 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   return result;
 }
 
+/// Replaces logarithms of weights by the weights.
+template <class Scalar>
+void exponentiate(SquareMatrix<Scalar>& P) {
+  for (Scalar& p : P.reshaped())
+    if constexpr (KernelScalar<Scalar>)
+      p = std::exp(p);
+    else
+      p = exponential(p);
+}
+
 /// The weights themselves, of the same arguments.
-template <class... Arguments>
-[[nodiscard]] auto weights(const Arguments&... arguments) {
-  auto P = log_weights(arguments...);
-  for (auto& p : P.reshaped()) p = std::exp(p);
+template <class Scalar, class... Arguments>
+[[nodiscard]] SquareMatrix<Scalar> weights(const Arguments&... arguments) {
+  SquareMatrix<Scalar> P = log_weights<Scalar>(arguments...);
+  exponentiate(P);
   return P;
 }
 
@@ -83,45 +93,48 @@ template <class... Arguments>
 /// −10³⁰⁸ (float: −10³⁸). The differences sᵢⱼ − maxₗ sᵢₗ are taken from differences of tokens.
 /// Cost: O(n² d) time, n² numbers.
 /// \throws std::invalid_argument if a token is not finite.
-template <class Scalar, int Dim>
-[[nodiscard]] SquareMatrix<Scalar> log_attention(const ScoreForm<Dim>& form,
-                                                 const std::type_identity_t<ScaledMatrix<Dim>>* flow,
-                                                 const Tokens<Scalar, Dim>& x) {
-  return detail::log_weights(form, flow, Softmax<Scalar>{form.beta}, NoMask{}, NoBias{}, x);
+template <int Dim, class X>
+requires TokenSource<X, typename X::Scalar, Dim>
+[[nodiscard]] SquareMatrix<typename X::Scalar> log_attention(
+    const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const X& x) {
+  using Scalar = typename X::Scalar;
+  return detail::log_weights<Scalar>(detail::form_for<Scalar>(form), flow, Softmax<Scalar>{form.beta},
+                                     NoMask{}, NoBias{}, x);
 }
 
 /// P with Pᵢⱼ the weight of token j in row i: rows sum to one. Parameters, cost and errors as log_attention.
-template <class Scalar, int Dim>
-[[nodiscard]] SquareMatrix<Scalar> attention_matrix(const ScoreForm<Dim>& form,
-                                                    const std::type_identity_t<ScaledMatrix<Dim>>* flow,
-                                                    const Tokens<Scalar, Dim>& x) {
-  return detail::weights(form, flow, Softmax<Scalar>{form.beta}, NoMask{}, NoBias{}, x);
+template <int Dim, class X>
+requires TokenSource<X, typename X::Scalar, Dim>
+[[nodiscard]] SquareMatrix<typename X::Scalar> attention_matrix(
+    const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const X& x) {
+  SquareMatrix<typename X::Scalar> P = log_attention(form, flow, x);
+  detail::exponentiate(P);
+  return P;
 }
 
 /// log P of one head on tokens x, P = law(β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j)); −∞ where the mask leaves j out.
 /// \throws std::invalid_argument if the head, the law, the bias, the number of rows of x or an entry of it is wrong.
-template <class Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, AttentionMask Mask = NoMask,
-          PositionalBias Bias = NoBias>
-[[nodiscard]] SquareMatrix<Scalar> log_attention(const Head<Scalar, Dim>& head, const Tokens<Scalar, Dim>& x,
+template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw<Scalar> Law = Softmax<Scalar>,
+          AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
+[[nodiscard]] SquareMatrix<Scalar> log_attention(const Head<Scalar, Dim>& head, const X& x,
                                                  const Law& law = {}, const Mask& mask = {},
                                                  const Bias& bias = {}) {
   head.validate("log_attention");
   law.validate();
   bias.validate();
-  if (x.rows() != head.dim())
-    detail::refuse("log_attention: x has ", x.rows(), " rows, expected d = ", head.dim());
-  return detail::log_weights(score_form(head, law.beta), nullptr, law, mask, bias, x);
+  detail::require_dimension("log_attention", x, head.dim());
+  return detail::log_weights<Scalar>(detail::form_of(head, law.beta), nullptr, law, mask, bias, x);
 }
 
 /// The weights of one head on tokens x; rows sum to one where the law says so [GLPR23, eq. (P)], and are zero where
 /// the mask leaves nothing. Errors as log_attention.
-template <class Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, AttentionMask Mask = NoMask,
-          PositionalBias Bias = NoBias>
-[[nodiscard]] SquareMatrix<Scalar> attention_matrix(const Head<Scalar, Dim>& head,
-                                                    const Tokens<Scalar, Dim>& x, const Law& law = {},
-                                                    const Mask& mask = {}, const Bias& bias = {}) {
+template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw<Scalar> Law = Softmax<Scalar>,
+          AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
+[[nodiscard]] SquareMatrix<Scalar> attention_matrix(const Head<Scalar, Dim>& head, const X& x,
+                                                    const Law& law = {}, const Mask& mask = {},
+                                                    const Bias& bias = {}) {
   SquareMatrix<Scalar> P = log_attention(head, x, law, mask, bias);
-  for (Scalar& p : P.reshaped()) p = std::exp(p);
+  detail::exponentiate(P);
   return P;
 }
 

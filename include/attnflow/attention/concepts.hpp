@@ -18,6 +18,9 @@ enum class WeightFunction {
 ///     wᵢⱼ = e^{f} e^{sᵢⱼ} / ∑ₗ e^{sᵢₗ},   f = log_row_factor(log ∑ₗ e^{sᵢₗ}, n),
 ///
 /// the sum over the keys that the mask leaves to row i. f = 0 is softmax; f = log ∑ₗ e^{sᵢₗ} is no normalisation.
+///
+/// For tokens of another scalar than float and double, a law whose rows do not sum to one takes and returns that scalar
+/// in log_row_factor, too, so that derivatives pass through it: see Unnormalized.
 template <class L, class Scalar>
 concept WeightLaw = std::same_as<typename L::Scalar, Scalar> &&
     requires(const L& law, double log_normalizer, Eigen::Index n) {

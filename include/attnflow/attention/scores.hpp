@@ -6,6 +6,7 @@
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/attention/kernels/multiply.hpp>
 #include <attnflow/detail/aligned_vector.hpp>
+#include <attnflow/detail/value_of.hpp>
 #include <attnflow/types.hpp>
 
 #include <algorithm>
@@ -34,10 +35,11 @@ struct ScoreForm {
         narrow(transposed.template cast<float>()) {}
 };
 
-/// M = QᵀK of a head, computed in double without overflow, with the factor β. Cost: O(d_k d²).
-template <class Scalar, int Dim>
+/// M = QᵀK of a head, computed in double without overflow, with the factor β; of weights that carry derivatives, the
+/// numbers. Cost: O(d_k d²).
+template <RealScalar Scalar, int Dim>
 [[nodiscard]] ScoreForm<Dim> score_form(const Head<Scalar, Dim>& head, double beta) {
-  Eigen::MatrixXd Q = head.Q.template cast<double>(), K = head.K.template cast<double>();
+  Eigen::MatrixXd Q = detail::in_double(head.Q), K = detail::in_double(head.K);
   const int q = detail::exponent_of(Q.cwiseAbs().maxCoeff()),
             k = detail::exponent_of(K.cwiseAbs().maxCoeff());
   detail::scale_by_power_of_two(Q, -q);

@@ -4,6 +4,7 @@
 
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/value_of.hpp>
 
 #include <cmath>
 
@@ -28,6 +29,12 @@ struct Unnormalized {
   }
   [[nodiscard]] double log_row_factor(double log_normalizer, Eigen::Index n) const noexcept {
     return log_normalizer - std::log(static_cast<double>(n)) - (less_one ? beta : 0);
+  }
+  /// The same in the scalar of the tokens, with its derivatives.
+  template <RealScalar S>
+  requires(!KernelScalar<S>) [[nodiscard]] S log_row_factor(const S& log_normalizer, Eigen::Index n) const {
+    const S mean = log_normalizer - static_cast<S>(std::log(static_cast<detail::Value<S>>(n)));
+    return mean - static_cast<S>(less_one ? beta : 0);
   }
 };
 

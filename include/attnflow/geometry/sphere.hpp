@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/geometry/generic_columns.hpp>
 #include <attnflow/simd/portable.hpp>
 #include <attnflow/types.hpp>
 
@@ -11,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <limits>
 
@@ -183,6 +185,57 @@ struct TokenPack {
   }
 };
 
+/// Whether tokens are taken several at a time.
+template <RealScalar Scalar, int Dim>
+[[nodiscard]] constexpr bool packs_pay() {
+  if constexpr (KernelScalar<Scalar>)
+    return TokenPack<Scalar, Dim>::pays;
+  else
+    return false;
+}
+
+/// sphere::project_tangent, for tokens and vectors in memory of any kind.
+template <RealScalar Scalar, int Dim, class X, class Y>
+void project_columns(const X& x, Y& y) {
+  eigen_assert(x.rows() == y.rows() && x.cols() == y.cols());
+  if constexpr (!KernelScalar<Scalar>) {
+    for (Eigen::Index i = 0; i < x.cols(); ++i)
+      project_generic_column(x.data() + i * x.rows(), y.data() + i * x.rows(), x.rows());
+  } else {
+    using Pack = TokenPack<Scalar, Dim>;
+    if constexpr (Pack::pays) {
+      constexpr Eigen::Index width = Pack::width;
+      const Eigen::Index n = x.cols();
+      Eigen::Index i = 0;
+      for (; i + width <= n; i += width) Pack::project(x.data() + i * Dim, y.data() + i * Dim);
+      if (i < n) {  // the rest, with usual numbers in the empty places
+        detail::ColumnMajor<Scalar, Dim, Pack::width> tokens, vectors;
+        tokens.setOnes();
+        vectors.setZero();
+        tokens.leftCols(n - i) = x.rightCols(n - i);
+        vectors.leftCols(n - i) = y.rightCols(n - i);
+        Pack::project(tokens.data(), vectors.data());
+        y.rightCols(n - i) = vectors.leftCols(n - i);
+      }
+      return;
+    }
+    for (Eigen::Index i = 0; i < x.cols(); ++i) {
+      const auto token = x.col(i);
+      auto vector = y.col(i);
+      const Scalar squares = token.squaredNorm();
+      const bool ordinary = is_ordinary(squares);
+      for (int pass = 0; pass < 2; ++pass) {
+        const Scalar share = token.dot(vector) / squares;  // 1 to the last bit where the two are equal
+        if (!ordinary || !std::isfinite(share)) {
+          project_extreme(token, vector);
+          break;
+        }
+        vector -= share * token;
+      }
+    }
+  }
+}
+
 }  // namespace detail
 
 namespace sphere {
@@ -192,15 +245,21 @@ namespace sphere {
 /// A token that has length one up to roundings, |‖x‖² − 1| ≤ (d + 4) ε, is left as it is and 1 is returned:
 /// what was normalised once is never touched again. The length of a token at the origin is 0 and of one that
 /// is not finite NaN; both are left as they are. No intermediate result overflows. O(d).
+///
+/// A scalar that carries derivatives is divided by its length in any case: so the derivatives become tangent.
 template <RealScalar Scalar, int Dim>
 Scalar normalize(Tokens<Scalar, Dim>& x, Eigen::Index i) {
-  auto column = x.col(i);
-  const Scalar squares = column.squaredNorm();
-  if (detail::is_unit(squares, x.rows())) return 1;
-  if (!detail::is_ordinary(squares)) return detail::normalize_extreme(column);
-  const Scalar length = std::sqrt(squares);
-  column *= 1 / length;
-  return length;
+  if constexpr (!KernelScalar<Scalar>) {
+    return detail::normalize_generic_column(x.data() + i * x.rows(), x.rows());
+  } else {
+    auto column = x.col(i);
+    const Scalar squares = column.squaredNorm();
+    if (detail::is_unit(squares, x.rows())) return 1;
+    if (!detail::is_ordinary(squares)) return detail::normalize_extreme(column);
+    const Scalar length = std::sqrt(squares);
+    column *= 1 / length;
+    return length;
+  }
 }
 
 /// Scales every token to length one, as above: the nearest point of the sphere. O(n d).
@@ -211,8 +270,8 @@ bool normalize(Tokens<Scalar, Dim>& x, Eigen::Matrix<Scalar, Eigen::Dynamic, 1>&
   const Eigen::Index n = x.cols();
   lengths.resize(n);
   bool unit = true;
-  using Pack = detail::TokenPack<Scalar, Dim>;
-  if constexpr (Pack::pays) {
+  if constexpr (detail::packs_pay<Scalar, Dim>()) {
+    using Pack = detail::TokenPack<Scalar, Dim>;
     constexpr Eigen::Index width = Pack::width;
     Eigen::Index i = 0;
     for (; i + width <= n; i += width) unit = Pack::normalize(x.data() + i * Dim, lengths.data() + i) && unit;
@@ -228,7 +287,7 @@ bool normalize(Tokens<Scalar, Dim>& x, Eigen::Matrix<Scalar, Eigen::Dynamic, 1>&
   } else {
     for (Eigen::Index i = 0; i < n; ++i) {
       lengths(i) = normalize(x, i);
-      unit = unit && lengths(i) == Scalar(1);
+      unit = unit && std::floating_point<Scalar> && lengths(i) == Scalar(1);
     }
   }
   return unit;
@@ -253,38 +312,7 @@ void normalize(Tokens<Scalar, Dim>& x) {
 /// \pre x and y are different objects of the same shape.
 template <RealScalar Scalar, int Dim>
 void project_tangent(const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& y) {
-  eigen_assert(x.rows() == y.rows() && x.cols() == y.cols());
-  using Pack = detail::TokenPack<Scalar, Dim>;
-  if constexpr (Pack::pays) {
-    constexpr Eigen::Index width = Pack::width;
-    const Eigen::Index n = x.cols();
-    Eigen::Index i = 0;
-    for (; i + width <= n; i += width) Pack::project(x.data() + i * Dim, y.data() + i * Dim);
-    if (i < n) {  // the rest, with usual numbers in the empty places
-      detail::ColumnMajor<Scalar, Dim, Pack::width> tokens, vectors;
-      tokens.setOnes();
-      vectors.setZero();
-      tokens.leftCols(n - i) = x.rightCols(n - i);
-      vectors.leftCols(n - i) = y.rightCols(n - i);
-      Pack::project(tokens.data(), vectors.data());
-      y.rightCols(n - i) = vectors.leftCols(n - i);
-    }
-    return;
-  }
-  for (Eigen::Index i = 0; i < x.cols(); ++i) {
-    const auto token = x.col(i);
-    auto vector = y.col(i);
-    const Scalar squares = token.squaredNorm();
-    const bool ordinary = detail::is_ordinary(squares);
-    for (int pass = 0; pass < 2; ++pass) {
-      const Scalar share = token.dot(vector) / squares;  // 1 to the last bit where the two are equal
-      if (!ordinary || !std::isfinite(share)) {
-        detail::project_extreme(token, vector);
-        break;
-      }
-      vector -= share * token;
-    }
-  }
+  detail::project_columns<Scalar, Dim>(x, y);
 }
 
 /// n tokens on the unit circle at equally spaced angles from `from` to `to`, both included; one token: at

@@ -2,26 +2,31 @@
 /// The embedded pair of Dormand and Prince, with step control and dense output.
 #pragma once
 
+#include <attnflow/detail/value_of.hpp>
 #include <attnflow/integrators/hermite.hpp>
 
 #include <Eigen/Core>
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <limits>
+#include <type_traits>
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 template <class Scalar>
 [[nodiscard]] constexpr Scalar ratio(double p, double q) {
-  return static_cast<Scalar>(p / q);
+  using Wide = std::common_type_t<Scalar, double>;
+  return static_cast<Scalar>(static_cast<Wide>(p) / static_cast<Wide>(q));
 }
 }  // namespace detail
 
 /// Dormand–Prince 5(4) [DP80; HNW93, II.5 table 5.2]: seven stages, six evaluations a step (the last slope of
 /// a step is the first of the next), error estimate of order 4, dense output of order 4 [HNW93, II.6]. The PI
 /// controller of [HW96, IV.2] with safety 0.9, exponents 0.17 and 0.04, and step ratios from 0.2 to 10.
+/// Of scalars that carry derivatives the error of the values decides; such a step costs seven evaluations.
 template <StateMatrix State_>
 class DormandPrince5 {
  public:
@@ -55,14 +60,14 @@ class DormandPrince5 {
     double worst = 0;
     for (Eigen::Index j = 0; j < x.cols(); ++j)
       for (Eigen::Index i = 0; i < x.rows(); ++i) {
-        const double after = static_cast<double>(next_(i, j));
+        const double after = number(next_(i, j));
         if (!std::isfinite(after)) return std::numeric_limits<double>::infinity();
-        const double error = std::abs(
-            static_cast<double>(static_cast<Scalar>(h) * (e1 * k1(i, j) + e3 * k3_(i, j) + e4 * k4_(i, j) +
-                                                          e5 * k5_(i, j) + e6 * k6_(i, j) + e7 * k7_(i, j))));
+        const auto v = [&](const State& k) { return detail::value_of(k(i, j)); };
+        const double error =
+            std::abs(static_cast<double>(static_cast<Real>(h) * (e1 * v(k1) + e3 * v(k3_) + e4 * v(k4_) +
+                                                                 e5 * v(k5_) + e6 * v(k6_) + e7 * v(k7_))));
         if (error == 0) continue;
-        const double allowed =
-            atol + rtol * std::max(std::abs(static_cast<double>(x(i, j))), std::abs(after));
+        const double allowed = atol + rtol * std::max(std::abs(number(x(i, j))), std::abs(after));
         const double ratio = error / allowed;
         if (!std::isfinite(ratio)) return std::numeric_limits<double>::infinity();
         worst = std::max(worst, ratio);
@@ -108,8 +113,8 @@ class DormandPrince5 {
       double worst = 0;
       for (Eigen::Index j = 0; j < x.cols(); ++j)
         for (Eigen::Index i = 0; i < x.rows(); ++i) {
-          const double allowed = atol + rtol * std::abs(static_cast<double>(x(i, j)));
-          const double value = std::abs(static_cast<double>(v(i, j)));
+          const double allowed = atol + rtol * std::abs(number(x(i, j)));
+          const double value = std::abs(number(v(i, j)));
           if (value != 0 && allowed > 0) worst = std::max(worst, value / allowed);
         }
       return worst;
@@ -134,16 +139,16 @@ class DormandPrince5 {
   template <VectorField F>
   void interpolate(const F&, double t, State& x) {
     const double s = (t - begin_.t()) / (end_.t() - begin_.t());
-    const auto c = [](double value) { return static_cast<Scalar>(value); };
     const Scalar h = c(end_.t() - begin_.t());
     const State &k1 = begin_.value(), &k7 = end_.value();
     State &difference = stage_, &bend = k2_;  // neither is needed any more
     difference = end_.x() - begin_.x();
     bend = h * k1 - difference;
-    x = begin_.x() + c(s) * (difference + c(1 - s) * (bend + c(s) * ((difference - h * k7 - bend) +
-                                                                     c(1 - s) * h *
-                                                                         (d1 * k1 + d3 * k3_ + d4 * k4_ +
-                                                                          d5 * k5_ + d6 * k6_ + d7 * k7))));
+    x = begin_.x() +
+        c(s) * (difference + c(1 - s) * (bend + c(s) * ((difference - h * k7 - bend) +
+                                                        c(1 - s) * h *
+                                                            (c(d1) * k1 + c(d3) * k3_ + c(d4) * k4_ +
+                                                             c(d5) * k5_ + c(d6) * k6_ + c(d7) * k7))));
   }
 
   [[nodiscard]] Memory memory() const noexcept { return memory_; }
@@ -160,49 +165,58 @@ class DormandPrince5 {
   }
 
  private:
+  /// The scalar of the tableau: numbers without derivatives.
+  using Real = detail::Value<Scalar>;
+  [[nodiscard]] static double number(const Scalar& s) { return static_cast<double>(detail::value_of(s)); }
+  /// A coefficient as a factor of states.
+  template <std::floating_point T>
+  [[nodiscard]] static Scalar c(T coefficient) {
+    return static_cast<Scalar>(static_cast<Real>(coefficient));
+  }
+
   template <VectorField F>
   void make_stages(const F& f, double t, const State& x, double step) {
     const auto h = static_cast<Scalar>(step);
     if (!end_.is_at(t, x)) end_.place(t, x);
     const State& k1 = end_.value(f);
-    stage_ = x + h * (a21 * k1);
+    stage_ = x + h * (c(a21) * k1);
     f(t + c2 * step, stage_, k2_);
-    stage_ = x + h * (a31 * k1 + a32 * k2_);
+    stage_ = x + h * (c(a31) * k1 + c(a32) * k2_);
     f(t + c3 * step, stage_, k3_);
-    stage_ = x + h * (a41 * k1 + a42 * k2_ + a43 * k3_);
+    stage_ = x + h * (c(a41) * k1 + c(a42) * k2_ + c(a43) * k3_);
     f(t + c4 * step, stage_, k4_);
-    stage_ = x + h * (a51 * k1 + a52 * k2_ + a53 * k3_ + a54 * k4_);
+    stage_ = x + h * (c(a51) * k1 + c(a52) * k2_ + c(a53) * k3_ + c(a54) * k4_);
     f(t + c5 * step, stage_, k5_);
-    stage_ = x + h * (a61 * k1 + a62 * k2_ + a63 * k3_ + a64 * k4_ + a65 * k5_);
+    stage_ = x + h * (c(a61) * k1 + c(a62) * k2_ + c(a63) * k3_ + c(a64) * k4_ + c(a65) * k5_);
     f(t + step, stage_, k6_);
-    next_ = x + h * (b1 * k1 + b3 * k3_ + b4 * k4_ + b5 * k5_ + b6 * k6_);
+    next_ = x + h * (c(b1) * k1 + c(b3) * k3_ + c(b4) * k4_ + c(b5) * k5_ + c(b6) * k6_);
     f(t + step, next_, k7_);
     t1_ = t + step;
   }
 
   // The tableau [HNW93, II.5 table 5.2]: nodes, stages, weights, weights less those of order 4, dense output.
   static constexpr double c2 = 1. / 5, c3 = 3. / 10, c4 = 4. / 5, c5 = 8. / 9;
-  static constexpr Scalar a21 = detail::ratio<Scalar>(1, 5), a31 = detail::ratio<Scalar>(3, 40),
-                          a32 = detail::ratio<Scalar>(9, 40);
-  static constexpr Scalar a41 = detail::ratio<Scalar>(44, 45), a42 = detail::ratio<Scalar>(-56, 15),
-                          a43 = detail::ratio<Scalar>(32, 9);
-  static constexpr Scalar a51 = detail::ratio<Scalar>(19372, 6561), a52 = detail::ratio<Scalar>(-25360, 2187),
-                          a53 = detail::ratio<Scalar>(64448, 6561), a54 = detail::ratio<Scalar>(-212, 729);
-  static constexpr Scalar a61 = detail::ratio<Scalar>(9017, 3168), a62 = detail::ratio<Scalar>(-355, 33),
-                          a63 = detail::ratio<Scalar>(46732, 5247), a64 = detail::ratio<Scalar>(49, 176),
-                          a65 = detail::ratio<Scalar>(-5103, 18656);
-  static constexpr Scalar b1 = detail::ratio<Scalar>(35, 384), b3 = detail::ratio<Scalar>(500, 1113),
-                          b4 = detail::ratio<Scalar>(125, 192), b5 = detail::ratio<Scalar>(-2187, 6784),
-                          b6 = detail::ratio<Scalar>(11, 84);
-  static constexpr Scalar e1 = detail::ratio<Scalar>(71, 57600), e3 = detail::ratio<Scalar>(-71, 16695),
-                          e4 = detail::ratio<Scalar>(71, 1920), e5 = detail::ratio<Scalar>(-17253, 339200),
-                          e6 = detail::ratio<Scalar>(22, 525), e7 = detail::ratio<Scalar>(-1, 40);
-  static constexpr Scalar d1 = detail::ratio<Scalar>(-12715105075., 11282082432.),
-                          d3 = detail::ratio<Scalar>(87487479700., 32700410799.),
-                          d4 = detail::ratio<Scalar>(-10690763975., 1880347072.),
-                          d5 = detail::ratio<Scalar>(701980252875., 199316789632.),
-                          d6 = detail::ratio<Scalar>(-1453857185., 822651844.),
-                          d7 = detail::ratio<Scalar>(69997945., 29380423.);
+  static constexpr Real a21 = detail::ratio<Real>(1, 5), a31 = detail::ratio<Real>(3, 40),
+                        a32 = detail::ratio<Real>(9, 40);
+  static constexpr Real a41 = detail::ratio<Real>(44, 45), a42 = detail::ratio<Real>(-56, 15),
+                        a43 = detail::ratio<Real>(32, 9);
+  static constexpr Real a51 = detail::ratio<Real>(19372, 6561), a52 = detail::ratio<Real>(-25360, 2187),
+                        a53 = detail::ratio<Real>(64448, 6561), a54 = detail::ratio<Real>(-212, 729);
+  static constexpr Real a61 = detail::ratio<Real>(9017, 3168), a62 = detail::ratio<Real>(-355, 33),
+                        a63 = detail::ratio<Real>(46732, 5247), a64 = detail::ratio<Real>(49, 176),
+                        a65 = detail::ratio<Real>(-5103, 18656);
+  static constexpr Real b1 = detail::ratio<Real>(35, 384), b3 = detail::ratio<Real>(500, 1113),
+                        b4 = detail::ratio<Real>(125, 192), b5 = detail::ratio<Real>(-2187, 6784),
+                        b6 = detail::ratio<Real>(11, 84);
+  static constexpr Real e1 = detail::ratio<Real>(71, 57600), e3 = detail::ratio<Real>(-71, 16695),
+                        e4 = detail::ratio<Real>(71, 1920), e5 = detail::ratio<Real>(-17253, 339200),
+                        e6 = detail::ratio<Real>(22, 525), e7 = detail::ratio<Real>(-1, 40);
+  static constexpr Real d1 = detail::ratio<Real>(-12715105075., 11282082432.),
+                        d3 = detail::ratio<Real>(87487479700., 32700410799.),
+                        d4 = detail::ratio<Real>(-10690763975., 1880347072.),
+                        d5 = detail::ratio<Real>(701980252875., 199316789632.),
+                        d6 = detail::ratio<Real>(-1453857185., 822651844.),
+                        d7 = detail::ratio<Real>(69997945., 29380423.);
 
   Memory memory_;
   bool restored_ = false;

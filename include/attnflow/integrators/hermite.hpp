@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/integrators/concepts.hpp>
+#include <attnflow/types.hpp>
 
 #include <Eigen/Core>
 
@@ -21,10 +22,14 @@ template <class State>
 class Slope {
  public:
   /// Whether this is the point (t, x), bit for bit: compared as bytes, several times as fast as entry by
-  /// entry.
+  /// entry. Of scalars that are neither float nor double nobody knows which of their bytes count: the answer is
+  /// no, and costs an evaluation.
   [[nodiscard]] bool is_at(double t, const State& x) const {
-    return placed_ && t == t_ && x.rows() == x_.rows() && x.cols() == x_.cols() &&
-           (x.size() == 0 || std::memcmp(x.data(), x_.data(), sizeof_entries(x)) == 0);
+    if constexpr (!KernelScalar<typename State::Scalar>)
+      return false;
+    else
+      return placed_ && t == t_ && x.rows() == x_.rows() && x.cols() == x_.cols() &&
+             (x.size() == 0 || std::memcmp(x.data(), x_.data(), sizeof_entries(x)) == 0);
   }
   /// Moves to (t, x); the slope there is not known yet.
   void place(double t, const State& x) {

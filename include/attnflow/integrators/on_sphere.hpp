@@ -7,6 +7,7 @@
 
 #include <Eigen/Core>
 
+#include <concepts>
 #include <utility>
 
 namespace attnflow::inline ATTNFLOW_ABI {
@@ -116,8 +117,9 @@ class OnSphere : public detail::MemoryOf<Stepper> {
       trial = x;
       const bool unit = sphere::normalize(trial, self.lengths_);
       const State& point = self.point_;
-      const bool known = self.known_ && t == self.t_ && trial.rows() == point.rows() &&
-                         trial.cols() == point.cols() && trial == point;
+      // Scalars that carry derivatives compare by their values alone.
+      const bool known = std::floating_point<Scalar> && self.known_ && t == self.t_ &&
+                         trial.rows() == point.rows() && trial.cols() == point.cols() && trial == point;
       if (!known) {
         self.known_ = false;  // should f throw
         self.point_.swap(trial);

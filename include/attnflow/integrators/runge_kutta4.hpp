@@ -2,7 +2,10 @@
 /// The classical Runge–Kutta method.
 #pragma once
 
+#include <attnflow/detail/value_of.hpp>
 #include <attnflow/integrators/hermite.hpp>
+
+#include <type_traits>
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
@@ -18,17 +21,20 @@ class RungeKutta4 {
   template <VectorField F>
   void step(const F& f, double t, State& x, double h) {
     using Scalar = typename State::Scalar;
-    const auto c = [](double value) { return static_cast<Scalar>(value); };
+    using Real = detail::Value<Scalar>;
+    using Wide = std::common_type_t<Real, double>;
+    const auto c = [](Wide value) { return static_cast<Scalar>(static_cast<Real>(value)); };
+    const auto length = static_cast<Wide>(h);
     if (!end_.is_at(t, x)) end_.place(t, x);
     begin_.swap(end_);
     const State& k1 = begin_.value(f);
-    stage_ = x + c(h / 2) * k1;
+    stage_ = x + c(length / 2) * k1;
     f(t + h / 2, stage_, k2_);
-    stage_ = x + c(h / 2) * k2_;
+    stage_ = x + c(length / 2) * k2_;
     f(t + h / 2, stage_, k3_);
     stage_ = x + c(h) * k3_;
     f(t + h, stage_, k4_);
-    x += c(h / 6) * (k1 + Scalar(2) * (k2_ + k3_) + k4_);
+    x += c(length / 6) * (k1 + Scalar(2) * (k2_ + k3_) + k4_);
     end_.place(t + h, x);
   }
   /// The state at a time of the step made last. Costs one evaluation, which the next step reuses.

@@ -2,6 +2,7 @@
 /// NumPy's .npy files: read with every byte checked, written whole or not at all.
 #pragma once
 
+#include <attnflow/attention/token_view.hpp>
 #include <attnflow/io/atomic_file.hpp>
 #include <attnflow/types.hpp>
 
@@ -404,11 +405,15 @@ void save_npy(const std::filesystem::path& path, std::initializer_list<Eigen::In
   save_npy<T>(path, std::span<const Eigen::Index>(shape.begin(), shape.size()), values);
 }
 
-/// Writes tokens (d × n) as an array of shape (n, d): tokens_from() reads them back.
-template <KernelScalar Scalar, int Dim>
-void save_npy(const std::filesystem::path& path, const Tokens<Scalar, Dim>& tokens) {
-  save_npy<Scalar>(path, {tokens.cols(), tokens.rows()},
-                   std::span<const Scalar>(tokens.data(), static_cast<std::size_t>(tokens.size())));
+/// Writes tokens (d × n) as an array of shape (n, d): tokens_from() reads them back. An Eigen::Map, Ref or Block that
+/// lies in memory as Tokens do is written from there; another is copied once.
+template <class X>
+requires TokenSource<X, typename X::Scalar, Eigen::Dynamic> && KernelScalar<typename X::Scalar>
+void save_npy(const std::filesystem::path& path, const X& tokens) {
+  using Scalar = typename X::Scalar;
+  const detail::TokenView<Scalar, Eigen::Dynamic> view(tokens);
+  save_npy<Scalar>(path, {view.cols(), view.rows()},
+                   std::span<const Scalar>(view.data(), static_cast<std::size_t>(view.rows() * view.cols())));
 }
 
 /// Writes an array of shape (m, row_shape...) row by row, m being known only at the end: states

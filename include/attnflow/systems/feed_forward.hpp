@@ -3,7 +3,9 @@
 #pragma once
 
 #include <attnflow/algebra/multiply.hpp>
+#include <attnflow/attention/generic_rows.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/value_of.hpp>
 #include <attnflow/integrators/concepts.hpp>
 #include <attnflow/types.hpp>
 
@@ -29,7 +31,7 @@ concept Activation = requires(const A& sigma, Scalar y) {
 struct Identity {
   static constexpr double slope = 1;
   template <RealScalar Scalar>
-  [[nodiscard]] Scalar operator()(Scalar y) const noexcept {
+  [[nodiscard]] Scalar operator()(const Scalar& y) const {
     return y;
   }
 };
@@ -38,8 +40,8 @@ struct Identity {
 struct Relu {
   static constexpr double slope = 1;
   template <RealScalar Scalar>
-  [[nodiscard]] Scalar operator()(Scalar y) const noexcept {
-    return y < 0 ? Scalar(0) : y;
+  [[nodiscard]] Scalar operator()(const Scalar& y) const {
+    return y < Scalar(0) ? Scalar(0) : y;
   }
 };
 
@@ -47,19 +49,23 @@ struct Relu {
 struct Tanh {
   static constexpr double slope = 1;
   template <RealScalar Scalar>
-  [[nodiscard]] Scalar operator()(Scalar y) const noexcept {
-    return std::tanh(y);
+  [[nodiscard]] Scalar operator()(const Scalar& y) const {
+    using std::tanh;
+    return tanh(y);
   }
 };
 
-/// σ(y) = y Φ(y) with the normal distribution function Φ [HG16], by erfc: for y < 0 nothing cancels.
+/// σ(y) = y Φ(y) with the normal distribution function Φ [HG16], by erfc: for y < 0 nothing cancels. A user's scalar
+/// needs an erfc beside its type, which Eigen::AutoDiffScalar does not have.
 struct Gelu {
   static constexpr double slope =
       1.1289041451;  ///< at y = √2, where σ'' = (2 − y²) φ(y) vanishes; rounded up
   template <RealScalar Scalar>
-  [[nodiscard]] Scalar operator()(Scalar y) const noexcept {
-    const Scalar tail = std::erfc(-y * (std::numbers::sqrt2_v<Scalar> / 2));  // 2 Φ(y)
-    return tail == 0 ? Scalar(0) : y / 2 * tail;                              // also at y = −∞
+  [[nodiscard]] Scalar operator()(const Scalar& y) const {
+    using std::erfc;
+    const Scalar argument = -y * static_cast<Scalar>(std::numbers::sqrt2_v<detail::Value<Scalar>> / 2);
+    const Scalar tail = erfc(argument);                                   // 2 Φ(y)
+    return tail == Scalar(0) ? Scalar(0) : Scalar(y / Scalar(2) * tail);  // also at y = −∞
   }
 };
 
@@ -105,9 +111,11 @@ class FeedForward {
     if (!W_.allFinite()) detail::refuse("FeedForward: W has an entry that is not finite");
     complete(inside_, "bias_inside");
     complete(outside_, "bias_outside");
-    is_identity_ = W_.isIdentity(0);
-    has_inside_ = !inside_.isZero(0);
-    has_outside_ = !outside_.isZero(0);
+    if constexpr (std::floating_point<Scalar>) {  // others carry derivatives
+      is_identity_ = W_.isIdentity(0);
+      has_inside_ = !inside_.isZero(0);
+      has_outside_ = !outside_.isZero(0);
+    }
   }
 
   /// Writes the velocity at (t, x) to dx, resized to fit. \pre x and dx are different objects, x has d rows.
@@ -121,9 +129,15 @@ class FeedForward {
       static thread_local State inner;
       system_(t, x, inner);
       activate(inner);
-      detail::multiply(W_, inner, dx);
+      if constexpr (KernelScalar<Scalar>) {
+        detail::multiply(W_, inner, dx);
+      } else {
+        dx.resize(x.rows(), x.cols());
+        detail::multiply_entries(detail::private_copy(W_).data(), inner.data(), dx.data(), x.rows(),
+                                 x.cols());
+      }
     }
-    if (has_outside_) dx.colwise() += outside_;
+    if (has_outside_) dx.colwise() += detail::private_copy(outside_);
   }
 
   /// P at (t, x): that of the system, which the feed-forward part leaves as it is.
@@ -168,12 +182,12 @@ class FeedForward {
 
   /// σ(y + b), in place.
   void activate(State& y) const {
-    if (has_inside_) y.colwise() += inside_;
+    if (has_inside_) y.colwise() += detail::private_copy(inside_);
     y = y.unaryExpr([this](Scalar entry) { return activation_(entry); });
   }
 
   [[nodiscard]] double weights_bound() const noexcept {
-    const auto size = W_.template cast<double>().cwiseAbs();
+    const detail::ColumnMajor<double, Dim, Dim> size = detail::in_double(W_).cwiseAbs();
     return std::sqrt(size.colwise().sum().maxCoeff()) * std::sqrt(size.rowwise().sum().maxCoeff());
   }
 
@@ -181,7 +195,7 @@ class FeedForward {
   Weights W_;
   BiasVector inside_, outside_;
   [[no_unique_address]] Sigma activation_;
-  bool is_identity_ = false, has_inside_ = false, has_outside_ = false;
+  bool is_identity_ = false, has_inside_ = true, has_outside_ = true;
 };
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

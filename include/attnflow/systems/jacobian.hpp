@@ -27,11 +27,11 @@ void add_attention_jacobian(const SquareMatrix<Scalar>& P, const Tokens<Scalar, 
                             const ScaledMatrix<Dim>& M, const ColumnMajor<Scalar, Dim, Dim>& V,
                             Eigen::MatrixXd& J) {
   using Vector = Eigen::Matrix<double, Dim, 1>;
-  using Square = Eigen::Matrix<double, Dim, Dim>;
+  using Square = detail::ColumnMajor<double, Dim, Dim>;
   const Eigen::Index n = x.cols(), d = x.rows();
   const double half = std::min(std::exp(0.5 * M.log_scale), std::numeric_limits<double>::max());
   const Square value = V.template cast<double>();
-  const Eigen::Matrix<double, Dim, Eigen::Dynamic> tokens = x.template cast<double>();
+  const detail::ColumnMajor<double, Dim, Eigen::Dynamic> tokens = x.template cast<double>();
   for (Eigen::Index i = 0; i < n; ++i) {
     const Vector query = M.matrix.transpose() * tokens.col(i);
     Vector mean = Vector::Zero(d);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/algebra/decompositions.hpp>
+#include <attnflow/detail/value_of.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
 
@@ -65,6 +66,7 @@ class Layers {
 ///
 ///     zᵢᵏ⁺¹ = zᵢᵏ + Δt ∑ⱼ Pᵢⱼ(Rᵏ zᵏ) R⁻¹ V (zⱼᵏ − zᵢᵏ).
 ///
+/// As in RescaledDynamics, derivatives that Q, K and V carry are dropped, and those of the tokens are kept.
 /// For V = I its hulls are nested for every Δt > 0. It is not the Euler scheme of RescaledDynamics, whose
 /// factor is e^{Δt λ} and not 1 + Δt λ.
 template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
@@ -82,12 +84,12 @@ class RescaledLayers {
   /// is singular to working precision: −1/Δt is an eigenvalue of V.
   RescaledLayers(Head<Scalar_, Dim_> head, double step, Law law = {}, Mask mask = {}, Bias bias = {})
       : head_((head.validate("RescaledLayers"), law.validate(), bias.validate(), std::move(head))),
-        form_(score_form(head_, law.beta)),
+        form_(detail::form_of(detail::without_derivatives(head_), law.beta)),
         step_(detail::positive_layer_step(step, "RescaledLayers")),
         law_(std::move(law)),
         mask_(std::move(mask)),
         bias_(std::move(bias)) {
-    const Eigen::MatrixXd V = head_.V.template cast<double>();
+    const Eigen::MatrixXd V = detail::in_double(head_.V);
     const Eigen::MatrixXd R = Eigen::MatrixXd::Identity(V.rows(), V.cols()) + step_ * V;
     const detail::FullPivoting<Eigen::MatrixXd> lu = detail::solve_fully<Eigen::MatrixXd>(R, V);
     if (!R.allFinite() || !lu.invertible || !(lu.rcond > std::numeric_limits<double>::epsilon()))
@@ -105,7 +107,11 @@ class RescaledLayers {
     const int exponent = detail::attend_scaled(form_, &flow, Weighted::displacements, law_, mask_, bias_, z,
                                                displacement, nullptr);
     update.resize(z.rows(), z.cols());
-    detail::multiply_tokens(value_.data(), displacement.data(), update.data(), z.rows(), z.cols());
+    if constexpr (KernelScalar<Scalar>)
+      detail::multiply_tokens(value_.data(), displacement.data(), update.data(), z.rows(), z.cols());
+    else
+      detail::multiply_entries(detail::private_copy(value_).data(), displacement.data(), update.data(),
+                               z.rows(), z.cols());
     if (exponent !=
         0) {  // an update may be beyond the range of Scalar although z + update is not: in two halves
       detail::scale_by_power_of_two(update, exponent - 1);
@@ -117,16 +123,16 @@ class RescaledLayers {
   /// P of layer k, from Rᵏ zᵏ. \throws std::invalid_argument if a token is not finite.
   [[nodiscard]] SquareMatrix<Scalar> attention(long k, const State& z) const {
     const ScaledMatrix<Dim> flow = power(growth_, k);
-    return detail::weights(form_, &flow, law_, mask_, bias_, z);
+    return detail::weights<Scalar>(form_, &flow, law_, mask_, bias_, z);
   }
 
   /// zᵏ = R⁻ᵏ xᵏ.
   [[nodiscard]] State rescale(long k, const State& x) const {
-    return detail::apply_scaled(power(shrinkage_, k), x);
+    return detail::apply_scaled<Scalar>(power(shrinkage_, k), x);
   }
   /// xᵏ = Rᵏ zᵏ; an entry beyond the range of Scalar becomes ±∞.
   [[nodiscard]] State unrescale(long k, const State& z) const {
-    return detail::apply_scaled(power(growth_, k), z);
+    return detail::apply_scaled<Scalar>(power(growth_, k), z);
   }
 
   [[nodiscard]] double step() const noexcept { return step_; }
@@ -142,7 +148,7 @@ class RescaledLayers {
   }
 
   Head<Scalar, Dim> head_;
-  ScoreForm<Dim> form_;
+  detail::Form<Scalar, Dim> form_;
   double step_;
   ScaledMatrix<Dim> growth_, shrinkage_;         // R, R⁻¹
   detail::ColumnMajor<Scalar, Dim, Dim> value_;  // Δt R⁻¹ V

@@ -5,6 +5,8 @@
 #include <attnflow/algebra/matrix_exponential.hpp>
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/attention/token_view.hpp>
+#include <attnflow/detail/value_of.hpp>
 #include <attnflow/systems/jacobian.hpp>
 #include <attnflow/types.hpp>
 
@@ -12,40 +14,67 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <type_traits>
 #include <utility>
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
-/// out = e^{log_scale} E x in double, back to Scalar: overflow gives ±∞, never NaN.
+/// out = e^{log_scale} E x in double, back to Scalar: overflow gives ±∞, never NaN. Scalars that are neither float nor
+/// double stay what they are.
 template <class Scalar, int Dim>
-[[nodiscard]] Tokens<Scalar, Dim> apply_scaled(const ScaledMatrix<Dim>& E, const Tokens<Scalar, Dim>& x) {
+[[nodiscard]] Tokens<Scalar, Dim> apply_scaled(const ScaledMatrix<Dim>& E,
+                                               const std::type_identity_t<TokenView<Scalar, Dim>>& tokens) {
+  const auto x = tokens.map();
   if (x.cols() == 0) return x;
-  const int exponent = exponent_of(static_cast<double>(x.cwiseAbs().maxCoeff()));
-  ColumnMajor<double, Dim, Eigen::Dynamic> y = x.template cast<double>();
-  scale_by_power_of_two(y, -exponent);
-  y = detail::product(E.matrix, y);
-  const double log = E.log_scale + exponent * std::numbers::ln2;
-  const double half = std::min(std::exp(0.5 * log), std::numeric_limits<double>::max());
-  y = (y * half) * half;
-  return y.template cast<Scalar>();
+  if constexpr (!KernelScalar<Scalar>) {
+    const int exponent = exponent_of(largest_number(x.data(), x.size()));
+    Tokens<Scalar, Dim> scaled = x, y(x.rows(), x.cols());
+    scale_by_power_of_two(scaled, -exponent);
+    const detail::ColumnMajor<Scalar, Dim, Dim> matrix = E.matrix.template cast<Scalar>();
+    multiply_entries(matrix.data(), scaled.data(), y.data(), x.rows(), x.cols());
+    using Number = Value<Scalar>;
+    const Number log =
+        static_cast<Number>(E.log_scale) + static_cast<Number>(exponent) * std::numbers::ln2_v<Number>;
+    const Number half = std::min(std::exp(log / 2), std::numeric_limits<Number>::max());
+    y *= static_cast<Scalar>(half);
+    y *= static_cast<Scalar>(half);
+    return y;
+  } else {
+    const int exponent = exponent_of(static_cast<double>(x.cwiseAbs().maxCoeff()));
+    detail::ColumnMajor<double, Dim, Eigen::Dynamic> y = x.template cast<double>();
+    scale_by_power_of_two(y, -exponent);
+    y = detail::product(E.matrix, y);
+    const double log = E.log_scale + exponent * std::numbers::ln2;
+    const double half = std::min(std::exp(0.5 * log), std::numeric_limits<double>::max());
+    y = (y * half) * half;
+    return y.template cast<Scalar>();
+  }
+}
+
+/// The numbers of a head alone.
+template <class Scalar, int Dim>
+[[nodiscard]] Head<Scalar, Dim> without_derivatives(const Head<Scalar, Dim>& head) {
+  return {without_derivatives(head.Q), without_derivatives(head.K), without_derivatives(head.V)};
 }
 
 }  // namespace detail
 
 /// z = e^{−tV} x. Cost: one exponential and O(n d²). An entry beyond the range of Scalar becomes ±∞.
-template <class Scalar, int Dim>
-[[nodiscard]] Tokens<Scalar, Dim> rescale(const MatrixExponential<Dim>& exponential, double t,
-                                          const Tokens<Scalar, Dim>& x) {
-  return detail::apply_scaled(exponential(-t), x);
+template <int Dim, class X>
+requires TokenSource<X, typename X::Scalar, Dim>
+[[nodiscard]] Tokens<typename X::Scalar, Dim> rescale(const MatrixExponential<Dim>& exponential, double t,
+                                                      const X& x) {
+  return detail::apply_scaled<typename X::Scalar>(exponential(-t), x);
 }
 
 /// x = e^{tV} z. Cost and range as rescale().
-template <class Scalar, int Dim>
-[[nodiscard]] Tokens<Scalar, Dim> unrescale(const MatrixExponential<Dim>& exponential, double t,
-                                            const Tokens<Scalar, Dim>& z) {
-  return detail::apply_scaled(exponential(t), z);
+template <int Dim, class Z>
+requires TokenSource<Z, typename Z::Scalar, Dim>
+[[nodiscard]] Tokens<typename Z::Scalar, Dim> unrescale(const MatrixExponential<Dim>& exponential, double t,
+                                                        const Z& z) {
+  return detail::apply_scaled<typename Z::Scalar>(exponential(t), z);
 }
 
 /// Rescaled self-attention dynamics [GLPR23, §3, eq. (Rres)]: for z = e^{−tV} x,
@@ -59,6 +88,10 @@ template <class Scalar, int Dim>
 ///
 /// One head, and a law whose rows sum to one. One call costs O(n² d + n d²) time, O(n d) memory, and one
 /// matrix exponential.
+///
+/// With a scalar that carries derivatives (Eigen::AutoDiffScalar) a velocity has those of the tokens. e^{tV} is held in
+/// double, and so Q, K and V count as numbers: derivatives that they carry are dropped, all of them. TokenDynamics
+/// has them.
 template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
           AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
 class RescaledDynamics {
@@ -73,9 +106,9 @@ class RescaledDynamics {
   /// \throws std::invalid_argument naming the matrix, unless the shapes of Q, K, V agree and all is finite.
   explicit RescaledDynamics(Head<Scalar_, Dim_> head, Law law = {}, Mask mask = {}, Bias bias = {})
       : head_((head.validate("RescaledDynamics"), law.validate(), bias.validate(), std::move(head))),
-        form_(score_form(head_, law.beta)),
-        value_(head_.V),
-        exponential_(head_.V.template cast<double>()),
+        form_(detail::form_of(detail::without_derivatives(head_), law.beta)),
+        value_(detail::without_derivatives(head_.V)),
+        exponential_(detail::in_double(head_.V)),
         law_(std::move(law)),
         mask_(std::move(mask)),
         bias_(std::move(bias)) {}
@@ -84,29 +117,40 @@ class RescaledDynamics {
   /// t is finite.
   void operator()(double t, const State& z, State& dz) const {
     eigen_assert(z.rows() == dim());
-    static thread_local State displacement;
-    const ScaledMatrix<Dim>& flow = exponential_.recall(t);
-    const int exponent = detail::attend_scaled(form_, &flow, Weighted::displacements, law_, mask_, bias_, z,
-                                               displacement, nullptr) +
-                         value_.exponent;
-    value_.apply(displacement, dz);
-    if (exponent != 0) detail::scale_by_power_of_two(dz, exponent);
+    evaluate(t, z, dz);
   }
 
-  /// P at (t, z), rows summing to one. \throws std::invalid_argument if a token is not finite.
-  [[nodiscard]] SquareMatrix<Scalar> attention(double t, const State& z) const {
-    const ScaledMatrix<Dim>& flow = exponential_.recall(t);
-    return detail::weights(form_, &flow, law_, mask_, bias_, z);
+  /// The same where tokens and velocities are somebody else's: an Eigen::Map of a solver's buffers, columns of a larger
+  /// matrix. What lies in memory as Tokens do is read and written in place; another stride costs a copy.
+  /// \throws std::invalid_argument unless z has d rows and dz the shape of z, or can be resized to it.
+  template <TokenSource<Scalar_, Dim_> Z, TokenTarget<Scalar_, Dim_> Out>
+  void operator()(double t, const Z& z, Out&& dz) const {
+    detail::require_dimension("RescaledDynamics", z, dim());
+    detail::write_in_place<Scalar, Dim>("RescaledDynamics", z.rows(), z.cols(), dz,
+                                        [&](auto& out) { evaluate(t, z, out); });
   }
 
-  /// log P at (t, z), finite where P underflows. \throws std::invalid_argument if a token is not finite.
-  [[nodiscard]] SquareMatrix<Scalar> log_attention(double t, const State& z) const {
+  /// P at (t, z), rows summing to one. \throws std::invalid_argument if z has not d rows or a token is not finite.
+  template <TokenSource<Scalar_, Dim_> Z>
+  [[nodiscard]] SquareMatrix<Scalar> attention(double t, const Z& z) const {
+    detail::require_dimension("RescaledDynamics", z, dim());
     const ScaledMatrix<Dim>& flow = exponential_.recall(t);
-    return detail::log_weights(form_, &flow, law_, mask_, bias_, z);
+    return detail::weights<Scalar>(form_, &flow, law_, mask_, bias_, z);
+  }
+
+  /// log P at (t, z), finite where P underflows. \throws as attention().
+  template <TokenSource<Scalar_, Dim_> Z>
+  [[nodiscard]] SquareMatrix<Scalar> log_attention(double t, const Z& z) const {
+    detail::require_dimension("RescaledDynamics", z, dim());
+    const ScaledMatrix<Dim>& flow = exponential_.recall(t);
+    return detail::log_weights<Scalar>(form_, &flow, law_, mask_, bias_, z);
   }
 
   /// Log-normalisers and the token that each token attends to most. Cost: one drift.
-  [[nodiscard]] RowRecord rows(double t, const State& z) const {
+  /// \throws std::invalid_argument if z has not d rows.
+  template <TokenSource<Scalar_, Dim_> Z>
+  [[nodiscard]] RowRecord rows(double t, const Z& z) const {
+    detail::require_dimension("RescaledDynamics", z, dim());
     const ScaledMatrix<Dim>& flow = exponential_.recall(t);
     State displacement;
     RowRecord record;
@@ -118,7 +162,7 @@ class RescaledDynamics {
   /// The derivative of the drift with respect to z, nd × nd (token i owns rows i d … i d + d − 1):
   /// that of detail::add_attention_jacobian for M_t = e^{tVᵀ} M e^{tV}, less V on the diagonal blocks.
   /// \throws std::overflow_error where an entry is beyond double.
-  [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& z) const {
+  [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& z) const requires KernelScalar<Scalar_> {
     const ScaledMatrix<Dim>& flow = exponential_.recall(t);
     ScaledMatrix<Dim> M = form_.M;
     M.matrix = (form_.beta * flow.matrix.transpose() * M.matrix * flow.matrix).eval();
@@ -149,8 +193,19 @@ class RescaledDynamics {
   [[nodiscard]] const MatrixExponential<Dim>& exponential() const noexcept { return exponential_; }
 
  private:
+  template <class Out>
+  void evaluate(double t, const detail::TokenView<Scalar, Dim>& z, Out& dz) const {
+    static thread_local State displacement;
+    const ScaledMatrix<Dim>& flow = exponential_.recall(t);
+    const int exponent = detail::attend_scaled(form_, &flow, Weighted::displacements, law_, mask_, bias_, z,
+                                               displacement, nullptr) +
+                         value_.exponent;
+    value_.apply(displacement, dz);
+    if (exponent != 0) detail::scale_by_power_of_two(dz, exponent);
+  }
+
   Head<Scalar, Dim> head_;
-  ScoreForm<Dim> form_;
+  detail::Form<Scalar, Dim> form_;
   detail::ScaledValue<Scalar, Dim> value_;
   MatrixExponential<Dim> exponential_;
   Law law_;

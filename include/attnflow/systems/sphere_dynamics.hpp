@@ -54,9 +54,24 @@ class SphereDynamics {
     sphere::project_tangent(x, dx);
   }
 
-  /// P of one head at x. \throws std::invalid_argument if a token is not finite, std::out_of_range if there
-  /// is no such head.
-  [[nodiscard]] SquareMatrix<Scalar> attention(double t, const State& x, std::size_t head = 0) const {
+  /// The same where tokens and velocities are somebody else's: an Eigen::Map of a solver's buffers, columns of a larger
+  /// matrix. What lies in memory as Tokens do is read and written in place; another stride costs a copy.
+  /// \throws std::invalid_argument unless x has d rows and dx the shape of x, or can be resized to it.
+  template <TokenSource<Scalar_, Dim_> X, TokenTarget<Scalar_, Dim_> Out>
+  void operator()(double t, const X& x, Out&& dx) const {
+    detail::require_dimension("SphereDynamics", x, dim());
+    detail::write_in_place<Scalar, Dim>("SphereDynamics", x.rows(), x.cols(), dx, [&](auto& out) {
+      const detail::TokenView<Scalar, Dim> view(x);
+      drift_(t, view.map(), out);
+      detail::project_columns<Scalar, Dim>(view.map(), out);
+    });
+  }
+
+  /// P of one head at x. \throws std::invalid_argument if x has not d rows or a token is not finite,
+  /// std::out_of_range if there is no such head.
+  template <TokenSource<Scalar_, Dim_> X>
+  [[nodiscard]] SquareMatrix<Scalar> attention(double t, const X& x, std::size_t head = 0) const {
+    detail::require_dimension("SphereDynamics", x, dim());
     if (head >= heads().size())
       throw std::out_of_range("SphereDynamics::attention: head " + std::to_string(head) + " of " +
                               std::to_string(heads().size()));

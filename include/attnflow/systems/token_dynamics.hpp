@@ -4,6 +4,7 @@
 
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/attention/token_view.hpp>
 #include <attnflow/systems/jacobian.hpp>
 #include <attnflow/types.hpp>
 
@@ -24,7 +25,7 @@ namespace detail {
 template <class Scalar, int Dim>
 struct HeadBank {
   std::vector<Head<Scalar, Dim>> heads;
-  std::vector<ScoreForm<Dim>> forms;
+  std::vector<Form<Scalar, Dim>> forms;
   std::vector<ScaledValue<Scalar, Dim>> values;
   static constexpr int none = std::numeric_limits<int>::min();
   int unit = none;  // the largest exponent of a V that is not zero
@@ -37,17 +38,17 @@ struct HeadBank {
       heads[h].validate(name);
       if (heads[h].dim() != heads[0].dim())
         refuse(name, ": V has d = ", heads[h].dim(), ", expected ", heads[0].dim(), " as in head 0");
-      forms.push_back(score_form(heads[h], beta));
+      forms.push_back(form_of(heads[h], beta));
       values.emplace_back(heads[h].V);
-      if (!heads[h].V.isZero(0)) unit = std::max(unit, values[h].exponent);
+      if (!vanishes(heads[h].V)) unit = std::max(unit, values[h].exponent);
     }
     if (unit == none) unit = 0;
   }
 
-  /// out = ∑ₕ ∑ⱼ wʰᵢⱼ Vₕ xⱼ. The tokens are laid out once for all heads.
-  template <class Law, class Mask, class Bias>
-  void attend(const Law& law, const Mask& mask, const Bias& bias, const Tokens<Scalar, Dim>& x,
-              Tokens<Scalar, Dim>& out) const {
+  /// out = ∑ₕ ∑ⱼ wʰᵢⱼ Vₕ xⱼ, to Tokens or to a map of their shape. The tokens are laid out once for all heads.
+  template <class Law, class Mask, class Bias, class Out>
+  void attend(const Law& law, const Mask& mask, const Bias& bias, const TokenView<Scalar, Dim>& x,
+              Out& out) const {
     static thread_local Tokens<Scalar, Dim> sums, update;
     int exponent = 0;
     for (std::size_t h = 0; h < heads.size(); ++h) {
@@ -66,11 +67,20 @@ struct HeadBank {
     if (exponent != 0) scale_by_power_of_two(out, exponent);
   }
 
-  [[nodiscard]] const ScoreForm<Dim>& form(std::size_t head, const char* owner) const {
+  [[nodiscard]] const Form<Scalar, Dim>& form(std::size_t head, const char* owner) const {
     if (head >= forms.size())
       throw std::out_of_range(std::string(owner) + "::attention: head " + std::to_string(head) + " of " +
                               std::to_string(forms.size()));
     return forms[head];
+  }
+
+ private:
+  /// A zero that may carry derivatives does not vanish.
+  static bool vanishes([[maybe_unused]] const typename Head<Scalar, Dim>::Square& V) {
+    if constexpr (std::floating_point<Scalar>)
+      return V.isZero(0);
+    else
+      return false;
   }
 };
 
@@ -83,6 +93,8 @@ struct HeadBank {
 /// or another law than softmax, over the tokens that the mask leaves, with a positional bias on the scores.
 /// State: d × n. Tokens may grow like e^{‖V‖ t}; RescaledDynamics follows them for longer.
 /// One call costs O(H (n² d + n d²)) time for H heads and O(n d) memory.
+///
+/// With a scalar that carries derivatives (Eigen::AutoDiffScalar) a velocity has those of tokens and heads alike.
 template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
           AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
 class TokenDynamics {
@@ -105,18 +117,33 @@ class TokenDynamics {
   /// Writes the velocity at x to dx, resized to fit. \pre x and dx are different objects, x has d rows.
   void operator()(double /*t*/, const State& x, State& dx) const {
     eigen_assert(x.rows() == dim());
-    bank_.attend(law_, mask_, bias_, x, dx);
+    bank_.attend(law_, mask_, bias_, detail::TokenView<Scalar, Dim>(x), dx);
   }
 
-  /// The weights of one head at x: P for softmax, rows summing to one. \throws std::invalid_argument if a token is not finite.
-  [[nodiscard]] SquareMatrix<Scalar> attention(double /*t*/, const State& x, std::size_t head = 0) const {
-    return detail::weights(bank_.form(head, "TokenDynamics"), nullptr, law_, mask_, bias_, x);
+  /// The same where tokens and velocities are somebody else's: an Eigen::Map of a solver's buffers, columns of a larger
+  /// matrix. What lies in memory as Tokens do is read and written in place; another stride costs a copy.
+  /// \throws std::invalid_argument unless x has d rows and dx the shape of x, or can be resized to it.
+  template <TokenSource<Scalar_, Dim_> X, TokenTarget<Scalar_, Dim_> Out>
+  void operator()(double /*t*/, const X& x, Out&& dx) const {
+    detail::require_dimension("TokenDynamics", x, dim());
+    detail::write_in_place<Scalar, Dim>("TokenDynamics", x.rows(), x.cols(), dx, [&](auto& out) {
+      bank_.attend(law_, mask_, bias_, detail::TokenView<Scalar, Dim>(x), out);
+    });
+  }
+
+  /// The weights of one head at x: P for softmax, rows summing to one.
+  /// \throws std::invalid_argument if x has not d rows or a token is not finite, std::out_of_range if there is no such
+  /// head.
+  template <TokenSource<Scalar_, Dim_> X>
+  [[nodiscard]] SquareMatrix<Scalar> attention(double /*t*/, const X& x, std::size_t head = 0) const {
+    detail::require_dimension("TokenDynamics", x, dim());
+    return detail::weights<Scalar>(bank_.form(head, "TokenDynamics"), nullptr, law_, mask_, bias_, x);
   }
 
   /// The derivative of the drift, nd × nd; token i owns rows and columns i d … i d + d − 1 (see
   /// detail::add_attention_jacobian for the formula). Cost: O(H (n² d² + n d³)).
   /// \throws std::overflow_error where an entry is beyond double.
-  [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& x) const {
+  [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& x) const requires KernelScalar<Scalar_> {
     const Eigen::Index size = x.size();
     Eigen::MatrixXd J = Eigen::MatrixXd::Zero(size, size);
     for (std::size_t h = 0; h < bank_.heads.size(); ++h) {

@@ -1,0 +1,403 @@
+/// \file
+/// The operator for scalars that no kernel is compiled for: long double, Eigen::AutoDiffScalar, a user's dual number.
+#pragma once
+
+#include <attnflow/algebra/scaled_matrix.hpp>
+#include <attnflow/attention/concepts.hpp>
+#include <attnflow/attention/row_record.hpp>
+#include <attnflow/attention/token_view.hpp>
+#include <attnflow/detail/value_of.hpp>
+#include <attnflow/parallel/threads.hpp>
+#include <attnflow/types.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+#include <cstddef>
+#include <limits>
+#include <numbers>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace attnflow::inline ATTNFLOW_ABI::detail {
+
+/// 2^e.
+template <class Scalar>
+[[nodiscard]] Scalar power_of_two(int e) {
+  return static_cast<Scalar>(std::ldexp(Value<Scalar>(1), e));
+}
+
+/// The largest |number| of `count` entries; NaN or ∞ if one is.
+template <class Scalar>
+[[nodiscard]] Value<Scalar> largest_number(const Scalar* entries, Eigen::Index count) {
+  Value<Scalar> largest = 0;
+  for (Eigen::Index k = 0; k < count; ++k) {
+    const Value<Scalar> size = std::abs(value_of(entries[k]));
+    if (!(size <= largest)) largest = size;
+    if (std::isnan(largest)) break;
+  }
+  return largest;
+}
+
+/// y = a x for d × d and d × n entries. Every product becomes a Scalar before it is added: sums of the expressions that
+/// an autodiff type makes of a · b may not allow for an operand without derivatives. A matrix that several threads share
+/// is copied first, see private_copy.
+template <class Scalar>
+void multiply_entries(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
+  for (Eigen::Index j = 0; j < n; ++j)
+    for (Eigen::Index i = 0; i < d; ++i) {
+      Scalar sum = a[i] * x[j * d];
+      for (Eigen::Index k = 1; k < d; ++k) {
+        const Scalar term = a[i + k * d] * x[j * d + k];
+        sum += term;
+      }
+      y[j * d + i] = sum;
+    }
+}
+
+/// What decides the scores of one head, in the scalar of the tokens: sᵢⱼ = β 2^exponent e^{log_scale} xᵢᵀ M xⱼ. The
+/// derivatives that Q and K carry are in M.
+template <class Scalar, int Dim>
+struct GenericForm {
+  detail::ColumnMajor<Scalar, Dim, Dim> M;  ///< d × d
+  int exponent = 0;
+  double log_scale = 0;
+  double beta = 1;
+};
+
+/// M = QᵀK of a head without overflow. Cost: O(d_k d²).
+template <class Scalar, int Dim>
+[[nodiscard]] GenericForm<Scalar, Dim> generic_form(const Head<Scalar, Dim>& head, double beta) {
+  auto Q = head.Q, K = head.K;
+  const int q = exponent_of(largest_number(Q.data(), Q.size())),
+            k = exponent_of(largest_number(K.data(), K.size()));
+  scale_by_power_of_two(Q, -q);
+  scale_by_power_of_two(K, -k);
+  const Eigen::Index d = head.dim();
+  GenericForm<Scalar, Dim> form{detail::ColumnMajor<Scalar, Dim, Dim>(d, d), q + k, 0, beta};
+  for (Eigen::Index i = 0; i < d; ++i)
+    for (Eigen::Index j = 0; j < d; ++j) {
+      Scalar sum = Q(0, i) * K(0, j);
+      for (Eigen::Index c = 1; c < Q.rows(); ++c) {
+        const Scalar term = Q(c, i) * K(c, j);
+        sum += term;
+      }
+      form.M(i, j) = sum;
+    }
+  return form;
+}
+
+/// What e^{f} is for a law whose rows do not sum to one, f = log_row_factor(log ∑ⱼ e^{sᵢⱼ}, n). A law that takes the
+/// logarithm as a double alone cannot pass its derivatives on.
+template <class Scalar, class Law>
+[[nodiscard]] Scalar generic_log_row_factor(const Law& law, const Scalar& log_normalizer, Eigen::Index n) {
+  static_assert(
+      requires {
+        { law.log_row_factor(log_normalizer, n) } -> std::convertible_to<Scalar>;
+      },
+      "the law's log_row_factor(log_normalizer, n) has to take and to return the scalar of the tokens, too");
+  return law.log_row_factor(log_normalizer, n);
+}
+
+/// e^s, and nothing where that underflows: there a derivative e^s s' would be 0 · ∞, which is nothing as well.
+template <class Scalar>
+[[nodiscard]] Scalar exponential(const Scalar& s) {
+  using std::exp;
+  if (std::exp(value_of(s)) == 0) return Scalar(0);
+  return exp(s);
+}
+
+/// One row of scores: those of its keys less the largest, sᵢⱼ − sᵢᵣ.
+template <class Scalar>
+struct GenericRow {
+  KeyRange range;
+  Eigen::Index largest_key = 0;          ///< r
+  std::vector<Scalar> difference;        ///< of key begin + k
+  Scalar largest_score = Scalar(0);      ///< sᵢᵣ, its positional bias included
+  std::vector<Scalar> query, temporary;  ///< d numbers each
+  std::vector<Scalar> moment;
+
+  [[nodiscard]] bool empty() const noexcept { return range.begin >= range.end; }
+};
+
+/// The rows of one evaluation, by plain loops in the scalar of the tokens:
+///
+///     sᵢⱼ = F ⟨uᵢ, xⱼ⟩ − slope |i − j|,   uᵢ = Eᵀ Mᵀ E xᵢ,   F = β 2^{exponent} e^{log}.
+///
+/// Overflow-safe as the kernels' exact rows are, see ExactRow: the key of largest score first, found on the numbers
+/// alone; differences of tokens before products; the scale F kept apart as the square of a number that is finite, so
+/// that a difference of scores is 0 for tokens that agree and −∞ or finite otherwise, but never NaN. A weight that
+/// underflows adds nothing, and nothing to the derivatives. The difference of the largest score with itself is the
+/// constant zero.
+///
+/// Where a derivative is itself beyond the range of the scalar (two equal scores at a scale of 10³⁰⁸) it comes out
+/// ±∞ or NaN; the number beside it does not suffer.
+///
+/// Cost: O(n d) a row and O(d³) once; O(n d) memory.
+template <class Scalar, int Dim, class Mask>
+class GenericRows {
+  using Number = Value<Scalar>;
+  using Wide = std::common_type_t<Number, double>;
+
+ public:
+  int exponent = 0;  ///< keys() are tokens times 2^{−exponent}
+
+  GenericRows(const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+              const Mask& mask, double slope, const TokenView<Scalar, Dim>& x)
+      : form_(form), mask_(mask), slope_(slope), n_(x.cols()), d_(x.rows()), keys_(x.data()) {
+    const Number largest = largest_number(keys_, n_ * d_);
+    finite_ = std::isfinite(largest);
+    if (!finite_ || n_ == 0) return;
+    // Tokens as they are, unless their products could overflow; where they may carry derivatives, a copy of them (see
+    // private_copy).
+    constexpr int comfortable = std::numeric_limits<Number>::max_exponent / 2;
+    exponent = std::max(0, exponent_of(largest) - comfortable);
+    if (exponent > 0 || !std::floating_point<Scalar>) {
+      own_.assign(x.data(), x.data() + n_ * d_);
+      if (exponent > 0)
+        for (Scalar& entry : own_) entry *= power_of_two<Scalar>(-exponent);
+      keys_ = own_.data();
+    }
+    // Queries are made of keys that are not too small, either.
+    grow_ = std::clamp(-exponent_of(largest_number(keys_, n_ * d_)) - comfortable, 0, comfortable);
+    numbers_.reserve(static_cast<std::size_t>(n_ * d_));
+    for (Eigen::Index k = 0; k < n_ * d_; ++k) numbers_.push_back(value_of(keys_[k]));
+    log_ = form.log_scale;
+    if (flow != nullptr) {
+      log_ = ScaledMatrix<Dim>::clamp_log(log_ + 2 * flow->log_scale);
+      flow_ = flow->matrix.template cast<Scalar>();
+      flow_transposed_ = flow_.transpose();
+    }
+    form_transposed_ = form.M.transpose();
+  }
+
+  [[nodiscard]] bool finite() const noexcept { return finite_; }
+  /// Tokens times 2^{−exponent}, d × n.
+  [[nodiscard]] const Scalar* keys() const noexcept { return keys_; }
+
+  /// Makes row i.
+  void make(Eigen::Index i, GenericRow<Scalar>& row) const {
+    row.range = mask_.keys(i, n_);
+    row.largest_key = 0;
+    if (row.empty()) return;
+    const Number half = make_query(i, row);
+    const Eigen::Index r = row.largest_key = find_largest(i, row, half);
+    row.difference.assign(static_cast<std::size_t>(row.range.end - row.range.begin), Scalar(0));
+    for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
+      if (j == r) continue;
+      Scalar product = row.query[0] * Scalar(keys_[j * d_] - keys_[r * d_]);
+      for (Eigen::Index c = 1; c < d_; ++c) {
+        const Scalar delta = keys_[j * d_ + c] - keys_[r * d_ + c];
+        const Scalar term = row.query[static_cast<std::size_t>(c)] * delta;
+        product += term;
+      }
+      Scalar s = score(product, half);
+      if (slope_ != 0) s += static_cast<Scalar>(static_cast<Number>(fall(i, r) - fall(i, j)));
+      const Number number = value_of(s);
+      if (number == -std::numeric_limits<Number>::infinity())
+        s = static_cast<Scalar>(number);  // whatever its derivative has become
+      else if (number > 0)                // by rounding: r is the largest
+        s = std::isfinite(number) ? Scalar(s - static_cast<Scalar>(number)) : Scalar(0);
+      row.difference[static_cast<std::size_t>(j - row.range.begin)] = s;
+    }
+    Scalar product = row.query[0] * keys_[r * d_];
+    for (Eigen::Index c = 1; c < d_; ++c) {
+      const Scalar term = row.query[static_cast<std::size_t>(c)] * keys_[r * d_ + c];
+      product += term;
+    }
+    row.largest_score = score(product, half);
+    if (slope_ != 0) row.largest_score -= static_cast<Scalar>(static_cast<Number>(fall(i, r)));
+  }
+
+ private:
+  [[nodiscard]] double fall(Eigen::Index i, Eigen::Index j) const {
+    return slope_ * std::abs(static_cast<double>(i - j));
+  }
+  /// The score of a product ⟨query, y⟩, in two factors neither of which overflows.
+  [[nodiscard]] static Scalar score(const Scalar& product, Number half) {
+    const Scalar factor = static_cast<Scalar>(half), once = product * factor;
+    return once * factor;
+  }
+
+  /// row.query: uᵢ with the mantissa of β, in units in which its largest number is below 4. \returns half with F
+  /// ⟨uᵢ, y⟩ = (⟨query, y⟩ half) half, at most the largest finite number.
+  [[nodiscard]] Number make_query(Eigen::Index i, GenericRow<Scalar>& row) const {
+    const auto width = static_cast<std::size_t>(d_);
+    row.temporary.assign(keys_ + i * d_, keys_ + (i + 1) * d_);
+    if (grow_ != 0)
+      for (Scalar& entry : row.temporary) entry *= power_of_two<Scalar>(grow_);
+    row.query.assign(width, Scalar(0));
+    const auto apply = [&](const auto& a) {
+      multiply_entries(a.data(), row.temporary.data(), row.query.data(), d_, 1);
+      row.query.swap(row.temporary);
+    };
+    if (flow_.size() != 0) apply(flow_);
+    apply(form_transposed_);
+    if (flow_.size() != 0) apply(flow_transposed_);
+    row.query.swap(row.temporary);
+
+    int beta_exponent = 0;
+    const double beta = std::frexp(form_.beta, &beta_exponent);
+    const int others = form_.exponent + exponent - grow_ + beta_exponent;
+    int down = exponent_of(largest_number(row.query.data(), d_));
+    if ((down + others) % 2 != 0) --down;  // an even power has an exact root
+    // 2^{−down} in two factors: by itself it may not be a number.
+    const Scalar first = static_cast<Scalar>(std::ldexp(static_cast<Number>(beta), -(down / 2))),
+                 second = power_of_two<Scalar>(-(down - down / 2));
+    for (Scalar& entry : row.query) {
+      entry *= second;
+      entry *= first;
+    }
+    if (form_.beta == 0) return 0;
+    const Wide root = std::exp(Wide(0.5) * static_cast<Wide>(log_));
+    const int power = down + others;
+    const Wide half = std::isnormal(root)
+                          ? std::ldexp(root, power / 2)
+                          : std::exp(Wide(0.5) * (static_cast<Wide>(log_) +
+                                                  static_cast<Wide>(power) * std::numbers::ln2_v<Wide>));
+    return static_cast<Number>(std::min(half, static_cast<Wide>(std::numeric_limits<Number>::max())));
+  }
+
+  /// The key of largest score.
+  [[nodiscard]] Eigen::Index find_largest(Eigen::Index i, const GenericRow<Scalar>& row, Number half) const {
+    Eigen::Index best = row.range.begin;
+    for (Eigen::Index j = best + 1; j < row.range.end; ++j) {
+      Number product = 0;
+      for (Eigen::Index c = 0; c < d_; ++c)
+        product += value_of(row.query[static_cast<std::size_t>(c)]) *
+                   (numbers_[static_cast<std::size_t>(j * d_ + c)] -
+                    numbers_[static_cast<std::size_t>(best * d_ + c)]);
+      const Number rise = (product * half) * half;
+      if (slope_ == 0 ? rise > 0 : rise + static_cast<Number>(fall(i, best) - fall(i, j)) > 0) best = j;
+    }
+    return best;
+  }
+
+  const GenericForm<Scalar, Dim>& form_;
+  const Mask& mask_;
+  double slope_;
+  Eigen::Index n_, d_;
+  const Scalar* keys_;
+  bool finite_ = true;
+  int grow_ = 0;
+  double log_ = 0;
+  std::vector<Scalar> own_;
+  std::vector<Number> numbers_;
+  detail::ColumnMajor<Scalar, Dim, Dim> form_transposed_;
+  detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> flow_, flow_transposed_;  // none: the identity
+};
+
+/// Calls f(i) for i < n: by several threads for plain numbers; by one for others, which may change their constants in
+/// place (see private_copy).
+template <class Scalar, class F>
+void for_each_generic_row(Eigen::Index n, Eigen::Index d, F&& f) {
+  if constexpr (std::floating_point<Scalar>)
+    parallel_for(n, 5 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(d),
+                 std::forward<F>(f));
+  else
+    for (Eigen::Index i = 0; i < n; ++i) f(i);
+}
+
+/// attend_scaled (attend.hpp) in the scalar of the tokens.
+template <class Scalar, int Dim, class Law, class Mask, class Bias>
+int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+                  Weighted what, const Law& law, const Mask& mask, const Bias& bias,
+                  const std::type_identity_t<TokenView<Scalar, Dim>>& x, Tokens<Scalar, Dim>& out,
+                  RowRecord* rows, bool /*same_tokens*/ = false) {
+  eigen_assert(x.data() != out.data() || x.cols() == 0);
+  using Number = Value<Scalar>;
+  const Eigen::Index n = x.cols(), d = x.rows();
+  out.resize(d, n);
+  if (rows != nullptr) {
+    rows->log_normalizer.assign(static_cast<std::size_t>(n), std::numeric_limits<double>::quiet_NaN());
+    rows->largest_key.assign(static_cast<std::size_t>(n), 0);
+  }
+  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), x);
+  if (!scores.finite()) {
+    out.setConstant(static_cast<Scalar>(std::numeric_limits<Number>::quiet_NaN()));
+    return 0;
+  }
+  const Scalar* keys = scores.keys();
+  for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
+    using std::log;
+    static thread_local GenericRow<Scalar> row;
+    scores.make(i, row);
+    const Scalar* own = keys + i * d;
+    if (row.empty()) {
+      for (Eigen::Index c = 0; c < d; ++c)
+        out(c, i) = own[c] - own[c];  // zero, with derivatives that are zero
+      if (rows != nullptr)
+        rows->log_normalizer[static_cast<std::size_t>(i)] = -std::numeric_limits<double>::infinity();
+      return;
+    }
+    const Scalar* reference = keys + row.largest_key * d;
+    Scalar sum = Scalar(1);
+    row.moment.clear();
+    for (Eigen::Index c = 0; c < d; ++c) row.moment.push_back(own[c] - own[c]);
+    for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
+      if (j == row.largest_key) continue;
+      const Scalar weight = exponential(row.difference[static_cast<std::size_t>(j - row.range.begin)]);
+      if (value_of(weight) == 0) continue;
+      sum += weight;
+      for (Eigen::Index c = 0; c < d; ++c) {
+        const Scalar delta = keys[j * d + c] - reference[c];
+        const Scalar term = weight * delta;
+        row.moment[static_cast<std::size_t>(c)] += term;
+      }
+    }
+    const Scalar log_normalizer = row.largest_score + Scalar(log(sum));
+    Scalar factor = Scalar(1);
+    if constexpr (!Law::rows_sum_to_one)
+      factor = exponential(generic_log_row_factor<Scalar>(law, log_normalizer, n));
+    for (Eigen::Index c = 0; c < d; ++c) {
+      const Scalar mean = row.moment[static_cast<std::size_t>(c)] / sum;
+      Scalar entry = reference[c] + mean;
+      if (what == Weighted::displacements) entry = Scalar(reference[c] - own[c]) + mean;
+      if constexpr (!Law::rows_sum_to_one) {
+        // Nothing times ∞ is nothing.
+        const bool nothing =
+            value_of(factor) == 0 || (value_of(entry) == 0 && !std::isfinite(value_of(factor)));
+        entry = nothing ? Scalar(0) : Scalar(entry * factor);
+      }
+      out(c, i) = entry;
+    }
+    if (rows == nullptr) return;
+    rows->log_normalizer[static_cast<std::size_t>(i)] = static_cast<double>(value_of(log_normalizer));
+    rows->largest_key[static_cast<std::size_t>(i)] = row.largest_key;
+  });
+  return scores.exponent;
+}
+
+/// log_weights (attention_matrix.hpp) in the scalar of the tokens.
+template <class Scalar, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> log_weights(
+    const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const Law& law,
+    const Mask& mask, const Bias& bias, const std::type_identity_t<TokenView<Scalar, Dim>>& x) {
+  using Number = Value<Scalar>;
+  const Eigen::Index n = x.cols(), d = x.rows();
+  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), x);
+  if (!scores.finite()) refuse("log_attention: x has an entry that is not finite");
+  detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(n, n);
+  result.setConstant(static_cast<Scalar>(-std::numeric_limits<Number>::infinity()));
+  for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
+    using std::log;
+    static thread_local GenericRow<Scalar> row;
+    scores.make(i, row);
+    if (row.empty()) return;
+    Scalar sum = Scalar(0);
+    for (const Scalar& difference : row.difference) {
+      const Scalar weight = exponential(difference);
+      sum += weight;
+    }
+    const Scalar log_sum = log(sum);
+    Scalar shift = -log_sum;
+    if constexpr (!Law::rows_sum_to_one)
+      shift += generic_log_row_factor<Scalar>(law, Scalar(row.largest_score + log_sum), n);
+    for (Eigen::Index j = row.range.begin; j < row.range.end; ++j)
+      result(i, j) = row.difference[static_cast<std::size_t>(j - row.range.begin)] + shift;
+  });
+  return result;
+}
+
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail
