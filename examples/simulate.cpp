@@ -1,6 +1,8 @@
 // The general program: self-attention dynamics from files or a random start, to .npy files, a report and a
 // page. `simulate --help` lists the options; examples/README.md says what is written.
 
+#include "simulate/folder.hpp"
+#include "simulate/go.hpp"
 #include "simulate/page.hpp"
 
 #include <attnflow/clustering/clusters.hpp>
@@ -14,7 +16,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <functional>
@@ -23,7 +24,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -31,59 +31,55 @@
 namespace simulation {
 namespace {
 
-const char* const output_files[] = {"times.npy", "tokens.npy", "attention.npy", "report.json", "view.html"};
-
-void check_folder(const Options& o) {
-  std::error_code error;
-  const fs::file_status status = fs::status(o.out, error);
-  if (fs::exists(status) && !fs::is_directory(status))
-    refuse("--out: ", o.out, " is a file, expected a folder");
-  for (const char* name : output_files)
-    if (!o.force && fs::exists(fs::path(o.out) / name, error))
-      refuse("--out: ", o.out, " holds ", name,
-             " of another run, expected an empty folder (or --force to replace it)");
+/// A float holds neither a token nor a weight beyond its range.
+void require_range_of_float(const Problem& problem) {
+  constexpr auto largest = static_cast<double>(std::numeric_limits<float>::max());
+  if (problem.start.cwiseAbs().maxCoeff() > largest)
+    refuse("--precision: float, expected double: a token is beyond its range");
+  for (const auto& h : problem.heads)
+    if (std::max({h.Q.cwiseAbs().maxCoeff(), h.K.cwiseAbs().maxCoeff(), h.V.cwiseAbs().maxCoeff()}) > largest)
+      refuse("--precision: float, expected double: a weight is beyond its range");
 }
 
-void make_folder(const Options& o) {
-  std::error_code error;
-  fs::create_directories(o.out, error);
-  if (error) refuse("--out: ", o.out, " cannot be created: ", error.message());
+/// The problem and the state of a checkpoint; what is wrong with them is said of the file.
+template <class Scalar>
+Problem resume(const Checkpoint& c, const Options& o, Tokens<Scalar>& state) {
   try {
-    attnflow::AtomicFile probe(fs::path(o.out) / "times.npy");  // removed at once: it is not committed
-  } catch (const std::exception& failure) {
-    refuse("--out: ", o.out, " cannot be written: ", failure.what());
+    Problem problem = problem_of(c, o);
+    static_cast<void>(take_state(c, o, problem, state));
+    return problem;
+  } catch (const std::exception& error) {
+    refuse("--resume: ", o.resume, " holds ", error.what());
   }
 }
 
+/// \param resumed  the checkpoint to go on from, if any.
 /// \returns the exit status.
 template <class Scalar>
-int simulate(const Options& o) {
-  const Tokens<double> given = read_start(o);
-  require_unit_tokens(o, given);
-  const Index n = given.cols(), d = given.rows();
-  const std::vector<Head<double>> heads = read_heads(o, d);
-  if constexpr (std::is_same_v<Scalar, float>) {
-    constexpr auto largest = static_cast<double>(std::numeric_limits<float>::max());
-    if (given.cwiseAbs().maxCoeff() > largest)
-      refuse("--precision: float, expected double: a token is beyond its range");
-    for (const auto& h : heads)
-      if (std::max({h.Q.cwiseAbs().maxCoeff(), h.K.cwiseAbs().maxCoeff(), h.V.cwiseAbs().maxCoeff()}) >
-          largest)
-        refuse("--precision: float, expected double: a weight is beyond its range");
-  }
-  const Tokens<Scalar> start = given.template cast<Scalar>();
-  Tokens<Scalar> inside = start;
-  const Run<Scalar> run = set_up(o, heads, inside);
-  const Tokens<Scalar> inside_start = inside;
+int simulate(const Options& o, std::optional<Checkpoint> resumed) {
+  Tokens<Scalar> inside;
+  const Problem problem = resumed ? resume(*resumed, o, inside) : read_problem(o);
+  const std::vector<double>& times = problem.times;
+  const std::vector<Head<double>>& heads = problem.heads;
+  const Index n = problem.start.cols(), d = problem.start.rows();
+  if constexpr (std::is_same_v<Scalar, float>) require_range_of_float(problem);
+  const Tokens<Scalar> start = problem.start.template cast<Scalar>();
+  Tokens<Scalar> inside_start = start;
+  const Run<Scalar> run = set_up(o, heads, inside_start);
+  if (!resumed) inside = inside_start;
   if (o.attention) {
-    const double bytes = static_cast<double>(run.times.size()) * static_cast<double>(heads.size()) *
+    const double bytes = static_cast<double>(times.size()) * static_cast<double>(heads.size()) *
                          static_cast<double>(n) * static_cast<double>(n) * sizeof(Scalar);
     if (bytes > 4e9)
       refuse("--attention: attention.npy would have ", bytes / 1e9,
              " GB, expected at most 4 (save fewer times, or leave it out)");
   }
-  check_folder(o);
+  const Json options = resolved(o, n, d, heads.size(), times.size());
+  if (!(resumed && resumed->option("folder") == absolute(o.out).string() && holds_same_run(o, options)))
+    check_folder(o);
+  check_checkpoint(o);
   make_folder(o);
+  const attnflow::StopOnSignal signal;  // from here on there is something to save
 
   const fs::path folder = o.out;
   attnflow::NpyWriter<double> times_file(folder / "times.npy", {});
@@ -95,7 +91,7 @@ int simulate(const Options& o) {
     attention_file.emplace(folder / "attention.npy", shape);
   }
   const attnflow::detail::Analyzer analyzer(heads, analyze_options(o, run));
-  PageBuilder<Scalar> page(o, run.times, start, heads, analyzer);
+  PageBuilder<Scalar> page(o, times, start, heads, analyzer);
   const auto save = [&](double t, const Tokens<Scalar>& state) {
     const Tokens<Scalar> x = run.shown(state);
     times_file.append(std::span(&t, 1));
@@ -109,12 +105,27 @@ int simulate(const Options& o) {
     attention_file->append(row_major);
   };
 
-  const auto began = std::chrono::steady_clock::now();
+  const std::ptrdiff_t rows = resumed ? resumed->find("rows")->shape[0] : 0;
+  if (resumed) keep_folder(o, *resumed);
+  Keeper<Scalar> keeper(o.checkpoint, resumed ? *std::move(resumed) : first_checkpoint<Scalar>(o, problem));
+  for (std::ptrdiff_t k = 0; k < rows; ++k)  // as if they had just been computed
+    save(times[static_cast<std::size_t>(k)], keeper.row(k, n, d));
+  const auto record = [&](double t, const Tokens<Scalar>& state) {
+    save(t, state);
+    keeper.add_row(state);
+  };
   std::optional<attnflow::Progress> progress;
-  if (!o.quiet && isatty(STDERR_FILENO) != 0) progress.emplace(std::cerr, 0, o.t_end);
-  const attnflow::Report report = go<Scalar>(run, o, inside, save, progress ? &*progress : nullptr);
+  keeper.begin();
+  if (!o.quiet && isatty(STDERR_FILENO) != 0) progress.emplace(std::cerr, keeper.before().t, o.t_end);
+  const attnflow::Report report = go<Scalar>(run, o, inside,
+                                             {{times.begin() + rows, times.end()},
+                                              record,
+                                              progress ? &*progress : nullptr,
+                                              signal,
+                                              keeper,
+                                              o.checkpoint_every.value_or(60)});
   if (progress) progress->finish();
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  const double seconds = keeper.seconds();
 
   std::vector<Eigen::MatrixXd> P;
   if (n <= attnflow::AnalyzeOptions{}.most_tokens)
@@ -126,7 +137,7 @@ int simulate(const Options& o) {
   const attnflow::Finding& found = analysis.found;
   const Json document{{"program", "simulate"},
                       {"version", attnflow::version},
-                      {"options", resolved(o, n, d, heads.size(), run.times.size())},
+                      {"options", options},
                       {"outcome", name_of(report.outcome)},
                       {"t", report.t},
                       {"steps", report.steps},
@@ -137,18 +148,28 @@ int simulate(const Options& o) {
                       {"found", json_of(analysis, n)}};
   const std::string title = "Self-attention dynamics, " + o.system + ": " + std::to_string(n) +
                             " tokens in dimension " + std::to_string(d);
+  if (page.is_empty())
+    page.add(report.t, run.shown(inside), inside, run);  // it ended before the first saved time
   const attnflow::View view = page.finish(title, analysis, parameters_of(o, n, d, heads.size(), report));
 
+  // What needs the most room comes first: where it fails, nothing of an earlier run has been replaced.
+  StagedFile view_file(folder / "view.html");
+  attnflow::write_html(view_file.staged(), view);
+  attnflow::AtomicFile report_file(folder / "report.json");
+  report_file.write(document.dump(2) + "\n");
   times_file.finish();
   tokens_file.finish();
   if (attention_file)
     attention_file->finish();
   else
     fs::remove(folder / "attention.npy");
-  attnflow::AtomicFile report_file(folder / "report.json");
-  report_file.write(document.dump(2) + "\n");
   report_file.commit();
-  attnflow::write_html(folder / "view.html", view);
+  view_file.commit();
+  const bool stopped = report.outcome == attnflow::Outcome::stopped_by_observer;
+  if (keeper.active() && !stopped) {
+    wait_for_disk(o);
+    keeper.remove();
+  }
 
   const bool whole = report.outcome == attnflow::Outcome::reached_end;
   if (!o.quiet) {
@@ -174,7 +195,8 @@ int simulate(const Options& o) {
   if (!whole)
     std::cerr << "simulate: ended early at t = " << report.t << " of " << o.t_end << " ("
               << name_of(report.outcome) << ": " << meaning_of(report.outcome)
-              << "); what was computed is in " << o.out << '\n';
+              << "); what was computed is in " << o.out
+              << (stopped && keeper.active() ? "; to go on: --resume " + o.checkpoint : "") << '\n';
   return whole ? 0 : 3;
 }
 
@@ -185,9 +207,18 @@ int main(int argc, char** argv) {
   using namespace simulation;
   try {
     Options options = parse(argc, argv);
-    check(options);
+    std::optional<Checkpoint> resumed;
+    if (!options.resume.empty()) resumed = load_resumed(options);
+    try {
+      if (resumed) take_options(*resumed, options);
+      check(options);
+    } catch (const Mistake& mistake) {
+      if (!resumed) throw;
+      refuse("--resume: ", options.resume, " holds ", mistake.what());
+    }
     set_up_processors(options);
-    return options.precision == "float" ? simulate<float>(options) : simulate<double>(options);
+    return options.precision == "float" ? simulate<float>(options, std::move(resumed))
+                                        : simulate<double>(options, std::move(resumed));
   } catch (const Mistake& mistake) {
     std::cerr << "simulate: " << attnflow::detail::printable(mistake.what(), false) << '\n';  // one line
     return 2;

@@ -183,4 +183,20 @@ inline std::vector<double> read_times(const Options& o) {
   return times;
 }
 
+/// What a run starts from, wherever it comes from: files, a random draw or a checkpoint.
+struct Problem {
+  Tokens<double> start;
+  std::vector<Head<double>> heads;
+  std::vector<double> times;  ///< to save at
+};
+
+inline Problem read_problem(const Options& o) {
+  Problem p;
+  p.start = read_start(o);
+  require_unit_tokens(o, p.start);
+  p.heads = read_heads(o, p.start.rows());
+  p.times = read_times(o);
+  return p;
+}
+
 }  // namespace simulation

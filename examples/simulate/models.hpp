@@ -7,14 +7,6 @@
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/geometry/sphere.hpp>
-#include <attnflow/integrators/dormand_prince.hpp>
-#include <attnflow/integrators/euler.hpp>
-#include <attnflow/integrators/integrate.hpp>
-#include <attnflow/integrators/on_sphere.hpp>
-#include <attnflow/integrators/runge_kutta4.hpp>
-#include <attnflow/observers/progress.hpp>
-#include <attnflow/observers/stop_when.hpp>
-#include <attnflow/observers/trajectory.hpp>
 #include <attnflow/spectral/invariant_basis.hpp>
 #include <attnflow/systems/layers.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
@@ -83,7 +75,6 @@ struct Run {
   /// A matrix of weights for each head.
   using Attention = std::function<std::vector<SquareMatrix<Scalar>>(double, const State&)>;
 
-  std::vector<double> times;
   Field<Scalar> field;                ///< of all systems but layers,
   std::function<void(State&)> layer;  ///< of which this is one
   Attention attention;                ///< the weights of the law
@@ -153,7 +144,6 @@ void set_system(Run<Scalar>& run, const Options& o, const std::vector<Head<Scala
 template <class Scalar>
 Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Scalar>& x) {
   Run<Scalar> run;
-  run.times = read_times(o);
   if (o.system == "sphere") attnflow::sphere::normalize(x);
   if (o.system == "rescaled") {
     const attnflow::InvariantBasis coordinates = attnflow::invariant_basis(heads[0].V);
@@ -181,59 +171,6 @@ Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Sca
   set_system(run, o, own, AnyLaw<Scalar>{.beta = o.beta, .normalized = o.law == "softmax"}, mask,
              attnflow::Alibi{.slope = o.alibi.value_or(0)});
   return run;
-}
-
-// --- How a run goes ----------------------------------------------------------------------------------------
-
-template <class Scalar>
-using Save = std::function<void(double, const Tokens<Scalar>&)>;
-
-/// Layers are a map, not a flow: the state shown at t is the output of layer ⌊t / Δt⌋.
-template <class Scalar>
-attnflow::Report go_through_layers(const Run<Scalar>& run, double step, double t_end, Tokens<Scalar>& x,
-                                   const Save<Scalar>& save, attnflow::Progress* progress) {
-  attnflow::Report report;
-  const auto layer_of = [&](double t) { return static_cast<long>(std::floor(t / step + 1e-9)); };
-  const long last = layer_of(t_end);
-  std::size_t next = 0;
-  for (long k = 0;; ++k) {
-    report.t = std::min(static_cast<double>(k) * step, t_end);
-    for (; next < run.times.size() && layer_of(run.times[next]) == k; ++next) save(run.times[next], x);
-    if (progress != nullptr) (*progress)(report.t, x);
-    if (k == last) return report;
-    Tokens<Scalar> before = x;
-    run.layer(x);
-    ++report.evaluations;
-    if (!x.allFinite()) {
-      x = std::move(before);
-      report.outcome = attnflow::Outcome::non_finite;
-      return report;
-    }
-    ++report.steps;
-  }
-}
-
-/// Runs from x, shows states at the saved times, leaves the last state in x.
-template <class Scalar>
-attnflow::Report go(const Run<Scalar>& run, const Options& o, Tokens<Scalar>& x, const Save<Scalar>& save,
-                    attnflow::Progress* progress) {
-  using State = Tokens<Scalar>;
-  if (o.system == "layers") return go_through_layers(run, *o.dt, o.t_end, x, save, progress);
-  auto record = attnflow::at_times<State>(run.times, save);
-  auto tell = [progress](double t, const State& state) {
-    if (progress != nullptr) (*progress)(t, state);
-  };
-  auto observers = attnflow::together<State>(record, tell);
-  const auto by = [&](auto stepper, const auto& plan) {
-    if (o.system != "sphere") return attnflow::integrate(run.field, stepper, x, plan, observers);
-    return attnflow::integrate(run.field, attnflow::OnSphere(stepper), x, plan, observers);
-  };
-  if (o.stepper == "dopri5")
-    return by(attnflow::DormandPrince5<State>{},
-              attnflow::AdaptiveSteps{.to = o.t_end, .rtol = *o.rtol, .atol = *o.atol});
-  const attnflow::FixedSteps plan{.to = o.t_end, .step = *o.dt};
-  if (o.stepper == "rk4") return by(attnflow::RungeKutta4<State>{}, plan);
-  return by(attnflow::Euler<State>{}, plan);
 }
 
 }  // namespace simulation

@@ -52,13 +52,41 @@ struct Options {
   std::string tokens, uniform_box, gaussian, uniform_sphere;
   std::string query, key, value;
   std::string system = "rescaled", law = "softmax", mask = "none";
-  std::string stepper, precision = "double", times, out;
+  std::string stepper, precision = "double", times, out, checkpoint, resume;
   std::uint64_t seed = 0;
   double beta = 1, t_end = attnflow::required;
-  std::optional<double> alibi, dt, rtol, atol, save_every;
+  std::optional<double> alibi, dt, rtol, atol, save_every, checkpoint_every;
   std::optional<int> threads;
   bool attention = false, quiet = false, force = false;
 };
+
+/// Calls visit(name, value) for every option that decides what is computed: those a checkpoint keeps, and that
+/// --resume does without.
+template <class OptionsRef, class Visit>
+void for_each_run_option(OptionsRef& o, const Visit& visit) {
+  visit("tokens", o.tokens);
+  visit("uniform-box", o.uniform_box);
+  visit("gaussian", o.gaussian);
+  visit("uniform-sphere", o.uniform_sphere);
+  visit("seed", o.seed);
+  visit("query", o.query);
+  visit("key", o.key);
+  visit("value", o.value);
+  visit("system", o.system);
+  visit("law", o.law);
+  visit("beta", o.beta);
+  visit("mask", o.mask);
+  visit("alibi", o.alibi);
+  visit("t-end", o.t_end);
+  visit("stepper", o.stepper);
+  visit("dt", o.dt);
+  visit("rtol", o.rtol);
+  visit("atol", o.atol);
+  visit("precision", o.precision);
+  visit("save-every", o.save_every);
+  visit("times", o.times);
+  visit("attention", o.attention);
+}
 
 /// What CLI11's own conversions let pass (an empty value, −1 as an unsigned number) or refuse without saying
 /// what was expected. An answer other than "" is the rest of the message.
@@ -111,7 +139,7 @@ inline Options parse(int argc, char** argv) {
       ->check(require_number<double>);
 
   auto* run = group("Run");
-  run->add_option("--t-end", o.t_end, "final time, from 0")->check(require_number<double>)->required();
+  run->add_option("--t-end", o.t_end, "final time, from 0 (required)")->check(require_number<double>);
   run->add_option("--stepper", o.stepper, "dopri5 (default) | rk4 | euler");
   run->add_option("--dt", o.dt, "step of rk4 and euler; of a layer")->check(require_number<double>);
   run->add_option("--rtol", o.rtol, "relative tolerance of dopri5 (default 1e-9; float 1e-5)")
@@ -124,13 +152,24 @@ inline Options parse(int argc, char** argv) {
       ->check(require_number<int>);
 
   auto* output = group("Output");
-  output->add_option("--out", o.out, "folder, created if absent")->required();
+  output->add_option("--out", o.out, "folder, created if absent (required; with --resume: that of the run)");
   output->add_option("--save-every", o.save_every, "save at 0, DT, 2 DT, … (default: 101 equal times)")
       ->check(require_number<double>);
   output->add_option("--times", o.times, "file times.npy of increasing times in [0, t-end] to save at");
   output->add_flag("--attention", o.attention, "write the attention matrices, too");
-  output->add_flag("--force", o.force, "replace the files of another run in the folder");
+  output->add_flag("--force", o.force, "replace the files of another run in the folder, and its checkpoint");
   output->add_flag("--quiet", o.quiet, "say nothing but errors");
+
+  auto* stops = group("Long runs");
+  stops->add_option("--checkpoint", o.checkpoint,
+                    "file that is kept up to date while the run lasts, and from which it can be resumed");
+  stops
+      ->add_option("--checkpoint-every", o.checkpoint_every, "seconds in between (default 60; 0: every step)")
+      ->check(require_number<double>);
+  stops->add_option(
+      "--resume", o.resume,
+      "checkpoint file of a run that did not end: goes on to the same bits; takes --out, --checkpoint, "
+      "--checkpoint-every, --threads, --force and --quiet beside it");
 
   for (int k = 1; k < argc; ++k) {  // such as "$Q" with Q not set
     const std::string argument = argv[k];
@@ -150,10 +189,6 @@ inline Options parse(int argc, char** argv) {
         refuse(argv[k], argv[k][0] == '-' ? ": unknown option" : ": unexpected argument",
                ", expected an option that simulate --help lists");
     refuse("unexpected arguments, expected those that simulate --help lists");
-  } catch (const CLI::RequiredError& error) {
-    const std::string text = error.what();  // "--out is required"
-    refuse(text.substr(0, text.find(' ')),
-           ": not given, expected a value (simulate --help lists the options)");
   } catch (const CLI::ArgumentMismatch& error) {
     const std::string text =
         error.what();  // "--out: 1 required TEXT missing", "--out: At Most 1 required but received 2"
@@ -162,6 +197,22 @@ inline Options parse(int argc, char** argv) {
                                                : ": given more than once, expected once");
   } catch (const CLI::ParseError& error) {
     refuse(error.what());
+  }
+  if (o.resume.empty()) {
+    for (const char* needed : {"--t-end", "--out"})
+      if (app.count(needed) == 0)
+        refuse(needed, ": not given, expected a value (simulate --help lists the options)");
+  } else {
+    for_each_run_option(o, [&](const char* name, const auto&) {
+      if (app.count(std::string("--") + name) > 0)
+        refuse("--", name, ": given beside --resume, expected to be absent: it comes from the checkpoint");
+    });
+  }
+  if (o.checkpoint_every) {
+    if (o.checkpoint.empty() && o.resume.empty())
+      refuse("--checkpoint-every: ", *o.checkpoint_every, ", expected to be absent without --checkpoint");
+    if (!(std::isfinite(*o.checkpoint_every) && *o.checkpoint_every >= 0))
+      refuse("--checkpoint-every: ", *o.checkpoint_every, ", expected seconds, zero or more");
   }
   return o;
 }
@@ -206,7 +257,6 @@ inline void check(Options& o) {
   if (!(std::isfinite(o.t_end) && o.t_end >= 0))
     refuse("--t-end: ", o.t_end, ", expected a finite time, at least 0");
   if (!std::isfinite(o.beta)) refuse("--beta: ", o.beta, ", expected a finite number");
-  if (o.threads && *o.threads < 1) refuse("--threads: ", *o.threads, ", expected at least 1");
   require_positive("--dt", o.dt);
   require_positive("--save-every", o.save_every);
   if (o.save_every && !o.times.empty())
@@ -236,6 +286,7 @@ inline void check(Options& o) {
 /// Sets the number of threads, and reads the environment: ATTNFLOW_SIMD and ATTNFLOW_THREADS must make sense
 /// even where they are not needed. \throws std::invalid_argument unless they do.
 inline void set_up_processors(const Options& o) {
+  if (o.threads && *o.threads < 1) refuse("--threads: ", *o.threads, ", expected at least 1");
   static_cast<void>(attnflow::simd_level());
   const int usable = attnflow::threads();
   attnflow::set_threads(o.threads.value_or(usable));

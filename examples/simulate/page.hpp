@@ -68,7 +68,10 @@ class PageBuilder {
       for (Index j = 0; j < shown_; ++j) view_.attention.push_back(static_cast<float>(weights(i, j)));
   }
 
-  /// The page; the analysis is of all tokens.
+  /// Whether nothing has been added.
+  [[nodiscard]] bool is_empty() const { return count_ == 0; }
+
+  /// The page; the analysis is of all tokens. \pre it is not empty.
   attnflow::View finish(const std::string& title, const attnflow::Analysis& analysis,
                         std::vector<attnflow::View::Parameter> parameters) {
     view_.title = title;

@@ -137,7 +137,7 @@ inline const char* meaning_of(attnflow::Outcome outcome) {
     case attnflow::Outcome::reached_end:
       return "all was computed";
     case attnflow::Outcome::stopped_by_observer:
-      return "it was told to stop";
+      return "a signal told it to stop";
     case attnflow::Outcome::step_limit:
       return "too many steps, or too small ones, would be needed to go on";
     case attnflow::Outcome::non_finite:
@@ -177,7 +177,10 @@ inline Json resolved(const Options& o, Index n, Index d, std::size_t heads, std:
           {"precision", o.precision},
           {"threads", attnflow::threads()},
           {"simd", std::string(attnflow::name_of(attnflow::simd_level()))},
-          {"out", o.out}};
+          {"out", o.out},
+          {"checkpoint", text(o.checkpoint)},
+          {"checkpoint_every", number(o.checkpoint_every)},
+          {"resume", text(o.resume)}};
 }
 
 }  // namespace simulation

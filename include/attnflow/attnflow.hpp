@@ -32,7 +32,9 @@
 #include <attnflow/integrators/runge_kutta4.hpp>
 #include <attnflow/measures/mean_field.hpp>
 #include <attnflow/measures/wasserstein.hpp>
+#include <attnflow/observers/every_seconds.hpp>
 #include <attnflow/observers/progress.hpp>
+#include <attnflow/observers/stop_on_signal.hpp>
 #include <attnflow/observers/stop_when.hpp>
 #include <attnflow/observers/trajectory.hpp>
 #include <attnflow/parallel/threads.hpp>

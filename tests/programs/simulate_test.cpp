@@ -156,27 +156,6 @@ MatrixXd weights_of(const TestHead& head, double beta, const MatrixXd& x, const 
   return w;
 }
 
-/// A variable of the environment, for the programs that are run while this lives.
-class Environment {
- public:
-  Environment(const char* name, const char* value) : name_(name) {
-    if (const char* before = std::getenv(name)) before_ = before;
-    ::setenv(name, value, 1);
-  }
-  ~Environment() {
-    if (before_)
-      ::setenv(name_, before_->c_str(), 1);
-    else
-      ::unsetenv(name_);
-  }
-  Environment(const Environment&) = delete;
-  Environment& operator=(const Environment&) = delete;
-
- private:
-  const char* name_;
-  std::optional<std::string> before_;
-};
-
 }  // namespace
 
 // --- A good run --------------------------------------------------------------------------------------------
@@ -370,12 +349,14 @@ TEST_CASE("--help names every option, --version the version", "[simulate]") {
   const Said help = simulate({"--help"});
   CHECK(help.status == 0);
   CHECK(help.err.empty());
-  for (const char* option : {"--tokens",    "--uniform-box", "--gaussian", "--uniform-sphere", "--seed",
-                             "--query",     "--key",         "--value",    "--system",         "--law",
-                             "--beta",      "--mask",        "--alibi",    "--stepper",        "--dt",
-                             "--rtol",      "--atol",        "--t-end",    "--save-every",     "--times",
-                             "--attention", "--precision",   "--threads",  "--quiet",          "--out",
-                             "--force"}) {
+  for (const char* option : {"--tokens",    "--uniform-box", "--gaussian",   "--uniform-sphere",
+                             "--seed",      "--query",       "--key",        "--value",
+                             "--system",    "--law",         "--beta",       "--mask",
+                             "--alibi",     "--stepper",     "--dt",         "--rtol",
+                             "--atol",      "--t-end",       "--save-every", "--times",
+                             "--attention", "--precision",   "--threads",    "--quiet",
+                             "--out",       "--force",       "--checkpoint", "--checkpoint-every",
+                             "--resume"}) {
     INFO(option);
     CHECK_THAT(help.out,
                ContainsSubstring(std::string(option) + " ") || ContainsSubstring(std::string(option) + "\n"));
@@ -861,35 +842,6 @@ TEST_CASE("results do not depend on the number of threads, and hardly on the lev
 // --- What it refuses ---------------------------------------------------------------------------------------
 
 namespace {
-
-struct Refusal {
-  Arguments arguments;             // all but --out
-  std::vector<std::string> words;  // the option or file, the value, what was expected
-};
-
-/// Status 2, one line on stderr with these words, nothing on stdout, and nothing written.
-void check_refusal(const RunFolder& folder, const Refusal& refusal, const std::string& out) {
-  const auto before = names_in(folder.path);
-  Arguments arguments = refusal.arguments;
-  if (!out.empty()) arguments.insert(arguments.end(), {"--out", out});
-  const Said said = simulate(arguments);
-  INFO(text_of(arguments) << "\n" << said.err);
-  CHECK(said.status == 2);
-  CHECK(said.out.empty());
-  CHECK(is_one_line(said.err));
-  CHECK(said.err.rfind("simulate: ", 0) == 0);
-  for (const auto& word : refusal.words) CHECK_THAT(said.err, ContainsSubstring(word));
-  CHECK(names_in(folder.path) == before);
-}
-
-void check_refusals(const RunFolder& folder, const std::vector<Refusal>& refusals) {
-  for (const auto& refusal : refusals) check_refusal(folder, refusal, folder / "out");
-}
-
-Arguments operator+(Arguments first, const Arguments& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
 
 const Arguments start{"--uniform-box", "4,2,-1,1"};
 const Arguments end{"--t-end", "1"};

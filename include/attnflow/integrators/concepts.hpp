@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/detail/abi.hpp>
+#include <attnflow/integrators/plan.hpp>
 
 #include <Eigen/Core>
 
@@ -60,8 +61,9 @@ template <StateMatrix State>
 class StepView {
  public:
   using Interpolator = void (*)(void* self, double t, State& x);
-  StepView(double t0, double t1, const State& end, void* self, Interpolator interpolator)
-      : t0_(t0), t1_(t1), end_(end), self_(self), interpolator_(interpolator) {}
+  StepView(double t0, double t1, const State& end, void* self, Interpolator interpolator,
+           const Report* report = nullptr)
+      : t0_(t0), t1_(t1), end_(end), self_(self), interpolator_(interpolator), report_(report) {}
 
   [[nodiscard]] double t0() const noexcept { return t0_; }
   [[nodiscard]] double t1() const noexcept { return t1_; }
@@ -74,12 +76,19 @@ class StepView {
     else
       interpolator_(self_, t, x);
   }
+  /// What the run has taken so far, this step included; the outcome is not known yet. Evaluations that at() makes
+  /// are counted at once. \pre the view is one that integrate() shows.
+  [[nodiscard]] const Report& report() const noexcept {
+    eigen_assert(report_ != nullptr);
+    return *report_;
+  }
 
  private:
   double t0_, t1_;
   const State& end_;
   void* self_;
   Interpolator interpolator_;
+  const Report* report_;
 };
 
 namespace detail {

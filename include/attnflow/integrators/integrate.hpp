@@ -43,15 +43,19 @@ template <class State>
 
 /// Shows the step that the stepper made last to the observer.
 template <class Field, class Stepper, class State, class Observer>
-Flow show(const Field& field, Stepper& stepper, double t0, double t1, const State& x, Observer& observer) {
+Flow show(const Field& field, Stepper& stepper, double t0, const Report& report, const State& x,
+          Observer& observer) {
   struct Context {
     const Field& field;
     Stepper& stepper;
   } context{field, stepper};
-  const StepView<State> view(t0, t1, x, &context, [](void* self, double t, State& at) {
-    auto& c = *static_cast<Context*>(self);
-    c.stepper.interpolate(c.field, t, at);
-  });
+  const StepView<State> view(
+      t0, report.t, x, &context,
+      [](void* self, double t, State& at) {
+        auto& c = *static_cast<Context*>(self);
+        c.stepper.interpolate(c.field, t, at);
+      },
+      &report);
   return notify<State>(observer, view);
 }
 
@@ -61,7 +65,7 @@ template <class F, class S, class O>
 Report integrate_fixed(const F& f, S& stepper, typename F::State& x, const FixedSteps& plan, O& observer,
                        typename F::State& before) {
   plan.validate();
-  Report report{.t = plan.from};
+  Report report{.t = plan.time_after(plan.first)};
   const CountedField<F> field{f, report.evaluations};
   stepper.reset();
   const auto end = [&](Outcome outcome) {
@@ -69,12 +73,10 @@ Report integrate_fixed(const F& f, S& stepper, typename F::State& x, const Fixed
     return report;
   };
   if (!all_finite(x)) return end(Outcome::non_finite);
-  if (show(field, stepper, plan.from, plan.from, x, observer) == Flow::stop)
+  if (show(field, stepper, report.t, report, x, observer) == Flow::stop)
     return end(Outcome::stopped_by_observer);
   while (report.t < plan.to) {
-    const double target = plan.from + static_cast<double>(report.steps + 1) * plan.step;
-    // What rounding leaves of the last step is not a step of its own.
-    const double next = target > plan.to - 1e-9 * plan.step ? plan.to : target;
+    const double next = plan.time_after(plan.first + report.steps + 1);
     before = x;
     stepper.step(field, report.t, x, next - report.t);
     if (!all_finite(x)) {
@@ -83,7 +85,8 @@ Report integrate_fixed(const F& f, S& stepper, typename F::State& x, const Fixed
     }
     ++report.steps;
     const double from = std::exchange(report.t, next);
-    if (show(field, stepper, from, next, x, observer) == Flow::stop) return end(Outcome::stopped_by_observer);
+    if (show(field, stepper, from, report, x, observer) == Flow::stop)
+      return end(Outcome::stopped_by_observer);
   }
   return end(Outcome::reached_end);
 }
@@ -101,7 +104,7 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
     return report;
   };
   if (!all_finite(x)) return end(Outcome::non_finite);
-  if (show(field, stepper, plan.from, plan.from, x, observer) == Flow::stop)
+  if (show(field, stepper, report.t, report, x, observer) == Flow::stop)
     return end(Outcome::stopped_by_observer);
   if (plan.to == plan.from) return end(Outcome::reached_end);
   double longest = plan.max_step;
@@ -122,7 +125,7 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
       ++report.steps;
       const double from = std::exchange(report.t, last ? plan.to : report.t + step);
       h = stepper.propose(step, error, true);
-      if (show(field, stepper, from, report.t, x, observer) == Flow::stop)
+      if (show(field, stepper, from, report, x, observer) == Flow::stop)
         return end(Outcome::stopped_by_observer);
     } else {
       ++report.rejected;
@@ -138,7 +141,7 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
 }  // namespace detail
 
 /// Integrates ẋ = f(t, x) from plan.from to plan.to with equal steps and replaces x by the last state that is
-/// finite.
+/// finite. With plan.first a run that was stopped goes on, to the bits of one never stopped.
 ///
 /// The observer is called at the start and after each step; the trajectory has the same bits with any
 /// observer and with none.

@@ -22,10 +22,22 @@ inline void require_option(bool holds, std::string_view field, double value, std
 }  // namespace detail
 
 /// Equal steps from `from` to `to`; the last is shortened to land on `to`. Step k begins at from + k · step.
+///
+/// A run that was stopped after k steps goes on with `first` = k and all else as it was: its times are then the
+/// same products. With `from` at the time reached they would be other sums, rounded otherwise.
 struct FixedSteps {
   double from = 0;
   double to = required;    ///< at least `from`
   double step = required;  ///< positive
+  long first = 0;          ///< the step to begin with: the state given is the one after so many
+
+  /// The time after k steps, which is `to` after the last. What rounding leaves of the last step is not a step
+  /// of its own.
+  [[nodiscard]] double time_after(long k) const noexcept {
+    if (k == 0) return from;
+    const double t = from + static_cast<double>(k) * step;
+    return t > to - 1e-9 * step ? to : t;
+  }
 
   /// \throws std::invalid_argument naming the field at fault.
   void validate() const {
@@ -36,11 +48,16 @@ struct FixedSteps {
                            "a positive finite number");
     detail::require_option(from + step > from && to - step < to, "FixedSteps::step", step,
                            "a step that moves the time, which double resolves");
+    detail::require_option(first == 0 || (first > 0 && time_after(first - 1) < to), "FixedSteps::first",
+                           static_cast<double>(first), "from 0 to the number of steps up to `to`");
   }
 };
 
 /// Steps chosen so that the estimated error of each, componentwise, is at most atol + rtol · max(|x| before,
 /// |x| after).
+///
+/// A run that was stopped goes on with `from` at the time it reached, all else as it was, and the stepper's memory
+/// restored.
 struct AdaptiveSteps {
   double from = 0;
   double to = required;                                       ///< at least `from`
@@ -75,7 +92,7 @@ enum class Outcome {
   non_finite   ///< the next state would not be finite; the state returned is the last that is
 };
 
-/// The report of a run.
+/// The report of a run, or of the part of it that one call of integrate() made.
 struct Report {
   Outcome outcome = Outcome::reached_end;
   double t = 0;          ///< the time of the state returned

@@ -4,6 +4,10 @@
 
 #include <attnflow/detail/abi.hpp>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -101,6 +105,20 @@ class AtomicFile {
     if (std::fseek(file_.get(), 0, SEEK_SET) != 0) throw FileError(path_, "cannot be written: " + reason());
     write(bytes);
     if (std::fseek(file_.get(), 0, SEEK_END) != 0) throw FileError(path_, "cannot be written: " + reason());
+  }
+
+  /// Waits until what has been written is on the disk, where the system can say so (POSIX fsync). With it before
+  /// commit() the target holds the old contents or the new after a power failure, too; without it, after the
+  /// program's own end, however abrupt. Takes as long as the disk does: milliseconds and more.
+  /// \throws FileError if that fails.
+  void sync() {
+    require_open();
+    errno = 0;
+    bool done = std::fflush(file_.get()) == 0;
+#if defined(__unix__) || defined(__APPLE__)
+    done = done && (fsync(fileno(file_.get())) == 0 || errno == EINVAL);  // EINVAL: a file system without it
+#endif
+    if (!done) throw FileError(path_, "cannot be written: " + reason());
   }
 
   /// Flushes, closes and renames over the target. \throws FileError if any of these fails, or any
