@@ -1,5 +1,9 @@
 /// \file
 /// Everything but io. Eigen's decompositions make it slow to compile: programs that need few parts include those.
+/// \namespace attnflow
+/// The library. States are `Tokens`, weights a `Head`. A system, such as \ref attnflow::TokenDynamics "TokenDynamics"
+/// or \ref attnflow::RescaledDynamics "RescaledDynamics", makes velocities of them, integrate() a run;
+/// predict_limit() and analyze() say where it leads. What is in `detail` is nobody's to call.
 #pragma once
 
 #include <attnflow/algebra/matrix_exponential.hpp>

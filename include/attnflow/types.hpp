@@ -33,7 +33,9 @@ template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic>
 struct Head {
   using Scalar = Scalar_;
   static constexpr int Dim = Dim_;
+  /// Q and K: d_k × d.
   using Projection = detail::ColumnMajor<Scalar, Eigen::Dynamic, Dim>;
+  /// V: d × d.
   using Square = detail::ColumnMajor<Scalar, Dim, Dim>;
 
   Projection Q;  ///< d_k × d

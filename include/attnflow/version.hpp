@@ -6,8 +6,11 @@
 
 #include <string_view>
 
+/// The first number of the version.
 #define ATTNFLOW_VERSION_MAJOR 0
+/// The second number: before 1.0 it may break what was.
 #define ATTNFLOW_VERSION_MINOR 1
+/// The third number: corrections.
 #define ATTNFLOW_VERSION_PATCH 0
 
 #define ATTNFLOW_DETAIL_TEXT_OF(x) #x

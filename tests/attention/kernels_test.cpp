@@ -95,6 +95,16 @@ Tokens<Scalar> attend_at(SimdLevel level, const attnflow::ScoreForm<>& form, con
   return out;
 }
 
+/// What a law makes of a score, given log ∑ₗ e^{sᵢₗ}: its definition, an overload for each law.
+template <class Scalar>
+Real log_weight(const Softmax<Scalar>&, Real score, Real log_sum, Index) {
+  return score - log_sum;
+}
+template <class Scalar>
+Real log_weight(const Unnormalized<Scalar>& law, Real score, Real, Index n) {
+  return score - std::log(static_cast<Real>(n)) - (law.less_one ? static_cast<Real>(law.beta) : 0);
+}
+
 /// The weights by their definition, in extended precision.
 template <class Law, class Mask, class Bias>
 Wide weights(const Wide& M, const Law& law, const Mask& mask, const Bias& bias, const Wide& x) {
@@ -111,13 +121,7 @@ Wide weights(const Wide& M, const Law& law, const Mask& mask, const Bias& bias, 
     for (Index j = keys.begin; j < keys.end; ++j) largest = std::max(largest, score(j));
     for (Index j = keys.begin; j < keys.end; ++j) sum += std::exp(score(j) - largest);
     for (Index j = keys.begin; j < keys.end; ++j) {
-      Real log = score(j) - largest - std::log(sum);
-      if (!Law::rows_sum_to_one)
-        log =
-            score(j) - std::log(static_cast<Real>(n)) -
-            (law.log_row_factor(0, n) < -std::log(static_cast<double>(n)) - 1e-9 ? static_cast<Real>(law.beta)
-                                                                                 : 0);
-      w(i, j) = std::exp(log);
+      w(i, j) = std::exp(log_weight(law, score(j), largest + std::log(sum), n));
     }
   }
   return w;

@@ -21,7 +21,8 @@ namespace attnflow::inline ATTNFLOW_ABI {
 ///
 /// With μ = tr V / d and W = (V − μI)/‖V − μI‖₁, e^{tV} = e^{tμ} (e^{θW})^{2^s}, |θ| ≤ 1: a Taylor polynomial
 /// of degree 19 (its remainder is below 2⁻⁵⁴ there; Paterson–Stockmeyer on the powers W², …, W⁵, which are
-/// computed once) and s squarings, each followed by moving a power of two to the logarithm [MVL03, §3; HM11].
+/// computed once) and s squarings, each followed by moving a power of two to the logarithm
+/// [MVL03, §3; AMH11].
 /// The relative error of the norm grows like ε(1 + |t| ‖V − μI‖). A diagonal V is exponentiated entry by
 /// entry, a multiple of the identity exactly; entries smaller than 10⁻³⁰⁸ of the largest one become zero.
 ///
@@ -30,6 +31,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 template <int Dim = Eigen::Dynamic>
 class MatrixExponential {
  public:
+  /// d × d.
   using Matrix = typename ScaledMatrix<Dim>::Matrix;
 
   /// \throws std::invalid_argument unless V is square, of size at least 1, and finite.

@@ -19,8 +19,11 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// the zero matrix). log_scale stays finite: it is clamped to ±10³⁰⁰.
 template <int Dim = Eigen::Dynamic>
 struct ScaledMatrix {
+  /// d × d.
   using Matrix = detail::ColumnMajor<double, Dim, Dim>;
+  /// The matrix without its size.
   Matrix matrix;
+  /// The logarithm of the factor.
   double log_scale = 0;
 
   /// The scaled form of a finite matrix.

@@ -15,6 +15,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 ///
 /// β does not multiply the bias.
 struct Alibi {
+  /// λ, by which a score falls with each position.
   double slope = 1;
 
   /// \throws std::invalid_argument unless the slope is finite.

@@ -235,8 +235,8 @@ template <class Scalar, int Dim>
 ///
 ///     outᵢ = ∑ⱼ wᵢⱼ xⱼ   or   ∑ⱼ wᵢⱼ (xⱼ − xᵢ),   w = softmaxⱼ(β xᵢᵀ Eᵀ M E xⱼ).
 ///
-/// Overflow-safe at any scale, see detail::PreparedScores. Values and keys are the tokens themselves; a value
-/// matrix is applied by the caller, once for each row.
+/// Overflow-safe at any scale: differences of tokens before products, the scale last. Values and keys
+/// are the tokens themselves; a value matrix is applied by the caller, once for each row.
 ///
 /// \param x     d × n tokens: Tokens, or an Eigen::Map, Ref or Block, read in place where its columns follow one
 ///              another without gaps and copied once otherwise.

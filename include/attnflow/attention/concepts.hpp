@@ -33,6 +33,7 @@ concept WeightLaw = std::same_as<typename L::Scalar, Scalar> &&
 
 /// The keys begin, begin + 1, …, end − 1.
 struct KeyRange {
+  /// The first key, and the one after the last.
   Eigen::Index begin = 0, end = 0;
 };
 
@@ -73,12 +74,15 @@ concept PositionalBias = requires(const B& bias) {
 
 /// Every token attends to every token, itself included.
 struct NoMask {
+  /// All: 0, …, n − 1.
   [[nodiscard]] constexpr KeyRange keys(Eigen::Index /*i*/, Eigen::Index n) const noexcept { return {0, n}; }
 };
 
 /// Scores carry no term that depends on the positions i and j.
 struct NoBias {
+  /// Scores do not fall.
   static constexpr double slope = 0;
+  /// Nothing can be wrong.
   void validate() const noexcept {}
 };
 

@@ -8,6 +8,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 /// A token attends to itself and to those before it: j ≤ i.
 struct Causal {
+  /// 0, …, i.
   [[nodiscard]] constexpr KeyRange keys(Eigen::Index i, Eigen::Index /*n*/) const noexcept {
     return {0, i + 1};
   }
@@ -15,6 +16,7 @@ struct Causal {
 
 /// A token attends to those before it: j < i. The first has nothing to attend to.
 struct StrictCausal {
+  /// 0, …, i − 1.
   [[nodiscard]] constexpr KeyRange keys(Eigen::Index i, Eigen::Index /*n*/) const noexcept { return {0, i}; }
 };
 

@@ -24,10 +24,12 @@ namespace attnflow::inline ATTNFLOW_ABI {
 template <int Dim = Eigen::Dynamic>
 struct ScoreForm {
   ScaledMatrix<Dim> M;  ///< d × d
+  /// The factor of the scores.
   double beta;
   typename ScaledMatrix<Dim>::Matrix transposed;  ///< M.matrixᵀ, which products with queries read
   detail::ColumnMajor<float, Dim, Dim> narrow;    ///< the same in float
 
+  /// \param form  M. \param inverse_temperature  β.
   ScoreForm(ScaledMatrix<Dim> form, double inverse_temperature)
       : M(std::move(form)),
         beta(inverse_temperature),

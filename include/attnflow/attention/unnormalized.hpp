@@ -17,9 +17,12 @@ namespace attnflow::inline ATTNFLOW_ABI {
 template <RealScalar Scalar_>
 struct Unnormalized {
   using Scalar = Scalar_;
+  /// Rows sum to whatever they do.
   static constexpr bool rows_sum_to_one = false;
+  /// A weight is an exponential of its score.
   static constexpr WeightFunction function = WeightFunction::exponential;
 
+  /// β, finite.
   double beta = 1;
   bool less_one = false;  ///< exp(β (sᵢⱼ − 1)) / n instead: at most 1/n on the unit sphere with Q = K = I
 
@@ -27,6 +30,7 @@ struct Unnormalized {
   void validate() const {
     if (!std::isfinite(beta)) detail::refuse("Unnormalized::beta is ", beta, ", expected a finite number");
   }
+  /// f = log ∑ₗ exp(β sᵢₗ) − log n, less β with less_one.
   [[nodiscard]] double log_row_factor(double log_normalizer, Eigen::Index n) const noexcept {
     return log_normalizer - std::log(static_cast<double>(n)) - (less_one ? beta : 0);
   }

@@ -21,7 +21,9 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Which values enter a fit: those strictly between low and high.
 struct FitWindow {
+  /// At least 0: below it errors are rounding.
   double low = 0;
+  /// More than low: above it the rate has not set in.
   double high = std::numeric_limits<double>::infinity();
 
   /// \throws std::invalid_argument naming the function, unless 0 ≤ low < high.

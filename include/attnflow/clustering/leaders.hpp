@@ -30,6 +30,7 @@ struct Leaders {
   std::vector<Eigen::Index> indices;  ///< the leaders, increasing, each once
   std::vector<LeaderTie> ties;        ///< one for each set of tied columns, in lexicographic order
 
+  /// The number of leaders.
   [[nodiscard]] Eigen::Index count() const noexcept { return static_cast<Eigen::Index>(indices.size()); }
 
   friend bool operator==(const Leaders&, const Leaders&) = default;

@@ -191,7 +191,9 @@ requires RealScalar<typename Derived::Scalar>
 
 /// Clusters at a tolerance of their own, and the gap that it lies in.
 struct AutomaticClusters {
+  /// The clusters at gap.tolerance.
   Clusters clusters;
+  /// The gap in the merge distances, and whether it is a clear one.
   MergeGap gap;
 };
 

@@ -39,12 +39,14 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 /// The report of an ensemble: its runs by their outcome, and what they cost together.
 struct EnsembleReport {
+  /// How many runs ended by each Outcome.
   long reached_end = 0, stopped_by_observer = 0, step_limit = 0, non_finite = 0;  ///< runs
   long steps = 0;                                                                 ///< accepted
   long rejected = 0;                                                              ///< tried and discarded
   long evaluations = 0;                                                           ///< of the fields
   Eigen::Index first_failure = -1;  ///< the first run that ended by step_limit or non_finite; −1: none did
 
+  /// Adds the report of run k. \pre the runs are added in the order of k.
   void add(Eigen::Index k, const Report& run) {
     reached_end += run.outcome == Outcome::reached_end;
     stopped_by_observer += run.outcome == Outcome::stopped_by_observer;
@@ -72,7 +74,9 @@ struct EnsembleReport {
 /// What an ensemble found and how it went.
 template <class Statistic>
 struct EnsembleResult {
+  /// What all copies of the statistic saw, merged in the order of runs.
   Statistic statistic;
+  /// How the runs ended, and what they cost.
   EnsembleReport report;
 };
 
@@ -140,8 +144,11 @@ concept StartSource = detail::FillsStart<M, MakeSystem> || detail::MakesStart<M,
 template <SystemSource MakeSystem, StartSource<MakeSystem> MakeStart>
 class Ensemble {
  public:
+  /// What make_system returns.
   using System = std::remove_cvref_t<std::invoke_result_t<const MakeSystem&, Eigen::Index>>;
+  /// What make_start returns or fills.
   using State = typename System::State;
+  /// Whether make_start fills a state instead of returning one.
   static constexpr bool fills = std::invocable<const MakeStart&, Eigen::Index, Generator&, State&>;
 
   /// \throws std::invalid_argument unless count ≥ 0.
@@ -172,7 +179,9 @@ class Ensemble {
     return run_all(stepper, plan, statistic);
   }
 
+  /// The number of runs.
   [[nodiscard]] Eigen::Index count() const noexcept { return count_; }
+  /// The seed that the generators of the runs are made from.
   [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
 
  private:

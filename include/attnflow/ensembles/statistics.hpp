@@ -23,12 +23,14 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// Count, mean and variance of numbers seen one by one [Wel62], or in groups that are merged [CGL83].
 class Moments {
  public:
+  /// Adds a number.
   void add(double value) noexcept {
     ++count_;
     const double distance = value - mean_;
     mean_ += distance / static_cast<double>(count_);
     squares_ += distance * (value - mean_);
   }
+  /// Adds all numbers that the other has seen.
   void merge(const Moments& other) noexcept {
     if (other.count_ == 0) return;
     const auto n = static_cast<double>(count_), m = static_cast<double>(other.count_);
@@ -38,6 +40,7 @@ class Moments {
     squares_ += other.squares_ + distance * distance * (n * m / (n + m));
   }
 
+  /// How many numbers were seen.
   [[nodiscard]] long count() const noexcept { return count_; }
   /// NaN where nothing was seen.
   [[nodiscard]] double mean() const noexcept { return count_ > 0 ? mean_ : nan; }
@@ -77,6 +80,7 @@ class MeanAtTimes {
         detail::refuse("MeanAtTimes: time ", i, " is ", times_[i], ", expected finite times that increase");
   }
 
+  /// Adds f at the times that lie in the step.
   void operator()(Eigen::Index /*k*/, const StepView<State>& step) {
     if (step.t0() == step.t1()) next_ = 0;  // a run begins
     while (next_ < times_.size() && times_[next_] < step.t0()) ++next_;
@@ -97,9 +101,11 @@ class MeanAtTimes {
     for (std::size_t i = 0; i < moments_.size(); ++i) moments_[i].merge(other.moments_[i]);
   }
 
+  /// The times asked for.
   [[nodiscard]] const std::vector<double>& times() const noexcept { return times_; }
   /// Of the numbers at times()[i].
   [[nodiscard]] const Moments& operator[](std::size_t i) const noexcept { return moments_[i]; }
+  /// The number of times.
   [[nodiscard]] std::size_t size() const noexcept { return moments_.size(); }
 
  private:
@@ -167,15 +173,19 @@ template <KernelScalar Scalar, int Dim>
 template <std::copy_constructible Condition>
 class FirstTime {
  public:
+  /// \param holds  called as holds(t, x); each block of runs calls a copy.
   explicit FirstTime(Condition holds) : holds_(std::move(holds)) {}
 
+  /// Stops the run, and notes the time, once the condition holds.
   Flow operator()(Eigen::Index /*k*/, double t, const DecidedBy<Condition> auto& x) {
     if (!holds_(t, x)) return Flow::proceed;
     moments_.add(t);
     return Flow::stop;
   }
+  /// Adds what another copy saw.
   void merge(const FirstTime& other) noexcept { moments_.merge(other.moments_); }
 
+  /// Of the times, over the runs in which the condition came to hold.
   [[nodiscard]] const Moments& moments() const noexcept { return moments_; }
 
  private:

@@ -238,6 +238,7 @@ void project_columns(const X& x, Y& y) {
 
 }  // namespace detail
 
+/// The unit sphere of ℝᵈ: what systems and steppers on it are made of.
 namespace sphere {
 
 /// Scales token i to length one and returns the length it had.
@@ -292,6 +293,7 @@ bool normalize(Tokens<Scalar, Dim>& x, Eigen::Matrix<Scalar, Eigen::Dynamic, 1>&
   }
   return unit;
 }
+/// The same where nobody asks for the lengths. O(n d).
 template <RealScalar Scalar, int Dim>
 void normalize(Tokens<Scalar, Dim>& x) {
   static thread_local Eigen::Matrix<Scalar, Eigen::Dynamic, 1> lengths;

@@ -60,12 +60,17 @@ enum class Flow { proceed, stop };
 template <StateMatrix State>
 class StepView {
  public:
+  /// Writes the state at t to x.
   using Interpolator = void (*)(void* self, double t, State& x);
+  /// \param end  the state at t1. \param self, interpolator  called as interpolator(self, t, x) for states in
+  /// between.
   StepView(double t0, double t1, const State& end, void* self, Interpolator interpolator,
            const Report* report = nullptr)
       : t0_(t0), t1_(t1), end_(end), self_(self), interpolator_(interpolator), report_(report) {}
 
+  /// Where the step begins.
   [[nodiscard]] double t0() const noexcept { return t0_; }
+  /// Where it ends.
   [[nodiscard]] double t1() const noexcept { return t1_; }
   /// The state at t1.
   [[nodiscard]] const State& state() const noexcept { return end_; }

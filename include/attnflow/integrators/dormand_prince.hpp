@@ -31,6 +31,7 @@ template <StateMatrix State_>
 class DormandPrince5 {
  public:
   using State = State_;
+  /// The number type of the state.
   using Scalar = typename State::Scalar;
   static constexpr int order = 5;
   static constexpr int dense_order = 4;
@@ -39,7 +40,9 @@ class DormandPrince5 {
   /// needs to go on as if it had never stopped.
   struct Memory {
     double next_step = 0;  ///< proposed by the last accepted step; zero: none yet
+    /// The error ratio of the last accepted step, at least 10⁻⁴.
     double previous_error = 1e-4;
+    /// The last try was rejected: the next step is no longer than it.
     bool after_rejection = false;
   };
 
@@ -151,6 +154,7 @@ class DormandPrince5 {
                                                              c(d5) * k5_ + c(d6) * k6_ + c(d7) * k7))));
   }
 
+  /// What restore() takes: to be kept with t and x where a run is to be resumed.
   [[nodiscard]] Memory memory() const noexcept { return memory_; }
   /// The next run goes on with this memory instead of choosing a first step.
   void restore(const Memory& memory) noexcept {

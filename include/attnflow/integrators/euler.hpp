@@ -15,6 +15,7 @@ class Euler {
   static constexpr int order = 1;
   static constexpr int dense_order = 1;
 
+  /// Replaces x, the state at t, by the state at t + h. One evaluation, none where interpolate() made it.
   template <VectorField F>
   void step(const F& f, double t, State& x, double h) {
     if (!end_.is_at(t, x)) end_.place(t, x);

@@ -16,6 +16,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Looks at nothing.
 struct NoObserver {
+  /// Does nothing.
   void operator()(double, const auto&) const noexcept {}
 };
 

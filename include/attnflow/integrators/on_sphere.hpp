@@ -45,12 +45,15 @@ template <class Stepper>
 requires StateMatrix<typename Stepper::State>
 class OnSphere : public detail::MemoryOf<Stepper> {
  public:
+  /// What a run moves: d × n, unit columns.
   using State = typename Stepper::State;
+  /// The number type of the state.
   using Scalar = typename State::Scalar;
   static constexpr int order = Stepper::order;
   static constexpr int dense_order = Stepper::dense_order;
 
   OnSphere() = default;
+  /// \param stepper  that makes the steps in the space around the sphere.
   explicit OnSphere(Stepper stepper) : stepper_(std::move(stepper)) {}
 
   /// One step of given length.
@@ -86,17 +89,21 @@ class OnSphere : public detail::MemoryOf<Stepper> {
     stepper_.accept(x);
     sphere::normalize(x);
   }
+  /// As the stepper's own.
   [[nodiscard]] double propose(double h, double error, bool accepted) {
     return stepper_.propose(h, error, accepted);
   }
+  /// As the stepper's own, for the extended field.
   template <VectorField F>
   requires AdaptiveStepperFor<Stepper, F>
   [[nodiscard]] double first_step(const F& f, double t, const State& x, double longest, double rtol,
                                   double atol) {
     return stepper_.first_step(Extended<F>{f, *this}, t, x, longest, rtol, atol);
   }
+  /// What the stepper carries from one step to the next; with t and x all that a run needs to be resumed.
   [[nodiscard]] auto memory() const noexcept requires requires(const Stepper& s) { s.memory(); }
   { return stepper_.memory(); }
+  /// The next run goes on with this memory instead of choosing a first step.
   template <class Memory>
   void restore(const Memory& memory) noexcept requires requires(Stepper& s) {
     s.restore(memory);

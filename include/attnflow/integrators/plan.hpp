@@ -26,6 +26,7 @@ inline void require_option(bool holds, std::string_view field, double value, std
 /// A run that was stopped after k steps goes on with `first` = k and all else as it was: its times are then the
 /// same products. With `from` at the time reached they would be other sums, rounded otherwise.
 struct FixedSteps {
+  /// The time at which the run begins, finite.
   double from = 0;
   double to = required;    ///< at least `from`
   double step = required;  ///< positive
@@ -59,6 +60,7 @@ struct FixedSteps {
 /// A run that was stopped goes on with `from` at the time it reached, all else as it was, and the stepper's memory
 /// restored.
 struct AdaptiveSteps {
+  /// The time at which the run begins, finite.
   double from = 0;
   double to = required;                                       ///< at least `from`
   double rtol = 1e-9;                                         ///< at least 10 ε of the scalar
@@ -94,6 +96,7 @@ enum class Outcome {
 
 /// The report of a run, or of the part of it that one call of integrate() made.
 struct Report {
+  /// Why the run ended.
   Outcome outcome = Outcome::reached_end;
   double t = 0;          ///< the time of the state returned
   long steps = 0;        ///< accepted

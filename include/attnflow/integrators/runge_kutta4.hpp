@@ -18,6 +18,8 @@ class RungeKutta4 {
   static constexpr int order = 4;
   static constexpr int dense_order = 3;
 
+  /// Replaces x, the state at t, by the state at t + h. Four evaluations, three where interpolate() made the
+  /// first.
   template <VectorField F>
   void step(const F& f, double t, State& x, double h) {
     using Scalar = typename State::Scalar;

@@ -51,9 +51,12 @@ namespace detail {
 /// and starts with the path.
 class FileError : public std::runtime_error {
  public:
+  /// Named by its path; `reason` says what is wrong with it, and what was expected.
   FileError(const std::filesystem::path& path, std::string_view reason) : FileError(path.string(), reason) {}
+  /// Named by text, such as the path that the caller gave. What cannot be printed is escaped.
   FileError(const std::string& name, std::string_view reason)
       : std::runtime_error(detail::printable(name, false) + ": " + std::string(reason)) {}
+  /// The same for a literal.
   FileError(const char* name, std::string_view reason) : FileError(std::string(name), reason) {}
 };
 
@@ -80,6 +83,7 @@ class AtomicFile {
     if (!file_) throw FileError(path_, "cannot be created: " + reason());
   }
 
+  /// The file goes on in the new object; the old one holds none.
   AtomicFile(AtomicFile&&) noexcept = default;
   AtomicFile& operator=(AtomicFile&&) = delete;
   AtomicFile(const AtomicFile&) = delete;

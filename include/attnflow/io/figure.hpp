@@ -25,6 +25,7 @@ struct Figure {
   /// Colours are places in a palette that is told apart by all kinds of colour vision (Okabe and Ito), modulo
   /// its length; these are neutral.
   static constexpr int grey = -1, black = -2, white = -3;
+  /// What is drawn at a point.
   enum class Mark { circle, square, triangle, diamond, cross };
   /// Of the numbers of a heat map, to shades.
   enum class Shade { linear, root, logarithmic };
@@ -32,41 +33,64 @@ struct Figure {
   /// In what follows x, y and, in space, z have the same length. A layer with a label has an entry in the
   /// legend; layers of one label share it.
   struct Points {
+    /// Its entry in the legend; none: no entry.
     std::string label = {};
+    /// Coordinates, of equal length; z in space only.
     std::vector<double> x = {}, y = {}, z = {};
+    /// A place in the palette, or a neutral colour.
     int colour = 0;
     std::vector<int> colours = {};  ///< of each point; or none: `colour`
+    /// The shape of the points.
     Mark mark = Mark::circle;
     double size = 4;  ///< the radius, in pixels of 1/96 inch
+    /// From 0, invisible, to 1.
     double opacity = 1;
   };
+  /// A line through points; what is not finite is a gap in it.
   struct Line {
+    /// Its entry in the legend; none: no entry.
     std::string label = {};
+    /// Coordinates, of equal length; z in space only.
     std::vector<double> x = {}, y = {}, z = {};
+    /// A place in the palette, or a neutral colour.
     int colour = 0;
     double width = 1.5;  ///< in pixels
+    /// Dashes instead of a line.
     bool dashed = false;
+    /// From 0, invisible, to 1.
     double opacity = 1;
   };
+  /// A closed polygon, filled.
   struct Polygon {
+    /// Its entry in the legend; none: no entry.
     std::string label = {};
     std::vector<double> x = {}, y = {}, z = {};  ///< corners in turn
+    /// A place in the palette, or a neutral colour.
     int colour = 0;
+    /// Of the outline: dashes instead of a line.
     bool dashed = false;
     double opacity = 0.12;  ///< of the inside; the outline is opaque
   };
   /// Between two curves, such as mean ± spread.
   struct Band {
+    /// Its entry in the legend; none: no entry.
     std::string label = {};
+    /// The curves (x, low) and (x, high), of equal length.
     std::vector<double> x = {}, low = {}, high = {};
+    /// A place in the palette, or a neutral colour.
     int colour = 0;
+    /// Of the band, from 0 to 1.
     double opacity = 0.2;
   };
   /// A histogram: bar k from edges[k] to edges[k + 1].
   struct Bars {
+    /// Its entry in the legend; none: no entry.
     std::string label = {};
+    /// One edge more than heights; edges increase.
     std::vector<double> edges = {}, heights = {};
+    /// A place in the palette, or a neutral colour.
     int colour = 0;
+    /// Of the bars, from 0 to 1.
     double opacity = 0.6;
   };
   /// A matrix; entry (0, 0) is at the corner (x_low, y_low), and y grows with the row, from y_low to y_high.
@@ -74,40 +98,57 @@ struct Figure {
   /// keep y_low < y_high and turn the axis instead: y = {.low = y_high, .high = y_low}.
   struct HeatMap {
     std::string label = {};  ///< of the colour bar; none: no bar
+    /// The matrix, of any shape.
     Eigen::MatrixXd values = {};
+    /// Its outer edges in the coordinates of the panel.
     double x_low = 0, x_high = 1, y_low = 0, y_high = 1;  ///< the outer edges
+    /// How numbers become shades.
     Shade shade = Shade::linear;
     double least = std::numeric_limits<double>::quiet_NaN();  ///< of the colours; NaN: that of the values
+    /// The number of the darkest shade; NaN: the largest value.
     double most = std::numeric_limits<double>::quiet_NaN();
   };
+  /// A word or two inside the panel.
   struct Text {
     std::string text = {};  ///< centred at (x, y, z)
+    /// The middle of the text.
     double x = 0, y = 0, z = 0;
+    /// A place in the palette, or a neutral colour.
     int colour = black;
   };
+  /// What a panel is made of, in the order in which it is drawn.
   using Layer = std::variant<Points, Line, Polygon, Band, Bars, HeatMap, Text>;
 
+  /// One axis of a panel.
   struct Axis {
+    /// Beside the axis; may be empty.
     std::string label = {};
     double low = std::numeric_limits<double>::quiet_NaN();   ///< NaN: from the data, with a margin
     double high = std::numeric_limits<double>::quiet_NaN();  ///< below `low`: the axis runs the other way
     bool logarithmic = false;                                ///< what is not positive is not drawn
     bool whole = false;                                      ///< ticks at whole numbers only
   };
+  /// One plot.
   struct Panel {
+    /// Above the panel; may be empty.
     std::string title = {};
     Axis x = {}, y = {}, z = {};  ///< z in space only
+    /// Drawn one over the other.
     std::vector<Layer> layers = {};
     bool equal = false;  ///< one unit is as long along x as along y (and z)
+    /// Whether labelled layers are listed in a legend.
     bool legend = true;
     /// A panel one of whose points, lines or polygons has z shows space: seen from this yaw and pitch, in
     /// radians.
     double yaw = 0.6, pitch = 0.4;
   };
 
+  /// Above and below all panels; may be empty.
   std::string title = {}, caption = {};
+  /// In rows from left to right, lettered (a), (b), … if there are several.
   std::vector<Panel> panels = {};
-  int columns = 0;                               ///< of panels; 0: as square as may be
+  int columns = 0;  ///< of panels; 0: as square as may be
+  /// Of a panel, in pixels, with its labels.
   double panel_width = 420, panel_height = 340;  ///< in pixels, with the labels
 
   /// \throws std::invalid_argument naming panel, layer and field at fault.

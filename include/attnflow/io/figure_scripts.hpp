@@ -23,6 +23,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 struct FigureScripts {
   std::string times = "times.npy";    ///< a file of the folder, shape (m,)
   std::string tokens = "tokens.npy";  ///< a file of the folder, shape (m, n, d)
+  /// Above the figure; may be empty.
   std::string title = {};
   std::vector<std::string> axes = {};  ///< d names, or none: x_1, x_2, …
   std::string time = "t";              ///< names the axis of time, where d = 1

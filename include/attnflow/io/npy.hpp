@@ -34,7 +34,9 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 /// An array of any shape, its values in C order (the last index runs fastest). Shape () is one number.
 struct NpyArray {
+  /// How many entries along each axis.
   std::vector<Eigen::Index> shape;
+  /// As many as the product of the shape.
   std::vector<double> values;
 };
 
@@ -432,6 +434,7 @@ class NpyWriter {
     width_ = detail::npy_header<T>(longest).size();
     file_.write(detail::npy_header<T>(shape_, width_));
   }
+  /// The same for a shape that is written out. Errors as above.
   NpyWriter(const std::filesystem::path& path, std::initializer_list<Eigen::Index> row_shape)
       : NpyWriter(path, std::span<const Eigen::Index>(row_shape.begin(), row_shape.size())) {}
 

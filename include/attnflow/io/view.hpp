@@ -18,10 +18,13 @@ namespace attnflow::inline ATTNFLOW_ABI {
 struct View {
   /// A number at each moment, such as the count of clusters; entries that are not finite are gaps.
   struct Series {
+    /// Beside its plot.
     std::string name;
     std::vector<double> values;  ///< m
   };
+  /// A line of the table of parameters.
   struct Parameter {
+    /// As the table shows them.
     std::string name, value;
   };
   /// Other coordinates to look at the tokens in: the c-th is ⟨row c of `rows`, x⟩.
@@ -49,6 +52,7 @@ struct View {
     std::vector<double> log_scales;  ///< m, or none: zero
   };
 
+  /// Above the page, and the name of its tab.
   std::string title;
   std::string note;                   ///< a line under the title; may be empty
   std::vector<double> times;          ///< m ≥ 1, finite, never decreasing
@@ -65,7 +69,9 @@ struct View {
   std::string law = "softmax";        ///< of the heads: softmax, or unnormalized (e^s / n)
   std::string mask = "none";          ///< of the heads: none, causal, strict-causal
   double slope = 0;                   ///< of the heads: that of ALiBi
+  /// Numbers to plot against t.
   std::vector<Series> series;
+  /// What the run was made with, as a table.
   std::vector<Parameter> parameters;
 
   /// \throws std::invalid_argument naming the field at fault, what it holds and what was expected.

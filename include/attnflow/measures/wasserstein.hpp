@@ -21,6 +21,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 /// A distance between two empirical measures and, for equal numbers of tokens, who goes where.
 struct Transport {
+  /// W₂, of the unit of the tokens.
   double distance = 0;
   std::vector<Eigen::Index> matching;  ///< y.col(matching[i]) belongs to x.col(i); empty for unequal numbers
 };

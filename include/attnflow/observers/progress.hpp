@@ -25,6 +25,7 @@ class Progress {
   Progress(std::ostream& out, double from, double to, double patience = 2)
       : out_(&out), from_(from), to_(to), patience_(patience), start_(Clock::now()), last_(start_) {}
 
+  /// Counts a step; every tenth of a second it redraws the line.
   void operator()(double t, const auto& /*x*/) {
     ++steps_;
     const auto now = Clock::now();

@@ -56,6 +56,7 @@ class AtTimes {
         detail::refuse("AtTimes: time ", k, " is ", times_[k], ", expected finite times that increase");
   }
 
+  /// Calls f at the times that lie in the step.
   Flow operator()(const StepView<State>& step) {
     while (next_ < times_.size() && times_[next_] < step.t0()) ++next_;
     while (next_ < times_.size() && times_[next_] <= step.t1()) {
@@ -65,6 +66,7 @@ class AtTimes {
     }
     return Flow::proceed;
   }
+  /// f, with what it gathered.
   [[nodiscard]] const Function& function() const noexcept { return f_; }
 
  private:
@@ -84,6 +86,7 @@ class Every {
       detail::refuse("every: interval is ", interval, ", expected a positive finite number");
   }
 
+  /// Calls f at the multiples of the interval that lie in the step.
   Flow operator()(const StepView<State>& step) {
     if (next_ == 0) from_ = step.t0();
     const auto next = [&] { return from_ + static_cast<double>(next_) * interval_; };
@@ -104,13 +107,15 @@ class Every {
   State scratch_;
 };
 
-/// An observer that calls f(t, x) at the given increasing times.
+/// An observer that calls f(t, x) at the given increasing times, such as
+///
+///     at_times<State>({0, 1, 10}, [&](double t, const State& x) { std::cout << t << ' ' << x.norm() << '\n'; })
 template <StateMatrix State, StateCallback<State> Function>
 [[nodiscard]] auto at_times(std::vector<double> times, Function f) {
   return AtTimes<State, Function>(std::move(times), std::move(f));
 }
 
-/// An observer that calls f(t, x) at equal intervals from the start of the run.
+/// An observer that calls f(t, x) at equal intervals from the start of the run: every<State>(0.5, f).
 template <StateMatrix State, StateCallback<State> Function>
 [[nodiscard]] auto every(double interval, Function f) {
   return Every<State, Function>(interval, std::move(f));
@@ -123,11 +128,14 @@ class Trajectory {
   /// \throws std::invalid_argument unless the times are finite and increase.
   explicit Trajectory(std::vector<double> at) : recorder_(std::move(at), Keep{}) {}
 
+  /// Keeps the states at the times that lie in the step.
   Flow operator()(const StepView<State>& step) { return recorder_(step); }
 
   /// The times reached, in order, and the states at them.
   [[nodiscard]] const std::vector<double>& times() const noexcept { return recorder_.function().times; }
+  /// states()[k] is the state at times()[k].
   [[nodiscard]] const std::vector<State>& states() const noexcept { return recorder_.function().states; }
+  /// How many times were reached.
   [[nodiscard]] std::size_t size() const noexcept { return times().size(); }
 
  private:

@@ -28,6 +28,7 @@ struct LimitCandidates {
   bool complete = true;                          ///< false where max_subsets cut the search short
 };
 
+/// How long to look for candidates.
 struct LimitCandidatesOptions {
   double max_subsets = 1e6;  ///< sets of vertices that may be tried
 };

@@ -11,6 +11,7 @@
 
 // g++ and clang compile functions for instructions that the rest of the program does not use.
 #if defined(__GNUC__) && defined(__x86_64__)
+/// 1 where functions can be compiled for instructions that the rest of the program does not use, 0 elsewhere.
 #define ATTNFLOW_X86_LEVELS 1
 #else
 #define ATTNFLOW_X86_LEVELS 0

@@ -32,6 +32,7 @@ template <class Scalar, int Dim>
 struct Definiteness {
   double asymmetry = 0;  ///< ‖M − Mᵀ‖_F / 2‖M‖_F: 0 for a symmetric M, 1 for a skew one
   double smallest = 0;   ///< eigenvalues of the symmetric part (M + Mᵀ)/2
+  /// The largest eigenvalue of the symmetric part.
   double largest = 0;
   double margin = 0;  ///< smallest / max(|smallest|, |largest|): 1/condition if positive definite; ≤ 0 if not
 

@@ -56,6 +56,7 @@ inline bool require_real_and_positive(Verdict& verdict, const LeadingEigenpair& 
 
 /// Is (Q, K, V) a good triple, and by how much?
 struct GoodTriple : Verdict {
+  /// λ₁ with φ₁ and φ₁*.
   LeadingEigenpair pair;
   double form = 0;  ///< ⟨Qφ₁, Kφ₁⟩ = φ₁ᵀMφ₁; 0 where φ₁ is not defined
 };
@@ -94,6 +95,7 @@ struct GoodTriple : Verdict {
   return answer;
 }
 
+/// The same, the leading eigenpair computed here. Margins, cost and errors as above.
 [[nodiscard]] inline GoodTriple is_good_triple(const Eigen::MatrixXd& V, const Eigen::MatrixXd& M,
                                                double tol = 1e-8) {
   return is_good_triple(V, M, leading_eigenpair(V, tol), tol);
@@ -145,6 +147,7 @@ struct ParanormalSplitting : Verdict {
   return answer;
 }
 
+/// The same, the leading eigenpair computed here. Margins, cost and errors as above.
 [[nodiscard]] inline ParanormalSplitting paranormal_splitting(const Eigen::MatrixXd& V, double tol = 1e-8) {
   detail::validate_square("paranormal_splitting", "V", V);
   return paranormal_splitting(leading_eigenpair(V, tol), tol);
@@ -168,6 +171,7 @@ inline void require_positive_definite(Verdict& verdict, const Definiteness& form
 
 /// Is (Q, K, V) a good triple with multiplicity?
 struct GoodTripleWithMultiplicity : Verdict {
+  /// ℱ, 𝒢 and λ.
   ParanormalSplitting paranormal;
   Definiteness form;         ///< of M
   Eigen::MatrixXd M_inside;  ///< M on ℱ: its Gram matrix in the basis splitting.inside, m × m
@@ -196,6 +200,7 @@ struct GoodTripleWithMultiplicity : Verdict {
   return answer;
 }
 
+/// The same, the splitting of V computed here. Margins, cost and errors as above.
 [[nodiscard]] inline GoodTripleWithMultiplicity is_good_triple_with_multiplicity(const Eigen::MatrixXd& V,
                                                                                  const Eigen::MatrixXd& M,
                                                                                  double tol = 1e-8) {

@@ -14,6 +14,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// V = basis · blocks · inverse, `blocks` with a 1 × 1 block for each real eigenvalue and a 2 × 2 block (a b;
 /// −b a) for each pair a ± ib.
 struct InvariantBasis {
+  /// d × d each.
   Eigen::MatrixXd basis, inverse, blocks;
   double condition = 1;     ///< ‖basis‖_F ‖inverse‖_F / d: at least 1, and 1 for an orthogonal basis
   bool is_identity = true;  ///< V is diagonal already, or has no basis of acceptable condition

@@ -71,6 +71,7 @@ struct UnstableDimension {
   Eigen::Index dimension = 0;    ///< k
   double smallest_positive = 0;  ///< the least positive real part; 0 for k = 0
   double largest_other = 0;      ///< the largest real part of the others, at most 0; 0 for k = d
+  /// ℱ inside, 𝒢 outside.
   InvariantSplitting splitting;
 };
 

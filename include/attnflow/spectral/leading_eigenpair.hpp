@@ -20,6 +20,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 struct LeadingEigenpair {
   std::complex<double> value;     ///< λ₁; the mean of a cluster; Im λ₁ > 0 of a pair
   Eigen::Index multiplicity = 1;  ///< how many eigenvalues are λ₁, within tolerance and rounding
+  /// λ₁ is real, within rounding.
   bool is_real = false;
   bool is_positive = false;  ///< real and > 0
   bool is_simple = false;    ///< of multiplicity one, which rounding of V would not change
@@ -38,6 +39,7 @@ struct LeadingEigenpair {
   /// ℱ: the invariant subspace of λ₁ (and its conjugate). 𝒢: that of the others.
   InvariantSplitting splitting;
 
+  /// |λ₁|, the spectral radius of V.
   [[nodiscard]] double modulus() const { return std::abs(value); }
 };
 

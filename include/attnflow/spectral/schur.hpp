@@ -27,12 +27,14 @@ struct SchurForm {
 
   /// A diagonal block of T.
   struct Block {
+    /// Its first row.
     Eigen::Index start;
     Eigen::Index size;  ///< 1 or 2
 
     friend bool operator==(const Block&, const Block&) = default;
   };
 
+  /// d.
   [[nodiscard]] Eigen::Index dim() const noexcept { return T.rows(); }
 
   /// The diagonal blocks from top to bottom.

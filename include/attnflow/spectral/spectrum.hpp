@@ -26,6 +26,7 @@ struct Spectrum {
   Eigen::VectorXd eigenvalue_condition;  ///< ‖φₖ*‖ ‖φₖ‖ ≥ 1: a change δV moves λₖ by about that times ‖δV‖
   double basis_condition = 1;  ///< ‖right‖_F ‖left‖_F / d ≥ 1; 1/ε and more: V is defective, or near it
 
+  /// d, the number of eigenvalues.
   [[nodiscard]] Eigen::Index dim() const noexcept { return eigenvalues.size(); }
   /// max |λₖ|.
   [[nodiscard]] double radius() const { return std::abs(eigenvalues(0)); }

@@ -16,17 +16,21 @@ struct Hypothesis {
   std::string name;     ///< such as "phi1_M_phi1": a word that a report can use as a key
   std::string meaning;  ///< what is asked, in words
   double margin = 0;    ///< without unit; the hypothesis holds where it exceeds `needed`
+  /// What the margin must exceed.
   double needed = 0;
 
+  /// Whether the margin exceeds what is needed.
   [[nodiscard]] bool holds() const noexcept { return margin > needed; }
 };
 
 /// Yes or no, with what it rests on. Converts to bool.
 struct Verdict {
+  /// Whether all hypotheses hold.
   bool holds = false;
   std::vector<Hypothesis> hypotheses;  ///< in the theorem's order; those after one that fails may be absent
   std::string reason;                  ///< of a no: the first that fails, with its numbers
 
+  /// The answer itself: if (is_good_triple(head)) …
   explicit operator bool() const noexcept { return holds; }
 
   /// Adds a hypothesis. The first that fails makes the answer no, for the reason given.

@@ -29,7 +29,9 @@ concept Activation = requires(const A& sigma, Scalar y) {
 
 /// σ(y) = y.
 struct Identity {
+  /// sup |σ'|.
   static constexpr double slope = 1;
+  /// y itself.
   template <RealScalar Scalar>
   [[nodiscard]] Scalar operator()(const Scalar& y) const {
     return y;
@@ -38,7 +40,9 @@ struct Identity {
 
 /// σ(y) = max(y, 0); NaN stays NaN.
 struct Relu {
+  /// sup |σ'|.
   static constexpr double slope = 1;
+  /// max(y, 0).
   template <RealScalar Scalar>
   [[nodiscard]] Scalar operator()(const Scalar& y) const {
     return y < Scalar(0) ? Scalar(0) : y;
@@ -47,7 +51,9 @@ struct Relu {
 
 /// σ(y) = tanh y.
 struct Tanh {
+  /// sup |σ'|.
   static constexpr double slope = 1;
+  /// tanh y.
   template <RealScalar Scalar>
   [[nodiscard]] Scalar operator()(const Scalar& y) const {
     using std::tanh;
@@ -60,6 +66,7 @@ struct Tanh {
 struct Gelu {
   static constexpr double slope =
       1.1289041451;  ///< at y = √2, where σ'' = (2 − y²) φ(y) vanishes; rounded up
+  /// y Φ(y).
   template <RealScalar Scalar>
   [[nodiscard]] Scalar operator()(const Scalar& y) const {
     using std::erfc;
@@ -83,11 +90,17 @@ struct Gelu {
 template <VectorField System_, Activation<typename System_::State::Scalar> Sigma = Relu>
 class FeedForward {
  public:
+  /// The system behind which the part stands.
   using System = System_;
+  /// What a run moves: that of the system.
   using State = typename System::State;
+  /// The number type of the state.
   using Scalar = typename State::Scalar;
+  /// d, or Eigen::Dynamic where it is known at run time.
   static constexpr int Dim = State::RowsAtCompileTime;
+  /// W, d × d.
   using Weights = detail::ColumnMajor<Scalar, Dim, Dim>;
+  /// b and c, d numbers.
   using BiasVector = Eigen::Matrix<Scalar, Dim, 1>;
 
   /// \param W  d × d.
@@ -160,11 +173,17 @@ class FeedForward {
     return growth > 0 ? step / growth : std::numeric_limits<double>::infinity();
   }
 
+  /// d, the dimension of the tokens.
   [[nodiscard]] Eigen::Index dim() const noexcept { return W_.rows(); }
+  /// The system f.
   [[nodiscard]] const System& system() const noexcept { return system_; }
+  /// W.
   [[nodiscard]] const Weights& weights() const noexcept { return W_; }
+  /// σ.
   [[nodiscard]] const Sigma& activation() const noexcept { return activation_; }
+  /// b, added before σ; d zeros where none was given.
   [[nodiscard]] const BiasVector& bias_inside() const noexcept { return inside_; }
+  /// c, added after W; d zeros where none was given.
   [[nodiscard]] const BiasVector& bias_outside() const noexcept { return outside_; }
 
  private:

@@ -52,6 +52,7 @@ class Layers {
     x += static_cast<Scalar>(step_) * update;
   }
 
+  /// Δt.
   [[nodiscard]] double step() const noexcept { return step_; }
   /// The drift whose Euler step a layer is.
   [[nodiscard]] const TokenDynamics<Scalar, Dim, Law, Mask, Bias>& drift() const noexcept { return drift_; }
@@ -135,6 +136,7 @@ class RescaledLayers {
     return detail::apply_scaled<Scalar>(power(growth_, k), z);
   }
 
+  /// Δt.
   [[nodiscard]] double step() const noexcept { return step_; }
 
  private:

@@ -160,7 +160,8 @@ class RescaledDynamics {
   }
 
   /// The derivative of the drift with respect to z, nd × nd (token i owns rows i d … i d + d − 1):
-  /// that of detail::add_attention_jacobian for M_t = e^{tVᵀ} M e^{tV}, less V on the diagonal blocks.
+  /// that of TokenDynamics::jacobian for M_t = e^{tVᵀ} M e^{tV}, less V on the diagonal blocks.
+  /// Cost: O(n² d² + n d³).
   /// \throws std::overflow_error where an entry is beyond double.
   [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& z) const requires KernelScalar<Scalar_> {
     const ScaledMatrix<Dim>& flow = exponential_.recall(t);
@@ -187,7 +188,9 @@ class RescaledDynamics {
     return radius > 0 ? 1 / radius : std::numeric_limits<double>::infinity();
   }
 
+  /// d, the dimension of the tokens.
   [[nodiscard]] Eigen::Index dim() const noexcept { return head_.dim(); }
+  /// The weights.
   [[nodiscard]] const Head<Scalar, Dim>& head() const noexcept { return head_; }
   /// t ↦ e^{tV}, for conversions between x and z.
   [[nodiscard]] const MatrixExponential<Dim>& exponential() const noexcept { return exponential_; }

@@ -109,7 +109,9 @@ class SphereDynamics {
     return J;
   }
 
+  /// d, the dimension of the tokens.
   [[nodiscard]] Eigen::Index dim() const noexcept { return drift_.dim(); }
+  /// The weights of the heads, at least one.
   [[nodiscard]] const std::vector<Head<Scalar, Dim>>& heads() const noexcept { return drift_.heads(); }
 
  private:

@@ -140,8 +140,12 @@ class TokenDynamics {
     return detail::weights<Scalar>(bank_.form(head, "TokenDynamics"), nullptr, law_, mask_, bias_, x);
   }
 
-  /// The derivative of the drift, nd × nd; token i owns rows and columns i d … i d + d − 1 (see
-  /// detail::add_attention_jacobian for the formula). Cost: O(H (n² d² + n d³)).
+  /// The derivative of the drift, nd × nd; token i owns rows and columns i d … i d + d − 1. For
+  /// one head, with mᵢ = ∑ⱼ Pᵢⱼ xⱼ and Cᵢ = ∑ⱼ Pᵢⱼ (xⱼ − mᵢ)(xⱼ − mᵢ)ᵀ,
+  ///
+  ///     ∂ẋᵢ/∂x_k = Pᵢₖ V (I + (x_k − mᵢ)(Mᵀ xᵢ)ᵀ) + δᵢₖ V Cᵢ Mᵀ,   M = β QᵀK;
+  ///
+  /// rows that are not normalised have 0 in place of mᵢ. Heads add. Cost: O(H (n² d² + n d³)).
   /// \throws std::overflow_error where an entry is beyond double.
   [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& x) const requires KernelScalar<Scalar_> {
     const Eigen::Index size = x.size();
@@ -155,9 +159,12 @@ class TokenDynamics {
     return J;
   }
 
+  /// d, the dimension of the tokens.
   [[nodiscard]] Eigen::Index dim() const noexcept { return bank_.heads.front().dim(); }
+  /// The weights of the heads, at least one.
   [[nodiscard]] const std::vector<Head<Scalar, Dim>>& heads() const noexcept { return bank_.heads; }
 
+  /// The weight law, with its β.
   [[nodiscard]] const Law& law() const noexcept { return law_; }
 
  private:

@@ -26,8 +26,10 @@ enum class StateVariable {
   unit_tokens  ///< x on the unit sphere
 };
 
+/// What analyze() needs to know of the states, and how much it may compute.
 struct AnalyzeOptions {
   double beta = 1;  ///< the factor of the scores
+  /// What the states are: z or x.
   StateVariable variable = StateVariable::rescaled;
   double layer_step = 0;  ///< positive: the states are those of layers of this step, t a multiple of it
   /// Not null: the states are y with z (or x) = basis · y, the heads are those of the original coordinates.
@@ -70,8 +72,11 @@ struct Finding {
 
 /// Prediction and finding.
 struct Analysis {
+  /// The time of the state.
   double t = 0;
+  /// What the weights promise.
   Prediction prediction;
+  /// What the tokens did.
   Finding found;
   /// How far the tokens are from the predicted limit set; nothing for `none`.
   ///

@@ -1,4 +1,5 @@
-/// \file Prediction and finding side by side: what the weights promise, what the tokens did, and how far
+/// \file
+/// Prediction and finding side by side: what the weights promise, what the tokens did, and how far
 /// apart they are.
 #pragma once
 

@@ -1,4 +1,5 @@
-/// \file Tokens on the line and the Boolean limit of their attention: who escapes, and the row that may not
+/// \file
+/// Tokens on the line and the Boolean limit of their attention: who escapes, and the row that may not
 /// be Boolean.
 #pragma once
 

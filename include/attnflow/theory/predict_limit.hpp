@@ -53,6 +53,7 @@ enum class LimitCase {
 
 /// What is predicted, why, and how safely.
 struct Prediction {
+  /// Which theorem applies.
   LimitCase limit = LimitCase::none;
   std::string reference;               ///< the theorem; empty for `none`
   std::string reason;                  ///< what the weights are, or the first hypothesis that fails

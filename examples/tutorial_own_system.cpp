@@ -1,0 +1,29 @@
+// Step 3 of the tutorial (README.md): a system of one's own.
+#include <attnflow/integrators/dormand_prince.hpp>
+#include <attnflow/integrators/integrate.hpp>
+#include <attnflow/observers/stop_when.hpp>
+#include <attnflow/systems/token_dynamics.hpp>
+#include <attnflow/tokens/initial_laws.hpp>
+
+#include <iostream>
+
+/// Attention in a potential that confines the tokens: ẋᵢ = ∑ⱼ Pᵢⱼ xⱼ − ‖xᵢ‖² xᵢ.
+struct ConfinedTokens {
+  using State = attnflow::Tokens<double, 2>;
+  attnflow::TokenDynamics<double, 2> attention{attnflow::Head<double, 2>::identity()};
+
+  void operator()(double t, const State& x, State& dx) const {
+    attention(t, x, dx);
+    dx -= x * x.colwise().squaredNorm().asDiagonal();
+  }
+};
+
+int main() {
+  attnflow::Generator generator(1);
+  ConfinedTokens::State x = attnflow::uniform_box<double, 2>(generator, 10, 2, 0, 1);
+  attnflow::DormandPrince5<ConfinedTokens::State> stepper;
+  const auto report = attnflow::integrate(ConfinedTokens{}, stepper, x, {.to = 100},
+                                          attnflow::StopWhenConsensus{.tol = 1e-6});
+  std::cout << "met after " << report.steps << " steps at |x| = " << x.col(0).norm() << '\n';
+  return report.outcome == attnflow::Outcome::stopped_by_observer ? 0 : 1;
+}

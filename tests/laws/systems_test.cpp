@@ -1,0 +1,90 @@
+// What every system keeps, whatever its equation: the battery that a new one joins by a line in for_each_system.
+#include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/integrators/concepts.hpp>
+#include <attnflow/systems/feed_forward.hpp>
+#include <attnflow/systems/rescaled_dynamics.hpp>
+#include <attnflow/systems/sphere_dynamics.hpp>
+#include <attnflow/systems/token_dynamics.hpp>
+
+#include "catch.hpp"
+#include "draws.hpp"
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace {
+
+using attnflow::FeedForward;
+using attnflow::RescaledDynamics;
+using attnflow::SphereDynamics;
+using attnflow::Tanh;
+using attnflow::TokenDynamics;
+using attnflow::Tokens;
+using attnflow::Unnormalized;
+using Eigen::Index;
+
+/// Calls check(name, system) for one of each kind, for tokens in dimension d. All attend to all tokens: a mask or a bias tells
+/// tokens apart by their positions.
+template <class Scalar, class Check>
+void for_each_system(std::mt19937_64& generator, Index d, const Check& check) {
+  const auto head = random_head<Scalar>(generator, d), other = random_head<Scalar>(generator, d);
+  const auto W = reference::random<typename attnflow::Head<Scalar>::Square>(generator, d, d);
+  check("TokenDynamics", TokenDynamics<Scalar>(head));
+  check("TokenDynamics, two heads, unnormalised",
+        TokenDynamics(std::vector{head, other}, Unnormalized<Scalar>{0.5}));
+  check("RescaledDynamics", RescaledDynamics<Scalar>(head));
+  check("SphereDynamics", SphereDynamics<Scalar>(head));
+  check("FeedForward", FeedForward(RescaledDynamics<Scalar>(head), W, Tanh{}));
+}
+
+template <class System>
+typename System::State velocity(const System& system, const typename System::State& x) {
+  typename System::State dx = System::State::Constant(3, 5, 7);  // of another shape, with something in it
+  system(0.4, x, dx);
+  return dx;
+}
+
+template <class State>
+bool same_bits(const State& a, const State& b) {
+  return a.rows() == b.rows() && a.cols() == b.cols() && (a.array() == b.array()).all();
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("every system treats tokens alike and keeps nothing between calls", "[laws]", float,
+                   double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(40);
+  for (const Index d : {1, 2, 3, 7})
+    for_each_system<Scalar>(generator, d, [&](const std::string& name, const auto& system) {
+      using System = std::remove_cvref_t<decltype(system)>;
+      STATIC_REQUIRE(attnflow::VectorField<System>);
+      CAPTURE(name, d);
+      Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, d, 23);
+      x.colwise().normalize();  // also a state of the sphere
+      x.col(19) = x.col(4);
+      const Tokens<Scalar> v = velocity(system, x);
+      REQUIRE(v.rows() == d);
+      REQUIRE(v.cols() == 23);
+      REQUIRE(v.allFinite());
+      if (d > 1) CHECK_FALSE(v.isZero(0));
+      CHECK(v.col(19) == v.col(4));  // equal tokens move alike, to the last bit
+
+      // Sums over tokens run in another order: n roundings of numbers of size d² at most.
+      const Tokens<Scalar> reversed = velocity(system, x.rowwise().reverse());
+      const auto bound = static_cast<Scalar>(100 * d * d) * std::numeric_limits<Scalar>::epsilon();
+      CHECK((reversed - v.rowwise().reverse()).cwiseAbs().maxCoeff() <= bound);
+
+      const Tokens<Scalar> none(d, 0), one = x.col(0);
+      CHECK(velocity(system, none).cols() == 0);
+      CHECK(velocity(system, one).allFinite());
+      Tokens<Scalar> damaged = x;
+      damaged(0, 3) = std::numeric_limits<Scalar>::quiet_NaN();
+      CHECK_FALSE(velocity(system, damaged).allFinite());
+      CHECK(same_bits(velocity(system, x), v));  // as if nothing had been between
+    });
+}
