@@ -1,4 +1,5 @@
 #include <attnflow/io/figure_scripts.hpp>
+#include <attnflow/io/npy.hpp>
 
 #include "catch.hpp"
 #include "folder.hpp"
@@ -199,7 +200,7 @@ TEST_CASE("figure scripts: names and texts stand in them, mistakes are refused",
                     ContainsSubstring("has 2 times, expected 12 as tokens.npy has states"));
   std::ofstream(folder / "text.npy", std::ios::binary) << "not an array of numbers";
   CHECK_THROWS_WITH(write_figure_scripts(folder.path, {.times = "text.npy"}),
-                    ContainsSubstring("is not an .npy file"));
+                    ContainsSubstring("not an .npy file"));
   attnflow::save_npy<double>(folder / "none.npy", {12, 0, 2}, {});
   CHECK_THROWS_WITH(write_figure_scripts(folder.path, {.tokens = "none.npy"}),
                     ContainsSubstring("nothing to draw"));

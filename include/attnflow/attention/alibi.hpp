@@ -13,7 +13,8 @@ namespace attnflow::inline ATTNFLOW_ABI {
 ///
 ///     sᵢⱼ = β ⟨Q xᵢ, K xⱼ⟩ − λ |i − j|.
 ///
-/// β does not multiply the bias.
+/// β does not multiply the bias. Where scores ⟨Q xᵢ, K xⱼ⟩ themselves are beyond 10³⁰⁸ (float: 10³⁸), weights
+/// are still finite and sum to one, but which of such keys leads is left open.
 struct Alibi {
   /// λ, by which a score falls with each position.
   double slope = 1;

@@ -34,14 +34,15 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
   if (n == 0) return result;
   constexpr bool ranged = !std::is_same_v<Mask, NoMask>, biased = !std::is_same_v<Bias, NoBias>;
   const RowKernels<Scalar> kernels = row_kernels<Scalar, Dim, ranged, biased>(d);
-  const double slope = static_cast<double>(bias.slope);
+  const double steepest = std::numeric_limits<double>::max() / (8 * static_cast<double>(n + 1));
+  const double slope = std::clamp(static_cast<double>(bias.slope), -steepest, steepest);
   scores.prepare_queries(form, flow, mask, slope, kernels, true);
   std::vector<double> w(static_cast<std::size_t>(n));
   for_each_exact_row(
       scores, kernels, std::span<const Eigen::Index>(scores.exact),
       [&](Eigen::Index i, const ExactRow<Scalar>& row) {
         const KeyRange range = mask.keys(i, n);
-        const double fall = slope * std::abs(static_cast<double>(i - row.largest_key));
+        const double away = std::abs(static_cast<double>(i - row.largest_key));
         double sum = 0;
         for (Eigen::Index j = range.begin; j < range.end; ++j) {
           double delta = 0;
@@ -51,7 +52,7 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
           if (!biased) delta = std::min(delta, 0.0);
           double difference = row.score(delta);
           if (biased)
-            difference = std::min(difference + (fall - slope * std::abs(static_cast<double>(i - j))), 0.0);
+            difference = std::min(difference + slope * (away - std::abs(static_cast<double>(i - j))), 0.0);
           w[static_cast<std::size_t>(j)] = difference;
           sum += std::exp(difference);
         }

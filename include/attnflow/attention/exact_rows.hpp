@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <numbers>
 #include <span>
 #include <vector>
@@ -37,6 +38,7 @@ struct ExactRow {
 
   /// log ∑ⱼ e^{sᵢⱼ}; ±∞ only where it is beyond 10³⁰⁸, −∞ where the mask leaves nothing.
   [[nodiscard]] double log_normalizer(Eigen::Index d) const {
+    if (sum == Scalar(0)) return -std::numeric_limits<double>::infinity();  // whatever the score of no key is
     double product = 0;
     for (Eigen::Index c = 0; c < d; ++c)
       product += static_cast<double>(direction[c * stride]) * static_cast<double>(reference[c * stride]);

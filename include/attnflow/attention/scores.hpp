@@ -222,7 +222,10 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
 template <class Scalar>
 template <class Mask>
 void PreparedScores<Scalar>::set_ranges(const Mask& mask, double fall, bool biased, int width) {
-  slope = static_cast<Scalar>(fall * std::numbers::log2e);
+  // Where n slopes would overflow, smaller ones do: nobody but the nearest key counts.
+  const double steepest =
+      static_cast<double>(std::numeric_limits<Scalar>::max()) / (8 * static_cast<double>(n + 1));
+  slope = static_cast<Scalar>(std::clamp(fall * std::numbers::log2e, -steepest, steepest));
   const auto padded = static_cast<std::size_t>((n + width - 1) / width * width);
   ranged = !std::is_same_v<Mask, NoMask>;
   if constexpr (!std::is_same_v<Mask, NoMask>) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scale.hpp>
 #include <attnflow/spectral/symmetric_eigen.hpp>
 #include <attnflow/types.hpp>
 
@@ -19,7 +20,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// Three ranks of a matrix and the singular values σ₁ ≥ σ₂ ≥ … that they are made of.
 /// All three are 0 for a matrix of zeros.
 struct EffectiveRank {
-  Eigen::VectorXd singular_values;  ///< decreasing
+  Eigen::VectorXd singular_values;  ///< decreasing; ∞ beyond the largest double
   double tolerance = 0;             ///< singular values up to this count as zero in `rank`
   Eigen::Index rank = 0;            ///< how many singular values exceed the tolerance
   double stable_rank = 0;           ///< ‖P‖_F² / ‖P‖₂² = ∑ σₖ² / σ₁²
@@ -56,18 +57,24 @@ requires RealScalar<typename Derived::Scalar>
   found.singular_values = Eigen::VectorXd::Zero(std::min(P.rows(), P.cols()));
   if (P.size() == 0) return found;
   const Eigen::Index m = P.rows(), n = P.cols(), least = std::min(m, n);
+  // In units of a power of two: a singular value may be beyond the largest number, ratios and counts are not.
+  const Eigen::MatrixXd plain = P.template cast<double>();
+  const int shift = detail::unit_shift(plain);
   Eigen::MatrixXd symmetric = Eigen::MatrixXd::Zero(m + n, m + n);
-  symmetric.topRightCorner(m, n) = P.template cast<double>();
+  symmetric.topRightCorner(m, n) = detail::scaled_by_power(plain, shift);
   symmetric.bottomLeftCorner(n, m) = symmetric.topRightCorner(m, n).transpose();
   if (symmetric.isZero(0)) return found;
   const Eigen::VectorXd s =
       detail::symmetric_eigen("effective_rank", symmetric, false).values.tail(least).reverse().cwiseMax(0);
-  found.singular_values = s;
-  if (!tolerance) {
+  found.singular_values = detail::scaled_by_power(s, -shift);
+  if (tolerance) {
+    found.rank = (found.singular_values.array() > found.tolerance).count();
+  } else {
     const double epsilon = static_cast<double>(std::numeric_limits<typename Derived::Scalar>::epsilon());
-    found.tolerance = static_cast<double>(std::max(m, n)) * epsilon * s(0);
+    const double scaled = static_cast<double>(std::max(m, n)) * epsilon * s(0);
+    found.tolerance = std::ldexp(scaled, -shift);
+    found.rank = (s.array() > scaled).count();
   }
-  found.rank = (found.singular_values.array() > found.tolerance).count();
   found.stable_rank = (s / s(0)).squaredNorm();
   const Eigen::VectorXd weights = s / s(0) / (s / s(0)).sum();
   double entropy = 0;

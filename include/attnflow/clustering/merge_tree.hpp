@@ -79,9 +79,10 @@ inline constexpr Eigen::Index merge_limit = 20000;
 ///
 ///     n − #{k : hₖ ≤ tol}.
 ///
-/// They are the edge lengths of a minimum spanning tree, found by Prim's algorithm [Pri57]: O(n² d) time,
-/// O(n d) memory, no matrix of distances. For d = 1 they are the gaps between sorted tokens: O(n log n),
-/// any n. Distances are those of double arithmetic (a relative error of about d ε) at any scale.
+/// They are the edge lengths of a minimum spanning tree, found by Prim's algorithm [Pri57]: O(n² d) time, O(n
+/// d) memory, no matrix of distances. For d = 1 they are the gaps between sorted tokens: O(n log n), any n.
+/// Distances are those of double arithmetic (a relative error of about d ε) at any scale; those below 10⁻³⁰⁸
+/// are rounded to multiples of the smallest number, and the count above is off where tol is as small.
 ///
 /// tokens: d × n; n = 0 or 1 has no merges. limit: the largest n accepted for d > 1.
 /// \throws std::invalid_argument unless every token is finite, no merge is at a distance beyond the range

@@ -39,7 +39,9 @@ template <VectorField F>
 class OdeintSystem {
  public:
   using State = typename F::State;
+  /// \pre the field outlives the system.
   explicit OdeintSystem(const F& field) noexcept : field_(&field) {}
+  /// Writes f(t, x) to dxdt.
   void operator()(const State& x, State& dxdt, double t) const { (*field_)(t, x, dxdt); }
 
  private:
@@ -65,7 +67,9 @@ template <class State_, OdeintCallable<State_> System>
 class OdeintField {
  public:
   using State = State_;
+  /// \param system  called as system(x, dx, t).
   explicit OdeintField(System system) : system_(std::move(system)) {}
+  /// Writes what the system gives at (t, x) to dx, resized to fit.
   void operator()(double t, const State& x, State& dx) const {
     dx.resize(x.rows(), x.cols());
     system_(x, dx, t);

@@ -47,12 +47,29 @@
 #define ATTNFLOW_DETAIL_ALIGNMENT align64
 #endif
 
-/// The inline namespace of all names: the instructions allowed, the alignment of matrices and their order.
-#define ATTNFLOW_ABI                                                          \
+/// What the layout of a matrix depends on: the instructions allowed, its alignment and its order.
+#define ATTNFLOW_DETAIL_LAYOUT                                                \
   ATTNFLOW_DETAIL_JOIN(                                                       \
       ATTNFLOW_DETAIL_VECTORS,                                                \
       ATTNFLOW_DETAIL_JOIN(_, ATTNFLOW_DETAIL_JOIN(ATTNFLOW_DETAIL_ALIGNMENT, \
                                                    ATTNFLOW_DETAIL_JOIN(_, ATTNFLOW_DETAIL_ORDER))))
+
+// Without threads loops are other functions, which need other names; matrices are the same, so no marker
+// parts objects.
+#if !__has_include(<thread>) || (defined(__GLIBCXX__) && !defined(_GLIBCXX_HAS_GTHREADS)) || \
+    defined(_LIBCPP_HAS_NO_THREADS)
+#ifndef ATTNFLOW_NO_THREADS
+#define ATTNFLOW_NO_THREADS
+#endif
+#endif
+#ifdef ATTNFLOW_NO_THREADS
+#define ATTNFLOW_DETAIL_LOOPS _serial
+#else
+#define ATTNFLOW_DETAIL_LOOPS
+#endif
+
+/// The inline namespace of all names: the layout of matrices, and whether loops may use threads.
+#define ATTNFLOW_ABI ATTNFLOW_DETAIL_JOIN(ATTNFLOW_DETAIL_LAYOUT, ATTNFLOW_DETAIL_LOOPS)
 
 // One marker for the whole program, in a section group named after the namespace: groups of one name are merged,
 // markers of two groups clash.
@@ -60,7 +77,7 @@
 #define ATTNFLOW_DETAIL_TEXT_(x) #x
 #define ATTNFLOW_DETAIL_TEXT(x) ATTNFLOW_DETAIL_TEXT_(x)
 asm(".ifndef attnflow_objects_differ_in_vector_flags\n"
-    ".pushsection .rodata.attnflow_abi,\"aG\",%progbits,attnflow_" ATTNFLOW_DETAIL_TEXT(ATTNFLOW_ABI) ",comdat\n"
+    ".pushsection .rodata.attnflow_abi,\"aG\",%progbits,attnflow_" ATTNFLOW_DETAIL_TEXT(ATTNFLOW_DETAIL_LAYOUT) ",comdat\n"
     ".globl attnflow_objects_differ_in_vector_flags\n"
     ".hidden attnflow_objects_differ_in_vector_flags\n"
     "attnflow_objects_differ_in_vector_flags: .byte 0\n"

@@ -14,7 +14,6 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -204,7 +203,7 @@ class Ensemble {
       plan.validate(static_cast<double>(std::numeric_limits<typename State::Scalar>::epsilon()));
     if (count_ == 0) return {statistic, {}};
     const Eigen::Index blocks = std::min(count_, most_blocks);
-    std::mutex mutex;
+    detail::Mutex mutex;
     std::vector<std::unique_ptr<Workspace<Stepper>>> idle;
     std::vector<std::optional<Part>> finished(static_cast<std::size_t>(blocks));
     std::size_t merged = 0;
@@ -213,7 +212,7 @@ class Ensemble {
     const auto make_block = [&](Eigen::Index block) {
       std::unique_ptr<Workspace<Stepper>> workspace;
       {
-        const std::lock_guard lock(mutex);
+        const detail::Lock lock(mutex);
         if (!idle.empty()) {
           workspace = std::move(idle.back());
           idle.pop_back();
@@ -225,7 +224,7 @@ class Ensemble {
       for (Eigen::Index k = first_of(block, blocks); k < end; ++k)
         part.report.add(k, run_one(k, *workspace, plan, part.statistic));
 
-      const std::lock_guard lock(mutex);
+      const detail::Lock lock(mutex);
       idle.push_back(std::move(workspace));
       finished[static_cast<std::size_t>(block)].emplace(std::move(part));
       for (; merged < finished.size() && finished[merged]; ++merged) {

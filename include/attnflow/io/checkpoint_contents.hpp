@@ -21,7 +21,9 @@ concept CheckpointElement = std::same_as<T, double> || std::same_as<T, float>;
 
 /// An array of any shape, in C order (the last index runs fastest).
 struct CheckpointArray {
+  /// How many entries along each axis.
   std::vector<Eigen::Index> shape;
+  /// As many as the product of the shape.
   std::variant<std::vector<double>, std::vector<float>> values;
   bool operator==(const CheckpointArray&) const = default;
 };
@@ -41,9 +43,11 @@ struct Checkpoint {
   double seconds = 0;  ///< taken so far
 
   double next_step = 0, previous_error = 1e-4;  ///< what the stepper remembers, where it does
+  /// The last try was rejected.
   bool after_rejection = false;
 
   std::vector<std::pair<std::string, std::string>> options;  ///< names and values, in the program's own terms
+  /// States and weights by name.
   std::vector<std::pair<std::string, CheckpointArray>> arrays;
 
   bool operator==(const Checkpoint&) const = default;

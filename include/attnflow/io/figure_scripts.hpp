@@ -4,15 +4,12 @@
 
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/io/atomic_file.hpp>
+#include <attnflow/io/detail/npy_header.hpp>
 #include <attnflow/io/detail/svg_text.hpp>
-#include <attnflow/io/npy.hpp>
 
-#include <algorithm>
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,51 +30,27 @@ struct FigureScripts {
 
 namespace detail {
 
-/// Where the numbers of an .npy file start, and how they are written.
-struct NpyLayout {
-  NpyHeader header;
-  std::size_t start = 0;  ///< bytes before the first number
+/// The numbers of an .npy file as gnuplot reads them.
+struct BinaryColumns : NpyLayout {
   [[nodiscard]] std::string endian() const {
     return (std::endian::native == std::endian::little) == header.swap ? "big" : "little";
   }
-  /// As gnuplot calls it.
   [[nodiscard]] std::string type() const {
     if (header.kind == 'i') return header.element_size == 4 ? "int32" : "int64";
     return header.element_size == 4 ? "float" : "double";
   }
 };
 
-/// Reads the header of a file that save_npy() or NpyWriter wrote, or another in C order.
-/// \throws FileError unless it is one with so many axes.
-[[nodiscard]] inline NpyLayout npy_layout(const std::filesystem::path& path, std::size_t axes) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw FileError(path, "cannot be read");
-  std::array<char, 12> head{};
-  in.read(head.data(), 10);
-  const auto byte = [&](std::size_t k) {
-    return static_cast<std::size_t>(static_cast<unsigned char>(head[k]));
-  };
-  if (!in || std::string_view(head.data(), 6) != "\x93NUMPY" || byte(6) < 1 || byte(6) > 3)
-    throw FileError(path, "is not an .npy file of version 1.0, 2.0 or 3.0");
-  std::size_t length = byte(8) | byte(9) << 8;
-  NpyLayout layout;
-  layout.start = 10;
-  if (byte(6) > 1) {
-    in.read(head.data() + 10, 2);
-    length |= byte(10) << 16 | byte(11) << 24;
-    layout.start = 12;
-  }
-  constexpr std::size_t longest = 1 << 20;
-  std::string text(std::min(length, longest), '\0');
-  if (!in.read(text.data(), static_cast<std::streamsize>(text.size())) || length > longest)
-    throw FileError(path, "ends within its header");
-  layout.start += length;
-  layout.header = NpyHeaderParser(path, text).parse();
-  if (layout.header.shape.size() != axes)
-    throw FileError(path, "has the shape " + shape_text(layout.header.shape) + ", expected " +
-                              std::to_string(axes) + (axes == 1 ? " axis" : " axes"));
-  if (layout.header.fortran_order) throw FileError(path, "is in Fortran order, expected C order");
-  return layout;
+/// Of a file in C order. \throws FileError unless it is one with so many axes.
+[[nodiscard]] inline BinaryColumns binary_columns(const std::filesystem::path& path, std::size_t axes) {
+  NpyFile file(path);
+  const BinaryColumns columns{read_npy_layout(file.in, file.size, path)};
+  const std::vector<Eigen::Index>& shape = columns.header.shape;
+  if (shape.size() != axes)
+    throw FileError(path, "has the shape " + shape_text(shape) + ", expected " + std::to_string(axes) +
+                              (axes == 1 ? " axis" : " axes"));
+  if (columns.header.fortran_order) throw FileError(path, "is in Fortran order, expected C order");
+  return columns;
 }
 
 /// A string in single quotes: in gnuplot they hold a backslash as it is and a quote doubled, in Python both
@@ -135,8 +108,8 @@ class ScriptWriter {
  public:
   ScriptWriter(const std::filesystem::path& folder, const FigureScripts& what)
       : what_(what),
-        times_(npy_layout(folder / what.times, 1)),
-        tokens_(npy_layout(folder / what.tokens, 3)) {
+        times_(binary_columns(folder / what.times, 1)),
+        tokens_(binary_columns(folder / what.tokens, 3)) {
     m_ = tokens_.header.shape[0];
     n_ = tokens_.header.shape[1];
     d_ = tokens_.header.shape[2];
@@ -245,7 +218,7 @@ class ScriptWriter {
   }
 
   const FigureScripts& what_;
-  NpyLayout times_, tokens_;
+  BinaryColumns times_, tokens_;
   Eigen::Index m_ = 0, n_ = 0, d_ = 0;
 };
 

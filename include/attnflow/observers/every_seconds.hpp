@@ -24,6 +24,7 @@ class EverySeconds {
       detail::refuse("every_seconds: interval is ", interval, ", expected a finite number, at least 0");
   }
 
+  /// Shows the step to the observer if its time has come.
   Flow operator()(const StepView<State>& step) {
     if (called_ && std::chrono::duration<double>(Clock::now() - last_).count() < interval_)
       return Flow::proceed;

@@ -82,6 +82,7 @@ class StopOnSignal {
   /// The signal that came, or 0.
   [[nodiscard]] int signal() const noexcept { return detail::SignalWatch::received().load(); }
 
+  /// Stops the run once a signal has come.
   Flow operator()(double /*t*/, const auto& /*x*/) const noexcept {
     return signal() != 0 ? Flow::stop : Flow::proceed;
   }

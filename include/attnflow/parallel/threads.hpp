@@ -1,34 +1,49 @@
 /// \file
 /// Loops on several threads, and how many threads they may use.
+///
+/// The helpers are one pool of std::threads for the process: no flag to compile with, and none to link with
+/// either (glibc before 2.34 wants -pthread). OpenMP is not a second way, on purpose. Its loops exist only
+/// where -fopenmp is given, so the same inline function would be two different ones in two objects; GNU's
+/// runtime does not survive fork(); and the bits of a result would be the same anyway.
+///
+/// Loops may begin in any thread: the caller's own, one of an OpenMP region, one of a task library. One loop
+/// has the helpers at a time, the others run on their callers. Each running loop counts as a thread in use,
+/// so that as many callers as there are processors get no helpers, which would only crowd them. A loop within
+/// one that has helpers runs on its thread.
+///
+/// What the whole process shares is const-initialised and atomic, or a static object that the language locks
+/// while it is made: the number of threads, the pool and its counters, the number of running loops, the level
+/// of vector instructions (simd_level(), chosen at its first use), the last number given to a
+/// MatrixExponential. Scratch space belongs to a thread; between two calls it holds memory and remembered
+/// e^{tV}, nothing that a result depends on. So systems are const objects that any number of threads may call
+/// at once; a stepper and an observer belong to one run at a time. The process must not end while a thread
+/// other than main's is in a loop.
+///
+/// With ATTNFLOW_NO_THREADS defined, or where the standard library has no threads, every loop runs on its
+/// caller, to the same bits. All files of a program had better agree on it: the library's names differ, but
+/// those of a user's own inline functions that call it do not.
 #pragma once
 
 #include <attnflow/detail/abi.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/parallel/detail/worker_pool.hpp>
 
 #include <Eigen/Core>
 
 #include <algorithm>
 #include <atomic>
 #include <charconv>
-#include <chrono>
-#include <cstddef>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
-#include <limits>
 #include <memory>
-#include <mutex>
 #include <system_error>
-#include <thread>
 #include <type_traits>
-#include <utility>
-#include <vector>
 
-#if __has_include(<unistd.h>)
-#include <unistd.h>
+#ifndef ATTNFLOW_NO_THREADS
+#include <mutex>
+#include <thread>
 #endif
 #if defined(__linux__)
-#include <pthread.h>
 #include <sched.h>
 #endif
 
@@ -37,14 +52,18 @@ namespace attnflow::inline ATTNFLOW_ABI {
 namespace detail {
 
 /// The number of processors that the calling thread may use: those that taskset, cpusets or an MPI launcher
-/// leave it, not all that the machine has. At least 1.
+/// leave it, not all that the machine has. At least 1, and 1 without threads.
 [[nodiscard]] inline int usable_processors() {
+#ifdef ATTNFLOW_NO_THREADS
+  return 1;
+#else
   const int all = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 #if defined(__linux__)
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::clamp(CPU_COUNT(&allowed), 1, all);
 #endif
   return all;
+#endif
 }
 
 /// The number that the environment variable ATTNFLOW_THREADS asks for; where it is not set, one thread for
@@ -87,260 +106,42 @@ inline void set_threads(int n) {
 
 namespace detail {
 
-/// Tells the core that this is a waiting loop, so that it leaves resources to its other hardware thread.
-inline void pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
-/// Waits until done() for at most `microseconds`. \returns whether it is done.
-template <class Done>
-[[nodiscard]] bool spin_until(const Done& done, int microseconds) {
-  if (done()) return true;
-  const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(microseconds);
-  do {
-    for (int k = 0; k < 8; ++k) {
-      pause();
-      if (done()) return true;
-    }
-  } while (std::chrono::steady_clock::now() < end);
-  return false;
-}
-
-/// Keeps workers off the processor that their caller runs on. Some schedulers wake a thread where the waker
-/// runs, and there it waits for as long as the waker is busy: milliseconds, and the loop is over. Any other
-/// processor that the process may use is as good as the next. Where processors cannot be told apart this does
-/// nothing.
-class Seating {
- public:
-#if defined(__linux__)
-  Seating() { known_ = pthread_getaffinity_np(pthread_self(), sizeof allowed_, &allowed_) == 0; }
-
-  /// The caller's processor, if there are others; else −1.
-  [[nodiscard]] int taken() const {
-    const int processor = known_ && CPU_COUNT(&allowed_) > 1 ? sched_getcpu() : -1;
-    return processor >= 0 && processor < CPU_SETSIZE &&
-                   CPU_ISSET(static_cast<std::size_t>(processor), &allowed_)
-               ? processor
-               : -1;
-  }
-  void keep_off(int processor, std::thread& thread) const {
-    cpu_set_t others = allowed_;
-    CPU_CLR(static_cast<std::size_t>(processor), &others);
-    (void)pthread_setaffinity_np(thread.native_handle(), sizeof others, &others);
-  }
-
- private:
-  cpu_set_t allowed_;
-  bool known_ = false;
+// What a body locks while it writes what others write, too.
+#ifndef ATTNFLOW_NO_THREADS
+using Mutex = std::mutex;
+using Lock = std::lock_guard<std::mutex>;
 #else
-  [[nodiscard]] int taken() const { return -1; }
-  void keep_off(int, std::thread&) const {}
-#endif
+struct Mutex {};
+struct Lock {
+  explicit Lock(Mutex& /*nobody else*/) noexcept {}
 };
-
-/// The threads that help with loops: started when first needed, asleep between loops, joined at the end of
-/// the process.
-///
-/// One loop at a time: its chunks are counted off by all who take part. A worker takes part while the gate is
-/// open; the caller closes it once no chunk is left and waits only for those inside, so a worker that wakes
-/// up late, or that another process keeps from its core, delays nobody. In a child made by fork() there are
-/// no workers, and loops run on their caller. A body must not fork a child that goes on with the loop.
-class WorkerPool {
- public:
-  using Call = void (*)(void* body, Eigen::Index chunk);
-
-  /// Calls body(chunk) for every chunk, once, with at most `helpers` workers beside the caller. \returns
-  /// false, and calls nothing, if the pool is busy (a loop within a loop, or of another thread), has no
-  /// worker or has ended.
-  static bool run(Eigen::Index chunks, int helpers, void* body, Call call) {
-    if (has_ended().load(std::memory_order_relaxed)) return false;
-    WorkerPool& pool = instance();
-    if (pool.busy_.exchange(true, std::memory_order_acquire)) return false;
-    struct Release {
-      std::atomic<bool>& busy;
-      ~Release() { busy.store(false, std::memory_order_release); }
-    } release{pool.busy_};
-    return pool.lead({chunks, helpers, body, call});
-  }
-
-  /// The number of workers started so far; zero as long as no loop was worth waking anybody.
-  [[nodiscard]] static int started() noexcept { return started_count().load(std::memory_order_relaxed); }
-  /// The number of loops so far for which workers were called.
-  [[nodiscard]] static long shared_loops() noexcept { return loop_count().load(std::memory_order_relaxed); }
-
-  WorkerPool(const WorkerPool&) = delete;
-  WorkerPool& operator=(const WorkerPool&) = delete;
-
- private:
-  struct Job {
-    Eigen::Index chunks = 0;
-    int helpers = 0;
-    void* body = nullptr;
-    Call call = nullptr;
-  };
-  struct alignas(64) Worker {
-    std::atomic<int> signal{0};
-    int kept_off = -1;  // the processor that it must not use
-    std::thread thread;
-  };
-  // How long a waiting thread keeps its core before it sleeps: what two loops of one step of an integrator
-  // lie apart, and less than what waking up costs.
-  static constexpr int spin_microseconds = 30;
-  static constexpr int closed = 1 << 30;
-
-  WorkerPool() = default;
-  ~WorkerPool() {
-    has_ended().store(true, std::memory_order_relaxed);
-    if (process() != owner_) {  // the child of a fork: its workers are names of threads that it does not have
-      for (auto& worker : workers_) (void)worker.release();
-      return;
-    }
-    stopping_.store(true, std::memory_order_relaxed);
-    for (auto& worker : workers_) wake(*worker);
-    for (auto& worker : workers_) worker->thread.join();
-  }
-
-  static WorkerPool& instance() {
-    static WorkerPool pool;
-    return pool;
-  }
-  // These outlive the pool: loops in the destructors of static objects ask them.
-  static std::atomic<bool>& has_ended() noexcept {
-    static constinit std::atomic<bool> ended{false};
-    return ended;
-  }
-  static std::atomic<int>& started_count() noexcept {
-    static constinit std::atomic<int> count{0};
-    return count;
-  }
-  static std::atomic<long>& loop_count() noexcept {
-    static constinit std::atomic<long> count{0};
-    return count;
-  }
-  static long process() noexcept {
-#if __has_include(<unistd.h>)
-    return static_cast<long>(::getpid());
-#else
-    return 0;
 #endif
-  }
-
-  static void wake(Worker& worker) {
-    worker.signal.fetch_add(1, std::memory_order_release);
-    worker.signal.notify_one();
-  }
-
-  bool lead(const Job& job) {
-    if (process() != owner_) return false;
-    const int helpers = start(job.helpers);
-    if (helpers == 0) return false;
-    loop_count().fetch_add(1, std::memory_order_relaxed);
-    job_ = job;
-    error_ = nullptr;
-    next_.store(0, std::memory_order_relaxed);
-    gate_.fetch_and(~closed, std::memory_order_release);
-    const int taken = seating_.taken();
-    for (int k = 0; k < helpers; ++k) {
-      Worker& worker = *workers_[static_cast<std::size_t>(k)];
-      if (taken >= 0 && taken != worker.kept_off) seating_.keep_off(worker.kept_off = taken, worker.thread);
-      wake(worker);
-    }
-    take_chunks();
-    gate_.fetch_or(closed, std::memory_order_relaxed);
-    const auto inside = [&] { return gate_.load(std::memory_order_acquire) & ~closed; };
-    if (!spin_until([&] { return inside() == 0; }, spin_microseconds))
-      for (int value = gate_.load(std::memory_order_acquire); value != closed;
-           value = gate_.load(std::memory_order_acquire))
-        gate_.wait(value, std::memory_order_acquire);
-    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
-    return true;
-  }
-
-  /// Sees to it that there are `wanted` workers. \returns how many there are of them: fewer where the system
-  /// gives no more threads.
-  int start(int wanted) {
-    while (static_cast<int>(workers_.size()) < wanted && !exhausted_) {
-      workers_.push_back(std::make_unique<Worker>());
-      Worker& worker = *workers_.back();
-      const int index = static_cast<int>(workers_.size()) - 1;
-      try {
-        worker.thread = std::thread([this, &worker, index] { serve(worker, index); });
-      } catch (const std::system_error&) {
-        workers_.pop_back();
-        exhausted_ = true;
-      }
-    }
-    started_count().store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-    return std::min(wanted, static_cast<int>(workers_.size()));
-  }
-
-  void serve(Worker& worker, int index) {
-    for (int seen = 0;;) {
-      const auto called = [&] { return worker.signal.load(std::memory_order_acquire) != seen; };
-      if (!spin_until(called, spin_microseconds)) worker.signal.wait(seen, std::memory_order_acquire);
-      seen = worker.signal.load(std::memory_order_acquire);
-      if (stopping_.load(std::memory_order_relaxed)) return;
-      if ((gate_.fetch_add(1, std::memory_order_acquire) & closed) == 0 && index < job_.helpers)
-        take_chunks();
-      if (gate_.fetch_sub(1, std::memory_order_release) == closed + 1) gate_.notify_one();
-    }
-  }
-
-  void take_chunks() noexcept {
-    for (;;) {
-      const Eigen::Index chunk = next_.fetch_add(1, std::memory_order_relaxed);
-      if (chunk >= job_.chunks) return;
-      try {
-        job_.call(job_.body, chunk);
-      } catch (...) {
-        // Chunks before this one have been taken and will end; none after it need begin. So the first in
-        // order wins, as in a loop on one thread.
-        next_.store(job_.chunks, std::memory_order_relaxed);
-        const std::lock_guard lock(error_mutex_);
-        if (!error_ || chunk < error_chunk_) {
-          error_ = std::current_exception();
-          error_chunk_ = chunk;
-        }
-      }
-    }
-  }
-
-  alignas(64) std::atomic<Eigen::Index> next_{0};
-  alignas(64) std::atomic<int> gate_{closed};  // how many workers are inside, and whether more may come
-  alignas(64) std::atomic<bool> busy_{false};
-  std::atomic<bool> stopping_{false};
-  Job job_;
-  std::mutex error_mutex_;
-  std::exception_ptr error_;
-  Eigen::Index error_chunk_ = 0;
-  std::vector<std::unique_ptr<Worker>> workers_;
-  bool exhausted_ = false;
-  const Seating seating_;
-  const long owner_ = process();
-};
 
 /// What a loop must be worth, in nanoseconds of one thread, before anybody is woken for it.
 inline constexpr double least_parallel_ns = 40e3;
 
 /// body(0), …, body(chunks − 1), each once, on up to threads() threads. Who calls which is left to chance:
 /// body must not let it show. A loop below least_parallel_ns, one within another and one that finds the
-/// workers taken by another thread run on the caller alone. If body throws, the exception of the first chunk
-/// that threw is the caller's.
+/// workers taken by another thread run on the caller alone, and so does one beside threads() − 1 others. If
+/// body throws, the exception of the first chunk that threw is the caller's.
 /// \param work_ns  an estimate of what the whole loop takes on one thread, in nanoseconds.
 template <class F>
-void parallel_for(Eigen::Index chunks, double work_ns, F&& body) {
+void parallel_for(Eigen::Index chunks, [[maybe_unused]] double work_ns, F&& body) {
+  const auto alone = [&] {
+    for (Eigen::Index chunk = 0; chunk < chunks; ++chunk) body(chunk);
+  };
+#ifndef ATTNFLOW_NO_THREADS
   if (chunks > 1 && work_ns >= least_parallel_ns) {
-    const Eigen::Index most = std::min<Eigen::Index>(threads(), chunks);
+    const RunningLoop running;
+    const Eigen::Index most = std::min<Eigen::Index>(threads() - running.others(), chunks);
     using Body = std::remove_reference_t<F>;
     const auto call = [](void* object, Eigen::Index chunk) { (*static_cast<Body*>(object))(chunk); };
     void* object = const_cast<void*>(static_cast<const void*>(std::addressof(body)));
     if (most > 1 && WorkerPool::run(chunks, static_cast<int>(most) - 1, object, call)) return;
+    return alone();  // and counted as long as it runs
   }
-  for (Eigen::Index chunk = 0; chunk < chunks; ++chunk) body(chunk);
+#endif
+  alone();
 }
 
 }  // namespace detail

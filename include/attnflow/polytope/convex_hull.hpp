@@ -46,8 +46,8 @@ template <class Point>
 /// plane: the hull in that plane. n = 0: none.
 ///
 /// On which side of a line or plane a point lies is decided exactly, so that the answer is that of exact
-/// arithmetic on the given numbers, as long as no coordinate other than 0 is under 10⁻²⁸⁰ (d = 3: 10⁻¹⁸⁰)
-/// of the largest. (Options that give up IEEE arithmetic, such as -ffast-math, void this.) O(n log n) time,
+/// arithmetic on the given numbers; coordinates under 10⁻²⁸⁰ (d = 3: 10⁻¹⁸⁰) of the largest count as 0.
+/// (Options that give up IEEE arithmetic, such as -ffast-math, void this.) O(n log n) time,
 /// for d = 3 usually, at worst O(n h) with h points on the surface; O(n) memory.
 /// \throws std::invalid_argument unless d is 1, 2 or 3 and every token is finite.
 template <class Derived>
@@ -100,10 +100,10 @@ requires RealScalar<typename Derived::Scalar>
 /// The Euclidean distance from a point to the convex polygon with the given vertices, 0 inside and on
 /// the boundary; d = 1 or 2.
 ///
-/// vertices: d × m, for d = 2 as convex_hull orders them, tokens(Eigen::all, convex_hull(tokens)). One
-/// vertex is a point, two are a segment, none are as far as infinity. Whether the point is inside is
-/// decided exactly (with convex_hull's proviso); the distance is rounded, to a few ε of the size of
-/// point and polygon. O(m).
+/// vertices: d × m, for d = 2 as convex_hull orders them, tokens(Eigen::all, convex_hull(tokens)). One vertex
+/// is a point, two are a segment, none are as far as infinity. Whether the point is inside is decided exactly
+/// unless a coordinate other than 0 is under 10⁻²⁸⁰ of the largest; the distance is rounded, to a few ε of
+/// the size of point and polygon. O(m).
 /// \throws std::invalid_argument unless d is 1 or 2 and the same for both, all numbers are finite, and
 /// three or more vertices turn left at each (it is not noticed if they go round more than once).
 template <class PointType, class Derived>

@@ -43,7 +43,7 @@ inline bool require_real_and_positive(Verdict& verdict, const LeadingEigenpair& 
                     "V has no eigenvalue other than 0");
     return false;
   }
-  const double apart = std::min(1.0, pair.nearest / (2 * modulus));
+  const double apart = std::min(1.0, pair.nearest / modulus / 2);
   const bool real = verdict.require({"lambda1_real", "the leading eigenvalue λ₁ of V is real",
                                      pair.is_real ? apart : -std::abs(pair.value.imag()) / modulus, 0},
                                     "the leading eigenvalue " + text_of(pair.value) + " is complex");
@@ -132,10 +132,11 @@ struct ParanormalSplitting : Verdict {
   if (!good) return answer;
   answer.lambda = pair.value.real();
   const Eigen::Index m = answer.splitting.dim();
-  answer.defect = (answer.splitting.V_inside - answer.lambda * Eigen::MatrixXd::Identity(m, m)).norm() /
-                  (answer.lambda * std::sqrt(static_cast<double>(m)));
+  answer.defect = (answer.splitting.V_inside / answer.lambda - Eigen::MatrixXd::Identity(m, m)).norm() /
+                  std::sqrt(static_cast<double>(m));
   // Rounding of V alone makes a defect of this size.
-  const double allowed = std::max(tol, pair.uncertainty / answer.lambda);
+  const double allowed =
+      std::max(tol, std::min(pair.uncertainty / answer.lambda, std::numeric_limits<double>::max()));
   answer.require({"semisimple", "V is λ₁ times the identity on ℱ: allowed defect less the one found",
                   allowed - answer.defect, -std::numeric_limits<double>::min()},
                  detail::words("the leading eigenvalue ", answer.lambda, " of multiplicity ", m,

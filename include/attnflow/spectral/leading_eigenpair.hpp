@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scale.hpp>
 #include <attnflow/spectral/invariant_splitting.hpp>
 #include <attnflow/spectral/schur.hpp>
 
@@ -147,6 +148,20 @@ inline void validate_tolerance(const char* function, double tol) {
 /// The leading eigenpair from a Schur form. O(d³), without the rest of the eigenvectors.
 [[nodiscard]] inline LeadingEigenpair leading_eigenpair(const SchurForm& form, double tol = 1e-8) {
   detail::validate_tolerance("leading_eigenpair", tol);
+  const int shift = detail::unit_shift(form.T);
+  if (std::abs(shift) > detail::extreme_scale) {
+    LeadingEigenpair pair = leading_eigenpair(detail::scaled_form(form, shift), tol);
+    pair.value = {std::ldexp(pair.value.real(), -shift), std::ldexp(pair.value.imag(), -shift)};
+    for (double* size : {&pair.next_modulus, &pair.rest_radius, &pair.nearest, &pair.uncertainty})
+      *size = std::ldexp(*size, -shift);
+    for (Eigen::MatrixXd* V : {&pair.splitting.V_inside, &pair.splitting.V_outside})
+      *V = detail::scaled_by_power(*V, -shift);
+    if (!std::isfinite(pair.modulus()) || !pair.splitting.V_inside.allFinite() ||
+        !pair.splitting.V_outside.allFinite())
+      detail::refuse(
+          "leading_eigenpair: V has an eigenvalue beyond the range of double, expected smaller entries");
+    return pair;
+  }
   detail::LeadingCluster cluster(form, tol);
   LeadingEigenpair pair;
   pair.value = cluster.value;
@@ -180,7 +195,8 @@ inline void validate_tolerance(const char* function, double tol) {
 /// \param tol  eigenvalues within tol |λ₁| of λ₁ count as λ₁, moduli within it as equal.
 /// Flags that a change of V by rounding could turn are decided for the degenerate case: a defective λ₁, which
 /// rounding splits, is multiple. O(d³), see schur_form.
-/// \throws std::invalid_argument unless V is square and finite, and tol from 0 to below 1.
+/// \throws std::invalid_argument unless V is square and finite, its eigenvalues and its blocks are in the range
+/// of double, and tol from 0 to below 1.
 [[nodiscard]] inline LeadingEigenpair leading_eigenpair(const Eigen::MatrixXd& V, double tol = 1e-8) {
   detail::validate_square("leading_eigenpair", "V", V);
   return leading_eigenpair(schur_form(V), tol);

@@ -4,16 +4,19 @@
 
 #include <attnflow/algebra/decompositions.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scale.hpp>
 #include <attnflow/spectral/schur.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <complex>
 #include <limits>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 namespace attnflow::inline ATTNFLOW_ABI {
@@ -68,12 +71,30 @@ namespace detail {
       if (std::abs(divisor) < least) divisor = least;
       x(i) = r(i) / divisor;
     } else {
-      const Complex p = T(i, i) - lambda, q = T(i + 1, i + 1) - lambda;
-      Complex determinant = p * q - T(i, i + 1) * T(i + 1, i);
-      const double size_of_block = std::abs(p) + std::abs(q) + std::abs(T(i, i + 1)) + std::abs(T(i + 1, i));
-      if (std::abs(determinant) < least * size_of_block) determinant = least * size_of_block;
-      x(i) = (q * r(i) - T(i, i + 1) * r(i + 1)) / determinant;
-      x(i + 1) = (p * r(i + 1) - T(i + 1, i) * r(i)) / determinant;
+      // By the largest entry first: a block may hold entries of very different sizes.
+      std::array<std::array<Complex, 2>, 2> A{
+          {{T(i, i) - lambda, T(i, i + 1)}, {T(i + 1, i), T(i + 1, i + 1) - lambda}}};
+      std::array<Complex, 2> right{r(i), r(i + 1)};
+      Eigen::Index column = i;  // of the unknown that is eliminated
+      const auto largest_in = [](const std::array<Complex, 2>& row) {
+        return std::max(std::abs(row[0]), std::abs(row[1]));
+      };
+      if (largest_in(A[1]) > largest_in(A[0])) {
+        std::swap(A[0], A[1]);
+        std::swap(right[0], right[1]);
+      }
+      if (std::abs(A[0][1]) > std::abs(A[0][0])) {
+        std::swap(A[0][0], A[0][1]);
+        std::swap(A[1][0], A[1][1]);
+        column = i + 1;
+      }
+      if (std::abs(A[0][0]) < least) A[0][0] = least;
+      const Complex factor = A[1][0] / A[0][0];
+      Complex pivot = A[1][1] - factor * A[0][1];
+      if (std::abs(pivot) < least) pivot = least;
+      const Complex second = (right[1] - factor * right[0]) / pivot;
+      x(2 * i + 1 - column) = second;
+      x(column) = (right[0] - A[0][1] * second) / A[0][0];
     }
     subtract(i, s, i);
     const double largest = x.segment(i, s).cwiseAbs().maxCoeff();
@@ -102,6 +123,13 @@ inline void fix_phase(Eigen::Ref<Eigen::VectorXcd> v) {
 
 /// The spectrum of a Schur form. O(d³).
 [[nodiscard]] inline Spectrum spectrum(const SchurForm& form) {
+  const int shift = detail::unit_shift(form.T);
+  if (std::abs(shift) > detail::extreme_scale) {
+    Spectrum found = spectrum(detail::scaled_form(form, shift));
+    for (std::complex<double>& value : found.eigenvalues)
+      value = {std::ldexp(value.real(), -shift), std::ldexp(value.imag(), -shift)};
+    return found;
+  }
   const Eigen::Index d = form.dim();
   const auto blocks = form.blocks();
   std::vector<std::size_t> order(blocks.size());

@@ -139,7 +139,10 @@ class FeedForward {
       system_(t, x, dx);
       activate(dx);
     } else {
-      static thread_local State inner;
+      static thread_local State scratch;
+      State inner;
+      inner.swap(
+          scratch);  // the system may hold another FeedForward of this type, behind a type that hides it
       system_(t, x, inner);
       activate(inner);
       if constexpr (KernelScalar<Scalar>) {
@@ -149,6 +152,7 @@ class FeedForward {
         detail::multiply_entries(detail::private_copy(W_).data(), inner.data(), dx.data(), x.rows(),
                                  x.cols());
       }
+      inner.swap(scratch);
     }
     if (has_outside_) dx.colwise() += detail::private_copy(outside_);
   }

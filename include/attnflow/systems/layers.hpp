@@ -3,12 +3,14 @@
 #pragma once
 
 #include <attnflow/algebra/decompositions.hpp>
+#include <attnflow/detail/scale.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
 
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <utility>
 #include <vector>
 
@@ -16,9 +18,10 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
-inline double positive_layer_step(double step, const char* owner) {
-  if (!(std::isfinite(step) && step > 0))
-    refuse(owner, ": step is ", step, ", expected a positive finite number");
+template <class Scalar>
+[[nodiscard]] double positive_layer_step(double step, const char* owner) {
+  if (!(step > 0 && step <= static_cast<double>(std::numeric_limits<Value<Scalar>>::max())))
+    refuse(owner, ": step is ", step, ", expected a positive number, finite as one of the tokens' type");
   return step;
 }
 
@@ -43,7 +46,8 @@ class Layers {
       : Layers(std::vector<Head<Scalar, Dim>>{std::move(head)}, step, law, mask, bias) {}
   /// Several heads. Errors as above.
   Layers(std::vector<Head<Scalar_, Dim_>> heads, double step, Law law = {}, Mask mask = {}, Bias bias = {})
-      : drift_(std::move(heads), law, mask, bias), step_(detail::positive_layer_step(step, "Layers")) {}
+      : drift_(std::move(heads), law, mask, bias),
+        step_(detail::positive_layer_step<Scalar>(step, "Layers")) {}
 
   /// Replaces x (d × n) by the output of one layer. Cost: one drift.
   void apply(State& x) const {
@@ -86,19 +90,23 @@ class RescaledLayers {
   RescaledLayers(Head<Scalar_, Dim_> head, double step, Law law = {}, Mask mask = {}, Bias bias = {})
       : head_((head.validate("RescaledLayers"), law.validate(), bias.validate(), std::move(head))),
         form_(detail::form_of(detail::without_derivatives(head_), law.beta)),
-        step_(detail::positive_layer_step(step, "RescaledLayers")),
+        step_(detail::positive_layer_step<Scalar>(step, "RescaledLayers")),
         law_(std::move(law)),
         mask_(std::move(mask)),
         bias_(std::move(bias)) {
-    const Eigen::MatrixXd V = detail::in_double(head_.V);
-    const Eigen::MatrixXd R = Eigen::MatrixXd::Identity(V.rows(), V.cols()) + step_ * V;
-    const detail::FullPivoting<Eigen::MatrixXd> lu = detail::solve_fully<Eigen::MatrixXd>(R, V);
+    // In units of a power of two, so that what is solved neither overflows nor vanishes.
+    const Eigen::MatrixXd move = step_ * detail::in_double(head_.V);
+    Eigen::MatrixXd R = Eigen::MatrixXd::Identity(move.rows(), move.cols()) + move;
+    const int unit = detail::exponent_of(R.cwiseAbs().maxCoeff());
+    const detail::FullPivoting<Eigen::MatrixXd> lu = detail::solve_fully<Eigen::MatrixXd>(
+        detail::scaled_by_power(R, -unit), detail::scaled_by_power(move, -unit));
     if (!R.allFinite() || !lu.invertible || !(lu.rcond > std::numeric_limits<double>::epsilon()))
       detail::refuse("RescaledLayers: R = I + step V is singular to working precision (reciprocal condition ",
                      lu.rcond, "), expected that -1/step = ", -1 / step_, " is not an eigenvalue of V");
     growth_ = ScaledMatrix<Dim>::of(R);
     shrinkage_ = ScaledMatrix<Dim>::of(lu.inverse);
-    value_ = (step_ * lu.solution).template cast<Scalar>();
+    shrinkage_.log_scale -= unit * std::numbers::ln2;
+    value_ = lu.solution.template cast<Scalar>();
   }
 
   /// Replaces zᵏ by zᵏ⁺¹. Cost: one drift and O(d³ log k). \pre k ≥ 0.

@@ -52,14 +52,15 @@ struct Scale {
   }
   /// Widens both ends about the middle by this factor. \pre not logarithmic.
   void widen(double factor) {
-    const double middle = low / 2 + high / 2, half = (high - low) / 2 * factor;
+    const double middle = low / 2 + high / 2, half = std::min((high - low) / 2 * factor, 1e300);
     low = middle - half;
     high = middle + half;
   }
 };
 
 /// The ends as the axis names them, or from the extent with a margin of 4 % beside what is not firm. Where
-/// all numbers are equal, to nine digits, the axis reaches to both sides of them.
+/// all numbers are equal, to nine digits, the axis reaches to both sides of them; numbers below 10⁻²⁹⁰ are as
+/// good as 0.
 [[nodiscard]] inline Scale scale_of(const Figure::Axis& axis, const Extent& extent) {
   Scale scale{0, 1, axis.logarithmic, axis.whole};
   const bool log = axis.logarithmic;
@@ -68,12 +69,14 @@ struct Scale {
     low = log ? 1 : 0;
     high = log ? 10 : 1;
   }
-  const bool equal = !apart(low, high);
+  const double size = std::max(std::abs(low), std::abs(high));
+  const bool vanish = !log && size < 1e-290;  // zeros, to the eye, and their differences have no digits
+  const bool equal = vanish || !apart(low, high);
   if (equal && log) {
     low /= 2;
     high *= 2;
   } else if (equal) {
-    const double half = low == 0 ? 1 : std::max(std::abs(low) / 10, axis.whole ? 1.0 : 0.0);
+    const double half = vanish ? 1 : std::max(std::abs(low) / 10, axis.whole ? 1.0 : 0.0);
     low -= half;
     high += half;
   } else if (!extent.empty()) {
@@ -108,7 +111,8 @@ struct Ticks {
 /// \pre most ≥ 2.
 [[nodiscard]] inline Ticks linear_ticks(double low, double high, int most, bool whole) {
   Ticks ticks;
-  const double room = high - low, slack = 1e-9;
+  const double room = std::clamp(high - low, 1e-290, 1e300),
+               slack = 1e-9;  // a room whose powers of ten are numbers
   auto power = static_cast<int>(std::floor(std::log10(room / most)));
   if (whole) power = std::max(power, 0);
   double first = 0, last = 0, step = 1;

@@ -5,6 +5,8 @@
 
 #include <attnflow/detail/abi.hpp>
 
+#include <Eigen/Core>
+
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -126,6 +128,14 @@ using SpacePoint = std::array<double, 3>;
     add(a, b, c, -1);
   }
   return exact.sign();
+}
+
+/// Coordinates below 2^{−powers} of the largest are zero from here on: products of differences would
+/// otherwise underflow, and what is on which side be decided by nothing.
+[[nodiscard]] inline Eigen::MatrixXd without_dust(const Eigen::MatrixXd& points, int powers) {
+  if (points.size() == 0) return points;
+  const double least = std::ldexp(points.cwiseAbs().maxCoeff(), -powers);
+  return points.unaryExpr([least](double value) { return std::abs(value) < least ? 0.0 : value; });
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -26,7 +26,8 @@ using Plane = Eigen::Matrix<double, 2, Eigen::Dynamic>;
 }
 
 /// Andrew's monotone chain [And79]: the lower and then the upper boundary, from left to right and back.
-[[nodiscard]] inline std::vector<Eigen::Index> planar_hull(const Plane& original) {
+[[nodiscard]] inline std::vector<Eigen::Index> planar_hull(const Plane& given) {
+  const Plane original = without_dust(given, 930);
   std::vector<Eigen::Index> order(static_cast<std::size_t>(original.cols()));
   std::iota(order.begin(), order.end(), Eigen::Index{0});
   const auto point = [&](Eigen::Index i) { return std::array{original(0, i), original(1, i)}; };

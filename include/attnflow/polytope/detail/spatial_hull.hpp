@@ -36,8 +36,9 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// The extreme points of the columns (3 × n), increasing; and the triangles of the surface, if wanted.
 [[nodiscard]] inline std::vector<Eigen::Index> spatial_hull(
-    const Eigen::MatrixXd& original, std::vector<std::array<Eigen::Index, 3>>* facets = nullptr) {
-  if (original.cols() == 0) return {};
+    const Eigen::MatrixXd& given, std::vector<std::array<Eigen::Index, 3>>* facets = nullptr) {
+  if (given.cols() == 0) return {};
+  const Eigen::MatrixXd original = without_dust(given, 598);
   const int shift = space_shift(original.cwiseAbs().maxCoeff());
   const auto place = [&](Eigen::Index i) {
     return SpacePoint{std::ldexp(original(0, i), shift), std::ldexp(original(1, i), shift),
