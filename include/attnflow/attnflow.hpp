@@ -1,5 +1,5 @@
 /// \file
-/// Everything but io. Eigen's decompositions make it slow to compile: programs that need few parts include those.
+/// Everything but io. It takes longer to compile than its parts: programs that need few of them include those.
 /// \namespace attnflow
 /// The library. States are `Tokens`, weights a `Head`. A system, such as \ref attnflow::TokenDynamics "TokenDynamics"
 /// or \ref attnflow::RescaledDynamics "RescaledDynamics", makes velocities of them, integrate() a run;

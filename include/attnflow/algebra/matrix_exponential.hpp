@@ -17,6 +17,78 @@
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
+namespace detail {
+
+/// Moves a power of two from the matrix to the exponent, an integer: squaring doubles it without rounding up to 2⁵³,
+/// whereas a logarithm would double its own error each time. \returns the largest entry before.
+template <class Matrix>
+double take_out_exponent(Matrix& matrix, double& exponent) {
+  const double largest = matrix.cwiseAbs().maxCoeff();
+  const int e = exponent_of(largest);
+  if (e == 0) return largest;
+  scale_by_power_of_two(matrix, -e);
+  exponent += e;
+  return largest;
+}
+
+/// See MatrixExponential::spectral_radius_bound; d is at most Most.
+template <int Most>
+[[nodiscard]] double bound_spectral_radius(const Eigen::MatrixXd& V) {
+  const Eigen::Index d = V.rows();
+  const auto each = [d](const Eigen::MatrixXd& m, auto&& look) {
+    for (Eigen::Index j = 0; j < d; ++j)
+      for (Eigen::Index i = 0; i < d; ++i) look(std::abs(m(i, j)), i, j);
+  };
+  double off_diagonal = 0, largest = 0;
+  each(V, [&](double size, Eigen::Index i, Eigen::Index j) {
+    largest = std::max(largest, size);
+    if (i != j) off_diagonal = std::max(off_diagonal, size);
+  });
+  if (off_diagonal == 0) return largest;
+  constexpr double smallest_normal = std::numeric_limits<double>::min();
+  const auto least = [&](const Eigen::MatrixXd& m) {  // of the entries that are not zero
+    double found = std::numeric_limits<double>::infinity();
+    each(m, [&](double size, Eigen::Index, Eigen::Index) {
+      if (size != 0) found = std::min(found, size);
+    });
+    return found;
+  };
+  // V / 2^e: the root of a large power of V itself would be rounded at the size of its logarithm.
+  Eigen::MatrixXd power = V;
+  double exponent = 0;
+  take_out_exponent(power, exponent);
+  const int e = static_cast<int>(exponent);
+  exponent = 0;
+  // What underflow may have taken from an entry so far, relative to the largest one.
+  double lost = least(V) < std::ldexp(smallest_normal, std::max(e, 0)) ? smallest_normal : 0;
+  int doublings = 0;
+  for (; doublings < 10; ++doublings) {
+    const double least_product = least(power) * least(power);
+    Eigen::MatrixXd square(d, d);
+    multiply<Most>(power.data(), power.data(), square.data(), d, d);
+    lost = static_cast<double>(d) * (4 * lost + (least_product < smallest_normal ? smallest_normal : 0));
+    if (lost > 0) {
+      double most = 0;
+      each(square, [&](double size, Eigen::Index, Eigen::Index) { most = std::max(most, size); });
+      lost /= most;
+      if (!(lost < 1e-6)) break;  // the last power still bounds ρ, the next one might not
+    }
+    power = square;
+    exponent *= 2;
+    take_out_exponent(power, exponent);
+  }
+  double norm = 0;
+  for (Eigen::Index i = 0; i < d; ++i) {
+    double sum = 0;
+    for (Eigen::Index j = 0; j < d; ++j) sum += std::abs(power(i, j));
+    norm = std::max(norm, sum);
+  }
+  if (norm == 0) return 0;  // nilpotent
+  return std::ldexp(std::exp2(std::ldexp(std::log2(norm) + exponent, -doublings)), e);
+}
+
+}  // namespace detail
+
 /// The map t ↦ e^{tV}, made once for a matrix V and evaluated at any finite t without overflow.
 ///
 /// With μ = tr V / d and W = (V − μI)/‖V − μI‖₁, e^{tV} = e^{tμ} (e^{θW})^{2^s}, |θ| ≤ 1: a Taylor polynomial
@@ -39,7 +111,7 @@ class MatrixExponential {
     if (V.rows() < 1 || V.rows() != V.cols())
       throw std::invalid_argument("MatrixExponential: V must be square, of size at least 1");
     if (!V.allFinite()) throw std::invalid_argument("MatrixExponential: V has an entry that is not finite");
-    spectral_radius_bound_ = bound_spectral_radius(V);
+    spectral_radius_bound_ = detail::bound_spectral_radius<Dim>(V);
     is_diagonal_ = V.isDiagonal(0);
     for (Matrix& power : powers_) power.setZero(V.rows(), V.cols());
     if (is_diagonal_) return;
@@ -105,23 +177,6 @@ class MatrixExponential {
     return ScaledMatrix<Dim>::clamp_log(std::ldexp(a.mantissa * t, a.exponent));
   }
 
-  /// matrix · 2^exponent, the exponent an integer: squaring doubles it without rounding up to 2⁵³, whereas a
-  /// logarithm would double its own error each time.
-  struct Power {
-    Matrix matrix;
-    double exponent = 0;
-  };
-
-  /// Moves a power of two from the matrix to the exponent. \returns the largest entry before.
-  static double normalize(Matrix& matrix, double& exponent) {
-    const double largest = matrix.cwiseAbs().maxCoeff();
-    const int e = detail::exponent_of(largest);
-    if (e == 0) return largest;
-    detail::scale_by_power_of_two(matrix, -e);
-    exponent += e;
-    return largest;
-  }
-
   /// What evaluations need beside their result, of this thread.
   struct Workspace {
     Matrix product, block;
@@ -139,13 +194,13 @@ class MatrixExponential {
     Matrix& other = workspace().product;
     taylor(std::ldexp(tau, -squarings), power);
     double exponent = 0, gain = 0;  // gain: of the last squaring
-    normalize(power, exponent);
+    detail::take_out_exponent(power, exponent);
     for (int k = 0; k < squarings; ++k) {
       const double last = exponent;
       detail::multiply(power, power, other);
       power.swap(other);
       exponent *= 2;
-      if (normalize(power, exponent) == 0) {
+      if (detail::take_out_exponent(power, exponent) == 0) {
         // No exponential is zero: the square underflowed. Its direction has settled, and its norm is a power
         // of t.
         power.swap(other);
@@ -155,38 +210,6 @@ class MatrixExponential {
       gain = exponent - last;
     }
     result.log_scale = ScaledMatrix<Dim>::clamp_log(exponent * std::numbers::ln2 + times(shift_, t));
-  }
-
-  static double bound_spectral_radius(const Matrix& V) {
-    if (V.isDiagonal(0)) return V.diagonal().cwiseAbs().maxCoeff();
-    constexpr double smallest_normal = std::numeric_limits<double>::min();
-    const auto least = [](const Matrix& m) {  // of the entries that are not zero
-      return (m.array() == 0).select(std::numeric_limits<double>::infinity(), m.cwiseAbs()).minCoeff();
-    };
-    // V / 2^e: the root of a large power of V itself would be rounded at the size of its logarithm.
-    Power power{V, 0};
-    normalize(power.matrix, power.exponent);
-    const int e = static_cast<int>(power.exponent);
-    power.exponent = 0;
-    // What underflow may have taken from an entry so far, relative to the largest one.
-    double lost = least(V) < std::ldexp(smallest_normal, std::max(e, 0)) ? smallest_normal : 0;
-    int doublings = 0;
-    for (; doublings < 10; ++doublings) {
-      const double least_product = least(power.matrix) * least(power.matrix);
-      const Matrix square = detail::product(power.matrix, power.matrix);
-      const double most = square.cwiseAbs().maxCoeff();
-      const double rows = static_cast<double>(V.rows());
-      lost = rows * (4 * lost + (least_product < smallest_normal ? smallest_normal : 0));
-      if (lost > 0) {
-        lost /= most;
-        if (!(lost < 1e-6)) break;  // the last power still bounds ρ, the next one might not
-      }
-      power = {square, 2 * power.exponent};
-      normalize(power.matrix, power.exponent);
-    }
-    const double norm = power.matrix.cwiseAbs().rowwise().sum().maxCoeff();
-    if (norm == 0) return 0;  // nilpotent
-    return std::ldexp(std::exp2(std::ldexp(std::log2(norm) + power.exponent, -doublings)), e);
   }
 
   void evaluate_diagonal(double t, ScaledMatrix<Dim>& result) const {

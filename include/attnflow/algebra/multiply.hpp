@@ -6,27 +6,40 @@
 
 #include <Eigen/Core>
 
+#include <algorithm>
+
 namespace attnflow::inline ATTNFLOW_ABI::detail {
 
-/// y = a x for d × d and d × n matrices without padding. A general product costs more than it gives for few rows.
+/// Up to so many rows a general product costs more than it gives.
+inline constexpr Eigen::Index few_rows = 8;
+
+/// y = a x for d × d and d × n matrices without padding, by a general product.
 template <class Scalar>
+void multiply_many_rows(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
+  // A general product sums the columns beyond a multiple of four in another order. Fill up to one, so that equal
+  // columns have equal products wherever they stand: equal tokens stay equal.
+  using Matrix = ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
+  const auto multiply_whole = [&](const Scalar* from, Scalar* to, Eigen::Index columns) {
+    const Eigen::Map<const Matrix> A(a, d, d),
+        X(from, d, columns);  // one kind of product: it takes long to compile
+    Eigen::Map<Matrix>(to, d, columns).noalias() = A * X;
+  };
+  const Eigen::Index whole = n / 4 * 4, rest = n - whole;
+  if (whole > 0) multiply_whole(x, y, whole);
+  if (rest == 0) return;
+  static thread_local Matrix filled, products;
+  filled.setZero(d, 4);
+  products.resize(d, 4);
+  std::copy_n(x + whole * d, rest * d, filled.data());
+  multiply_whole(filled.data(), products.data(), 4);
+  std::copy_n(products.data(), rest * d, y + whole * d);
+}
+
+/// The same by the better way. Where d is known to be at most `Most`, and that is few, only one is compiled.
+template <int Most = Eigen::Dynamic, class Scalar>
 void multiply(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
-  if (d > 8) {
-    // A general product sums the columns beyond a multiple of four in another order. Fill up to one, so that equal
-    // columns have equal products wherever they stand: equal tokens stay equal.
-    using Matrix = ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
-    const Eigen::Map<const Matrix> A(a, d, d);
-    const Eigen::Index whole = n / 4 * 4, rest = n - whole;
-    if (whole > 0) Eigen::Map<Matrix>(y, d, whole).noalias() = A * Eigen::Map<const Matrix>(x, d, whole);
-    if (rest > 0) {
-      static thread_local Matrix filled, products;
-      filled.setZero(d, 4);
-      filled.leftCols(rest) = Eigen::Map<const Matrix>(x + whole * d, d, rest);
-      products.noalias() = A * filled;
-      Eigen::Map<Matrix>(y + whole * d, d, rest) = products.leftCols(rest);
-    }
-    return;
-  }
+  if constexpr (Most == Eigen::Dynamic || Most > few_rows)
+    if (d > few_rows) return multiply_many_rows(a, x, y, d, n);
   for (Eigen::Index j = 0; j < n; ++j, x += d, y += d)
     for (Eigen::Index i = 0; i < d; ++i) {
       Scalar sum = a[i] * x[0];
@@ -41,7 +54,7 @@ void multiply(const ColumnMajor<Scalar, Dim, Dim>& a, const ColumnMajor<Scalar, 
               ColumnMajor<Scalar, Dim, Columns>& y) {
   eigen_assert(&x != &y && a.cols() == x.rows());
   y.resize(x.rows(), x.cols());
-  multiply(a.data(), x.data(), y.data(), x.rows(), x.cols());
+  multiply<Dim>(a.data(), x.data(), y.data(), x.rows(), x.cols());
 }
 
 /// A x, returned.

@@ -2,6 +2,7 @@
 /// An orthonormal basis that grows vector by vector.
 #pragma once
 
+#include <attnflow/algebra/products.hpp>
 #include <attnflow/detail/abi.hpp>
 
 #include <Eigen/Core>
@@ -19,7 +20,7 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 class OrthonormalBasis {
  public:
   OrthonormalBasis(Eigen::Index d, Eigen::Index capacity)
-      : Q_(d, std::min(d, capacity)), R_(Eigen::MatrixXd::Zero(Q_.cols(), Q_.cols())) {}
+      : Q_(d, std::min(d, capacity)), R_(ColumnMajor::Zero(Q_.cols(), Q_.cols())) {}
 
   [[nodiscard]] Eigen::Index size() const noexcept { return size_; }
 
@@ -50,10 +51,10 @@ class OrthonormalBasis {
 
   /// c with ∑ⱼ cⱼ aⱼ the orthogonal projection of x to the span. O(d k + k²).
   [[nodiscard]] Eigen::VectorXd coefficients(const Eigen::VectorXd& x) const {
-    Eigen::VectorXd c = Q_.leftCols(size_).transpose() * x;
+    Eigen::VectorXd c = transposed_image(Q_.leftCols(size_), x.data());
     for (Eigen::Index j = size_; j-- > 0;) {
       c(j) /= R_(j, j);
-      c.head(j) -= c(j) * R_.col(j).head(j);
+      subtract_multiple(c.data(), c(j), &R_(0, j), j);
     }
     return c;
   }
@@ -64,8 +65,9 @@ class OrthonormalBasis {
     // A pass leaves rounding of the size of what it found; it is repeated while most of that is gone.
     double before = rest.norm();
     for (int pass = 0; pass < 4; ++pass) {
-      const Eigen::VectorXd part = Q_.leftCols(size_).transpose() * rest;
-      rest.noalias() -= Q_.leftCols(size_) * part;
+      const Eigen::VectorXd part = transposed_image(Q_.leftCols(size_), rest.data());
+      for (Eigen::Index j = 0; j < size_; ++j)
+        subtract_multiple(rest.data(), part(j), &Q_(0, j), rest.size());
       along += part;
       const double after = rest.norm();
       if (after > 0.5 * before) break;
@@ -73,8 +75,8 @@ class OrthonormalBasis {
     }
   }
 
-  Eigen::MatrixXd Q_;  // d × capacity
-  Eigen::MatrixXd R_;  // upper triangular
+  ColumnMajor Q_;  // d × capacity
+  ColumnMajor R_;  // upper triangular
   Eigen::Index size_ = 0;
 };
 

@@ -32,8 +32,8 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
   constexpr double nothing = -std::numeric_limits<double>::infinity();
   SquareMatrix<Scalar> result(n, n);
   if (n == 0) return result;
-  constexpr bool ranged = !std::is_same_v<Mask, NoMask>, biased = !std::is_same_v<Bias, NoBias>;
-  const RowKernels<Scalar> kernels = row_kernels<Scalar, Dim, ranged, biased>(d);
+  constexpr bool biased = !std::is_same_v<Bias, NoBias>;
+  const RowKernels<Scalar> kernels = exact_kernels_at<Scalar, biased>(simd_level());
   const double steepest = std::numeric_limits<double>::max() / (8 * static_cast<double>(n + 1));
   const double slope = std::clamp(static_cast<double>(bias.slope), -steepest, steepest);
   scores.prepare_queries(form, flow, mask, slope, kernels, true);

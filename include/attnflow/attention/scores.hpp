@@ -2,6 +2,7 @@
 /// Scores that cannot overflow: directions of the queries, and their scale kept apart.
 #pragma once
 
+#include <attnflow/algebra/products.hpp>
 #include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/attention/kernels/multiply.hpp>
@@ -46,7 +47,7 @@ template <RealScalar Scalar, int Dim>
             k = detail::exponent_of(K.cwiseAbs().maxCoeff());
   detail::scale_by_power_of_two(Q, -q);
   detail::scale_by_power_of_two(K, -k);
-  const Eigen::MatrixXd product = Q.transpose() * K;
+  const Eigen::MatrixXd product = detail::transposed_product(Q, K);
   auto M = ScaledMatrix<Dim>::of(product);
   M.log_scale += (q + k) * std::numbers::ln2;
   return {std::move(M), beta};

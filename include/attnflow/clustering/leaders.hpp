@@ -56,34 +56,33 @@ template <class Weights>
   const auto name = [&](Eigen::Index j) { return names[static_cast<std::size_t>(j)]; };
   const Eigen::Index n = weights.rows(), c = weights.cols();
   // Column after column, as the memory lies.
-  Eigen::VectorXd best = Eigen::VectorXd::Constant(n, -std::numeric_limits<double>::infinity());
-  Eigen::Matrix<Eigen::Index, Eigen::Dynamic, 1> first =
-      Eigen::Matrix<Eigen::Index, Eigen::Dynamic, 1>::Zero(n);
-  Eigen::Matrix<bool, Eigen::Dynamic, 1> attends = Eigen::Matrix<bool, Eigen::Dynamic, 1>::Constant(n, false);
+  const auto size = static_cast<std::size_t>(n);
+  std::vector<double> best(size, -std::numeric_limits<double>::infinity());
+  std::vector<Eigen::Index> first(size, 0), sharing(size, 0);
+  std::vector<bool> attends(size, false);
+  const auto at = [](Eigen::Index i) { return static_cast<std::size_t>(i); };
   for (Eigen::Index j = 0; j < c; ++j)
     for (Eigen::Index i = 0; i < n; ++i) {
       const double weight = static_cast<double>(weights(i, j));
-      if (weight != 0) attends(i) = true;
-      if (weight > best(i)) {
-        best(i) = weight;
-        first(i) = j;
+      if (weight != 0) attends[at(i)] = true;
+      if (weight > best[at(i)]) {
+        best[at(i)] = weight;
+        first[at(i)] = j;
       }
     }
-  Eigen::Matrix<Eigen::Index, Eigen::Dynamic, 1> sharing =
-      Eigen::Matrix<Eigen::Index, Eigen::Dynamic, 1>::Zero(n);
   for (Eigen::Index j = 0; j < c; ++j)
     for (Eigen::Index i = 0; i < n; ++i)
-      if (best(i) - static_cast<double>(weights(i, j)) <= tie_tolerance) ++sharing(i);
+      if (best[at(i)] - static_cast<double>(weights(i, j)) <= tie_tolerance) ++sharing[at(i)];
 
   std::set<Eigen::Index> indices;
   std::map<std::vector<Eigen::Index>, std::vector<Eigen::Index>> rows_of;
   for (Eigen::Index i = 0; i < n; ++i) {
-    if (!attends(i)) continue;
-    indices.insert(name(first(i)));
-    if (sharing(i) < 2) continue;
+    if (!attends[at(i)]) continue;
+    indices.insert(name(first[at(i)]));
+    if (sharing[at(i)] < 2) continue;
     std::vector<Eigen::Index> columns;
     for (Eigen::Index j = 0; j < c; ++j)
-      if (best(i) - static_cast<double>(weights(i, j)) <= tie_tolerance) columns.push_back(name(j));
+      if (best[at(i)] - static_cast<double>(weights(i, j)) <= tie_tolerance) columns.push_back(name(j));
     rows_of[columns].push_back(i);
   }
   Leaders found;

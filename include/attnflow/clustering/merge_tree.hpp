@@ -2,6 +2,7 @@
 /// At which distances single-linkage clusters merge, and a tolerance read off from them.
 #pragma once
 
+#include <attnflow/algebra/products.hpp>
 #include <attnflow/clustering/clusters.hpp>
 #include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
@@ -173,7 +174,7 @@ requires RealScalar<typename Derived::Scalar>
   };
   // Infinite extents are of tokens on opposite sides of the origin, which are not one cluster.
   const Eigen::VectorXd range = x.rowwise().maxCoeff() - x.rowwise().minCoeff();
-  const double extent = std::max(range.stableNorm(), floor);
+  const double extent = std::max(detail::safe_norm(range), floor);
   MergeGap best = std::isfinite(extent) ? gap(extent, largest, 1) : MergeGap{0, 0, 0, 0, 1, false};
   for (std::size_t k = heights.size(); k-- > 1;) {  // from few clusters to many
     const MergeGap next =

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/algebra/orthonormal_basis.hpp>
+#include <attnflow/algebra/products.hpp>
 #include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/scale.hpp>
@@ -63,7 +64,7 @@ void visit_independent(const Eigen::MatrixXd& W, Eigen::Index up_to, double negl
   if (m == 0) return found;
 
   // With w = Lᵀv the M-norm is ‖w‖.
-  const Eigen::MatrixXd W = form.L.transpose() * form.V;
+  const Eigen::MatrixXd W = transposed_product(form.L, form.V);
   const double size = form.V.colwise().norm().maxCoeff(), reach = W.colwise().norm().maxCoeff();
   double diameter = 0;
   for (Eigen::Index j = 0; j < m; ++j)
@@ -93,7 +94,8 @@ void visit_independent(const Eigen::MatrixXd& W, Eigen::Index up_to, double negl
     if ((c.array() <= tol).any() || 1 - c.sum() <= tol) return;
     Eigen::VectorXd p = (1 - c.sum()) * form.V.col(set[0]);
     for (Eigen::Index i = 0; i < c.size(); ++i) p += c(i) * form.V.col(set[static_cast<std::size_t>(i) + 1]);
-    if (scaled_residual(form, p) <= tol * (form.M * p).norm() * diameter) kept.push_back({p, set});
+    if (scaled_residual(form, p) <= tol * image_of(form.M, p.data()).norm() * diameter)
+      kept.push_back({p, set});
   };
   const double negligible = 1e3 * std::numeric_limits<double>::epsilon() * reach;
   if (largest_set > 0) visit_independent(W, largest_set, negligible, set, basis, visit);
@@ -167,7 +169,7 @@ requires RealScalar<typename Form::Scalar> && RealScalar<typename Derived::Scala
     const int own = detail::unit_shift(original.col(k));
     const Eigen::VectorXd u = detail::scaled_by_power(original.col(k), own);
     if (u.isZero(0)) continue;
-    const Eigen::VectorXd Mu = form.M * u;
+    const Eigen::VectorXd Mu = detail::image_of(form.M, u.data());
     double largest = 0;
     for (Eigen::Index j = 0; j < form.V.cols(); ++j)
       largest = std::max(largest, Mu.dot(form.V.col(j) - form.V.col(k)));
@@ -221,7 +223,7 @@ requires RealScalar<typename PointType::Scalar>
   const Eigen::VectorXd x = point.template cast<double>();
   double nearest = std::numeric_limits<double>::infinity();
   for (Eigen::Index i = 0; i < candidates.points.cols(); ++i)
-    nearest = std::min(nearest, (candidates.points.col(i) - x).stableNorm());
+    nearest = std::min(nearest, detail::safe_norm(Eigen::VectorXd(candidates.points.col(i) - x)));
   return nearest;
 }
 

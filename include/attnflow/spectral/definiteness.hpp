@@ -2,6 +2,7 @@
 /// Is the bilinear form M = QᵀK symmetric, and positive definite?
 #pragma once
 
+#include <attnflow/algebra/products.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/spectral/symmetric_eigen.hpp>
 #include <attnflow/spectral/verdict.hpp>
@@ -21,7 +22,7 @@ template <class Scalar, int Dim>
   head.validate("bilinear_form");
   if (!std::isfinite(beta)) detail::refuse("bilinear_form: beta is ", beta, ", expected a finite number");
   const Eigen::MatrixXd Q = head.Q.template cast<double>(), K = head.K.template cast<double>();
-  Eigen::MatrixXd M = beta * (Q.transpose() * K);
+  Eigen::MatrixXd M = beta * detail::transposed_product(Q, K);
   if (!M.allFinite())
     detail::refuse(
         "bilinear_form: beta QᵀK overflows, expected weights whose products are in the range of double");

@@ -12,13 +12,17 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
+/// A matrix that is read: an Eigen::Map or a block of a larger matrix is not copied. (One whose rows stand together
+/// in memory is.)
+using ConstMatrix = Eigen::Ref<const Eigen::MatrixXd>;
+
 /// The size d_k of a head, after the checks that all four functions share.
 [[nodiscard]] inline Eigen::Index head_size(const char* function, const char* first_name,
-                                            const Eigen::MatrixXd& first, const char* second_name,
-                                            const Eigen::MatrixXd& second, Eigen::Index heads,
+                                            const ConstMatrix& first, const char* second_name,
+                                            const ConstMatrix& second, Eigen::Index heads,
                                             Eigen::Index head) {
   const Eigen::Index D = first.rows();
-  const auto require_square = [&](const char* name, const Eigen::MatrixXd& W) {
+  const auto require_square = [&](const char* name, const ConstMatrix& W) {
     if (W.rows() != D || W.cols() != D || D < 1)
       refuse(function, ": ", name, " is ", W.rows(), " x ", W.cols(), ", expected a square matrix",
              D > 0 ? " of the size of " : "", D > 0 ? first_name : "");
@@ -40,8 +44,8 @@ namespace detail {
 
 /// V_h = O[:, J] U[J, :], D × D and of rank at most d_k, for the stored output weight O and value weight U.
 /// ∑ₕ V_h = O U. O(D² d_k). \throws std::invalid_argument unless the shapes agree and all is finite.
-[[nodiscard]] inline Eigen::MatrixXd head_value_matrix(const Eigen::MatrixXd& output,
-                                                       const Eigen::MatrixXd& value, Eigen::Index heads,
+[[nodiscard]] inline Eigen::MatrixXd head_value_matrix(const detail::ConstMatrix& output,
+                                                       const detail::ConstMatrix& value, Eigen::Index heads,
                                                        Eigen::Index head) {
   const Eigen::Index size =
       detail::head_size("head_value_matrix", "output", output, "value", value, heads, head);
@@ -50,8 +54,8 @@ namespace detail {
 
 /// U[J, :] O[:, J], d_k × d_k: it has the eigenvalues of V_h other than the D − d_k trivial zeros. Use it
 /// for spectra: O(d_k³) instead of O(D³). Errors as head_value_matrix.
-[[nodiscard]] inline Eigen::MatrixXd head_value_core(const Eigen::MatrixXd& output,
-                                                     const Eigen::MatrixXd& value, Eigen::Index heads,
+[[nodiscard]] inline Eigen::MatrixXd head_value_core(const detail::ConstMatrix& output,
+                                                     const detail::ConstMatrix& value, Eigen::Index heads,
                                                      Eigen::Index head) {
   const Eigen::Index size =
       detail::head_size("head_value_core", "output", output, "value", value, heads, head);
@@ -60,8 +64,8 @@ namespace detail {
 
 /// B_h = W_Q[J, :]ᵀ W_K[J, :] / √d_k, D × D: the form M of the scores xᵢᵀ M xⱼ, for the stored query and key
 /// weights. In general it is not symmetric. O(D² d_k). Errors as head_value_matrix.
-[[nodiscard]] inline Eigen::MatrixXd head_bilinear_form(const Eigen::MatrixXd& query,
-                                                        const Eigen::MatrixXd& key, Eigen::Index heads,
+[[nodiscard]] inline Eigen::MatrixXd head_bilinear_form(const detail::ConstMatrix& query,
+                                                        const detail::ConstMatrix& key, Eigen::Index heads,
                                                         Eigen::Index head) {
   const Eigen::Index size = detail::head_size("head_bilinear_form", "query", query, "key", key, heads, head);
   return query.middleRows(head * size, size).transpose() * key.middleRows(head * size, size) /
@@ -70,7 +74,7 @@ namespace detail {
 
 /// √(‖B‖_F² D): the inverse temperature that B has for tokens of norm √D, were it a multiple of the
 /// identity's size.
-[[nodiscard]] inline double effective_inverse_temperature(const Eigen::MatrixXd& B) {
+[[nodiscard]] inline double effective_inverse_temperature(const detail::ConstMatrix& B) {
   if (!B.allFinite()) detail::refuse("effective_inverse_temperature: B has an entry that is not finite");
   return B.stableNorm() * std::sqrt(static_cast<double>(B.rows()));
 }

@@ -2,6 +2,7 @@
 /// The hypotheses of the clustering theorems: good triples, paranormal V, good triples with multiplicity.
 #pragma once
 
+#include <attnflow/algebra/products.hpp>
 #include <attnflow/spectral/definiteness.hpp>
 #include <attnflow/spectral/leading_eigenpair.hpp>
 #include <attnflow/spectral/verdict.hpp>
@@ -88,7 +89,7 @@ struct GoodTriple : Verdict {
     return answer;
   const int shift = detail::unit_shift(M);
   const Eigen::MatrixXd scaled = detail::scaled_by_power(M, shift);
-  const double size = scaled.norm(), product = p.right.dot(scaled * p.right);
+  const double size = scaled.norm(), product = p.right.dot(detail::image_of(scaled, p.right.data()));
   answer.form = std::ldexp(product, -shift);
   answer.require({"phi1_M_phi1", "⟨Qφ₁, Kφ₁⟩ > 0, relative to ‖QᵀK‖", size > 0 ? product / size : 0, tol},
                  detail::words("⟨Qφ₁, Kφ₁⟩ = ", answer.form, " is not positive"));
@@ -197,7 +198,7 @@ struct GoodTripleWithMultiplicity : Verdict {
   answer.form = definiteness(M);
   detail::require_positive_definite(answer, answer.form, 1e-10);
   const Eigen::MatrixXd& basis = answer.paranormal.splitting.inside;
-  answer.M_inside = basis.transpose() * M * basis;
+  answer.M_inside = detail::transposed_product(basis, detail::product_of(M, basis));
   return answer;
 }
 

@@ -2,7 +2,8 @@
 /// ℝᵈ as the sum of two invariant subspaces of V.
 #pragma once
 
-#include <attnflow/algebra/decompositions.hpp>
+#include <attnflow/algebra/linear_systems.hpp>
+#include <attnflow/algebra/products.hpp>
 #include <attnflow/spectral/schur.hpp>
 
 #include <Eigen/Core>
@@ -30,7 +31,7 @@ struct InvariantSplitting {
   /// m = dim ℱ.
   [[nodiscard]] Eigen::Index dim() const noexcept { return inside.cols(); }
   /// The projector on ℱ along 𝒢, d × d.
-  [[nodiscard]] Eigen::MatrixXd projector() const { return inside * inside_dual; }
+  [[nodiscard]] Eigen::MatrixXd projector() const { return detail::product_of(inside, inside_dual); }
 };
 
 /// The splitting for the diagonal blocks chosen (see move_to_top), from two reordered Schur forms. O(d³).

@@ -1,6 +1,5 @@
 /// \file
-/// The real Schur form, and its reordering. The one header with Eigen's real Schur decomposition, which takes
-/// long to compile.
+/// The real Schur form, and its reordering.
 #pragma once
 
 #include <attnflow/algebra/decompositions.hpp>
@@ -10,6 +9,7 @@
 #include <Eigen/Core>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <complex>
 #include <limits>
@@ -64,40 +64,50 @@ struct SchurForm {
 
 namespace detail {
 
-/// X with A X − X B = C for blocks of size at most 2, by elimination with complete pivoting on the Kronecker
-/// form; pivots below `least` are replaced by it, as for eigenvalues that coincide up to rounding.
-[[nodiscard]] inline Eigen::MatrixXd small_sylvester(const Eigen::MatrixXd& A, const Eigen::MatrixXd& B,
-                                                     const Eigen::MatrixXd& C, double least) {
-  const Eigen::Index p = A.rows(), q = B.rows(), m = p * q;
-  Eigen::MatrixXd S = Eigen::MatrixXd::Zero(m, m);  // unknown X(i, j) is number i + p j
-  for (Eigen::Index j = 0; j < q; ++j) {
-    S.block(p * j, p * j, p, p) += A;
-    for (Eigen::Index l = 0; l < q; ++l)
-      for (Eigen::Index i = 0; i < p; ++i) S(i + p * j, i + p * l) -= B(l, j);
+/// A few columns of at most four numbers.
+using SmallColumns = std::array<std::array<double, 4>, 2>;
+
+/// X with T₁₁ X − X T₂₂ = T₁₂ for the neighbouring diagonal blocks at j, of sizes p and q up to 2, by elimination with
+/// complete pivoting on the Kronecker form; pivots below `least` are replaced by it, as for eigenvalues that coincide
+/// up to rounding. \returns the q columns of X
+[[nodiscard]] inline SmallColumns small_sylvester(const Eigen::MatrixXd& T, Eigen::Index j, Eigen::Index p,
+                                                  Eigen::Index q, double least) {
+  const auto n = static_cast<std::size_t>(p), m = static_cast<std::size_t>(p * q);
+  const auto entry = [&](std::size_t i, std::size_t k) {
+    return T(j + static_cast<Eigen::Index>(i), j + static_cast<Eigen::Index>(k));
+  };
+  std::array<std::array<double, 5>, 4> S{};  // unknown X(i, k) is number i + p k; the right side comes last
+  std::array<std::size_t, 4> column{0, 1, 2, 3};
+  for (std::size_t e = 0; e < m; ++e) {
+    const std::size_t i = e % n, k = e / n;
+    for (std::size_t l = 0; l < n; ++l) S[e][l + n * k] += entry(i, l);
+    for (std::size_t l = 0; l < m / n; ++l) S[e][i + n * l] -= entry(n + l, n + k);
+    S[e][4] = entry(i, n + k);
   }
-  Eigen::VectorXd r = C.reshaped();
-  std::vector<Eigen::Index> column(static_cast<std::size_t>(m));
-  for (Eigen::Index k = 0; k < m; ++k) column[static_cast<std::size_t>(k)] = k;
-  for (Eigen::Index k = 0; k < m; ++k) {
-    Eigen::Index row = 0, col = 0;
-    S.bottomRightCorner(m - k, m - k).cwiseAbs().maxCoeff(&row, &col);
-    S.row(k).swap(S.row(k + row));
-    std::swap(r(k), r(k + row));
-    S.col(k).swap(S.col(k + col));
-    std::swap(column[static_cast<std::size_t>(k)], column[static_cast<std::size_t>(k + col)]);
-    if (std::abs(S(k, k)) < least) S(k, k) = least;
-    for (Eigen::Index i = k + 1; i < m; ++i) {
-      const double factor = S(i, k) / S(k, k);
-      S.row(i) -= factor * S.row(k);
-      r(i) -= factor * r(k);
+  for (std::size_t k = 0; k < m; ++k) {
+    std::size_t row = k, best = k;
+    for (std::size_t c = k; c < m; ++c)
+      for (std::size_t r = k; r < m; ++r)
+        if (std::abs(S[r][c]) > std::abs(S[row][best])) {
+          row = r;
+          best = c;
+        }
+    std::swap(S[k], S[row]);
+    for (std::size_t r = 0; r < m; ++r) std::swap(S[r][k], S[r][best]);
+    std::swap(column[k], column[best]);
+    if (std::abs(S[k][k]) < least) S[k][k] = least;
+    for (std::size_t r = k + 1; r < m; ++r) {
+      const double factor = S[r][k] / S[k][k];
+      for (std::size_t c = k; c < m; ++c) S[r][c] -= factor * S[k][c];
+      S[r][4] -= factor * S[k][4];
     }
   }
-  Eigen::MatrixXd X(p, q);
-  for (Eigen::Index k = m; k-- > 0;) {
-    for (Eigen::Index l = k + 1; l < m; ++l) r(k) -= S(k, l) * r(l);
-    r(k) /= S(k, k);
+  SmallColumns X{};
+  for (std::size_t k = m; k-- > 0;) {
+    for (std::size_t c = k + 1; c < m; ++c) S[k][4] -= S[k][c] * S[c][4];
+    S[k][4] /= S[k][k];
+    X[column[k] / n][column[k] % n] = S[k][4];
   }
-  for (Eigen::Index k = 0; k < m; ++k) X.reshaped()(column[static_cast<std::size_t>(k)]) = r(k);
   return X;
 }
 
@@ -107,39 +117,56 @@ namespace detail {
 inline void exchange_blocks(SchurForm& form, Eigen::Index j, Eigen::Index p, Eigen::Index q) {
   Eigen::MatrixXd& T = form.T;
   const Eigen::Index d = form.dim(), m = p + q;
-  if (T.block(j, j + p, p, q).isZero(0)) {  // a permutation, and what is zero stays zero
-    Eigen::PermutationMatrix<Eigen::Dynamic> order(m);
-    for (Eigen::Index k = 0; k < m; ++k) order.indices()(k) = static_cast<int>(k < p ? k + q : k - p);
-    T.middleCols(j, m) = (T.middleCols(j, m) * order.transpose()).eval();
-    T.middleRows(j, m) = (order * T.middleRows(j, m)).eval();
-    form.U.middleCols(j, m) = (form.U.middleCols(j, m) * order.transpose()).eval();
+  double above = 0, squares = 0;
+  for (Eigen::Index c = j; c < j + m; ++c)
+    for (Eigen::Index r = j; r < j + m; ++r) {
+      squares += T(r, c) * T(r, c);
+      if (r < j + p && c >= j + p) above = std::max(above, std::abs(T(r, c)));
+    }
+  if (above == 0) {  // a permutation, and what is zero stays zero
+    const auto exchange_columns = [&](Eigen::MatrixXd& A) {
+      const Eigen::MatrixXd first = A.middleCols(j, p), second = A.middleCols(j + p, q);
+      A.middleCols(j, q) = second;
+      A.middleCols(j + q, p) = first;
+    };
+    exchange_columns(T);
+    exchange_columns(form.U);
+    const Eigen::MatrixXd first = T.middleRows(j, p), second = T.middleRows(j + p, q);
+    T.middleRows(j, q) = second;
+    T.middleRows(j + q, p) = first;
     return;
   }
-  const double least = std::max(std::numeric_limits<double>::epsilon() * T.block(j, j, m, m).norm(),
+  const double least = std::max(std::numeric_limits<double>::epsilon() * std::sqrt(squares),
                                 std::numeric_limits<double>::min());
-  Eigen::MatrixXd W(m, q);
-  W.topRows(p) =
-      -small_sylvester(T.block(j, j, p, p), T.block(j + p, j + p, q, q), T.block(j, j + p, p, q), least);
-  W.bottomRows(q).setIdentity();
-  for (Eigen::Index k = 0; k < q; ++k) {
-    Eigen::VectorXd w = W.col(k).tail(m - k);
-    w /= w.cwiseAbs().maxCoeff();
-    w(0) += w(0) < 0 ? -w.norm() : w.norm();
-    w.normalize();
-    const auto reflect_rows = [&](auto&& block) {
-      const Eigen::RowVectorXd product = 2 * (w.transpose() * block);
-      block -= w * product;
+  SmallColumns W = small_sylvester(T, j, p, q, least);
+  const auto rows = static_cast<std::size_t>(m), upper = static_cast<std::size_t>(p);
+  for (std::size_t k = 0; k < rows - upper; ++k)
+    for (std::size_t i = 0; i < rows; ++i) W[k][i] = i < upper ? -W[k][i] : (i - upper == k ? 1 : 0);
+  for (std::size_t k = 0; k < rows - upper; ++k) {
+    // w, of the coordinates from k on, with (I − 2 w wᵀ) W e_k a multiple of the first of them.
+    std::array<double, 4> w{};
+    double largest = 0, length = 0;
+    for (std::size_t i = k; i < rows; ++i) largest = std::max(largest, std::abs(W[k][i]));
+    for (std::size_t i = k; i < rows; ++i) length = std::hypot(length, w[i] = W[k][i] / largest);
+    w[k] += w[k] < 0 ? -length : length;
+    length = 0;
+    for (std::size_t i = k; i < rows; ++i) length = std::hypot(length, w[i]);
+    for (std::size_t i = k; i < rows; ++i) w[i] /= length;
+    const auto reflect = [&](auto&& at) {  // the numbers at(k), …, at(m − 1)
+      double along = 0;
+      for (std::size_t i = k; i < rows; ++i) along += w[i] * at(i);
+      for (std::size_t i = k; i < rows; ++i) at(i) -= 2 * along * w[i];
     };
-    const auto reflect_columns = [&](auto&& block) {
-      const Eigen::VectorXd product = 2 * (block * w);
-      block -= product * w.transpose();
-    };
-    reflect_rows(W.bottomRows(m - k));
-    reflect_rows(T.block(j + k, j, m - k, d - j));
-    reflect_columns(T.block(0, j + k, j + m, m - k));
-    reflect_columns(form.U.middleCols(j + k, m - k));
+    for (std::size_t c = 0; c < rows - upper; ++c) reflect([&](std::size_t i) -> double& { return W[c][i]; });
+    for (Eigen::Index c = j; c < d; ++c)
+      reflect([&](std::size_t i) -> double& { return T(j + static_cast<Eigen::Index>(i), c); });
+    for (Eigen::Index r = 0; r < j + m; ++r)
+      reflect([&](std::size_t i) -> double& { return T(r, j + static_cast<Eigen::Index>(i)); });
+    for (Eigen::Index r = 0; r < d; ++r)
+      reflect([&](std::size_t i) -> double& { return form.U(r, j + static_cast<Eigen::Index>(i)); });
   }
-  T.block(j + q, j, p, q).setZero();
+  for (Eigen::Index c = j; c < j + q; ++c)
+    for (Eigen::Index r = j + q; r < j + m; ++r) T(r, c) = 0;
 }
 
 inline void require_schur_in_range(const SchurForm& form) {
@@ -165,7 +192,7 @@ inline constexpr int extreme_scale = 256;
 /// stays as it is.
 ///
 /// V: d × d, d ≥ 1, at any scale. Backward stable: ‖U T Uᵀ − V‖ is a small multiple of d ε ‖V‖. O(d³) time: on a
-/// current machine 1 s at d = 512, 16 s at 1024, four minutes at 2048; for a symmetric V 1 s at 1024. O(d²) memory.
+/// current machine 1 s at d = 512, 16 s at 1024, four minutes at 2048; for a symmetric V 2 s at 1024. O(d²) memory.
 /// \throws std::invalid_argument unless V is square and finite, and its eigenvalues are in the range of
 /// double; std::runtime_error if the iteration does not converge.
 [[nodiscard]] inline SchurForm schur_form(const Eigen::MatrixXd& V) {
@@ -179,8 +206,7 @@ inline constexpr int extreme_scale = 256;
     return form;
   }
   const int shift = detail::unit_shift(V);
-  detail::RealSchurParts<Eigen::MatrixXd> parts =
-      detail::real_schur<Eigen::MatrixXd>(detail::scaled_by_power(V, shift));
+  detail::RealSchurParts parts = detail::real_schur(detail::scaled_by_power(V, shift));
   if (!parts.converged) throw std::runtime_error("schur_form: no eigenvalues found");
   SchurForm form{std::move(parts.U), detail::scaled_by_power(parts.T, -shift)};
   for (Eigen::Index j = 0; j + 2 < d; ++j) form.T.col(j).tail(d - j - 2).setZero();

@@ -2,7 +2,8 @@
 /// All eigenvalues and eigenvectors of V, with their conditioning.
 #pragma once
 
-#include <attnflow/algebra/decompositions.hpp>
+#include <attnflow/algebra/linear_systems.hpp>
+#include <attnflow/algebra/products.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/scale.hpp>
 #include <attnflow/spectral/schur.hpp>
@@ -151,8 +152,9 @@ inline void fix_phase(Eigen::Ref<Eigen::VectorXcd> v) {
     Eigen::VectorXcd v = form.U.col(start).cast<std::complex<double>>();
     if (!diagonal) {
       const Eigen::VectorXcd inside = detail::schur_eigenvector(form, blocks, b, least);
-      v.real() = form.U.leftCols(start + size) * inside.real();
-      v.imag() = form.U.leftCols(start + size) * inside.imag();
+      const Eigen::VectorXd real = inside.real(), imag = inside.imag();
+      v.real() = detail::image_of(form.U.leftCols(start + size), real.data());
+      v.imag() = detail::image_of(form.U.leftCols(start + size), imag.data());
     }
     detail::fix_phase(v);
     found.eigenvalues(k) = lambda;

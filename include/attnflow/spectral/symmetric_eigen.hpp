@@ -30,8 +30,7 @@ struct SymmetricEigen {
 [[nodiscard]] inline SymmetricEigen symmetric_eigen(const char* function, const Eigen::MatrixXd& A,
                                                     bool with_vectors) {
   const int shift = unit_shift(A);
-  SymmetricParts<Eigen::MatrixXd> parts =
-      symmetric_parts<Eigen::MatrixXd>(scaled_by_power(A, shift), with_vectors);
+  SymmetricParts parts = symmetric_parts(scaled_by_power(A, shift), with_vectors);
   if (!parts.converged) throw std::runtime_error(std::string(function) + ": no eigenvalues found");
   return {scaled_by_power(parts.values, -shift).col(0), std::move(parts.vectors)};
 }

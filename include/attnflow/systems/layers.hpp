@@ -2,7 +2,7 @@
 /// Self-attention layer by layer: the discrete residual map and its exact rescaling.
 #pragma once
 
-#include <attnflow/algebra/decompositions.hpp>
+#include <attnflow/algebra/linear_systems.hpp>
 #include <attnflow/detail/scale.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
@@ -98,8 +98,8 @@ class RescaledLayers {
     const Eigen::MatrixXd move = step_ * detail::in_double(head_.V);
     Eigen::MatrixXd R = Eigen::MatrixXd::Identity(move.rows(), move.cols()) + move;
     const int unit = detail::exponent_of(R.cwiseAbs().maxCoeff());
-    const detail::FullPivoting<Eigen::MatrixXd> lu = detail::solve_fully<Eigen::MatrixXd>(
-        detail::scaled_by_power(R, -unit), detail::scaled_by_power(move, -unit));
+    const detail::FullPivoting lu =
+        detail::solve_fully(detail::scaled_by_power(R, -unit), detail::scaled_by_power(move, -unit));
     if (!R.allFinite() || !lu.invertible || !(lu.rcond > std::numeric_limits<double>::epsilon()))
       detail::refuse("RescaledLayers: R = I + step V is singular to working precision (reciprocal condition ",
                      lu.rcond, "), expected that -1/step = ", -1 / step_, " is not an eigenvalue of V");

@@ -2,6 +2,7 @@
 /// What the weights say about the limit, before anything is integrated.
 #pragma once
 
+#include <attnflow/algebra/products.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/spectral/definiteness.hpp>
 #include <attnflow/spectral/good_triple.hpp>
@@ -255,7 +256,8 @@ template <class Scalar, int Dim>
       if (form.eigenvalue(block).real() > 1e-12 * pair.modulus()) prediction.unstable_dimension += block.size;
     detail::predict_in_general(prediction, V, M, std::move(pair), tol);
   }
-  prediction.M_inside = prediction.splitting.inside.transpose() * M * prediction.splitting.inside;
+  const Eigen::MatrixXd& inside = prediction.splitting.inside;
+  prediction.M_inside = detail::transposed_product(inside, detail::product_of(M, inside));
   return prediction;
 }
 

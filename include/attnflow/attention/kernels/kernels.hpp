@@ -100,6 +100,19 @@ template <class T, int Dim, bool Ranged, bool Biased>
   }
 }
 
+/// The kernels of exact rows alone, for any number of coordinates: for those who want P itself, late in a run or once.
+template <class T, bool Biased>
+[[nodiscard]] RowKernels<T> exact_kernels_at(SimdLevel level) {
+#if ATTNFLOW_X86_LEVELS
+  if (level == SimdLevel::avx512)
+    return {avx512::Simd<T>::width, Biased, nullptr, avx512::exact_rows<T, 0, Biased>, nullptr};
+  if (level == SimdLevel::avx2)
+    return {avx2::Simd<T>::width, Biased, nullptr, avx2::exact_rows<T, 0, Biased>, nullptr};
+#endif
+  static_cast<void>(level);
+  return {portable::Simd<T>::width, Biased, nullptr, portable::exact_rows<T, 0, Biased>, nullptr};
+}
+
 /// What is done to tokens beside attention, at this program's level; see row_kernels.inc.
 template <class T>
 struct TokenKernels {

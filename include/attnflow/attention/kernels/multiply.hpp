@@ -16,7 +16,7 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 /// Cost: O(d² n) time; at most 2 d² numbers of scratch space.
 template <class Scalar>
 void multiply_tokens(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
-  if (d <= 4) return multiply(a, x, y, d, n);  // too few for packs
+  if (d <= 4) return multiply<4>(a, x, y, d, n);  // too few for packs
   const TokenKernels<Scalar>& kernels = token_kernels<Scalar>();
   const auto share_out = [&](const Scalar* matrix, Eigen::Index step) {
     constexpr Eigen::Index columns = 32;

@@ -2,6 +2,7 @@
 /// The bilinear form of the polytope theorems: a checked M and its factor.
 #pragma once
 
+#include <attnflow/algebra/products.hpp>
 #include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/scale.hpp>
@@ -62,7 +63,7 @@ struct FormAndVertices {
 
 /// max_k ⟨Mx, vₖ − x⟩ of scaled things. The differences first: near a vertex they are exact.
 [[nodiscard]] inline double scaled_residual(const FormAndVertices& form, const Eigen::VectorXd& x) {
-  const Eigen::VectorXd Mx = form.M * x;
+  const Eigen::VectorXd Mx = image_of(form.M, x.data());
   double largest = -std::numeric_limits<double>::infinity();
   for (Eigen::Index k = 0; k < form.V.cols(); ++k) largest = std::max(largest, Mx.dot(form.V.col(k) - x));
   return largest;

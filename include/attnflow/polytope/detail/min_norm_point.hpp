@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/algebra/orthonormal_basis.hpp>
+#include <attnflow/algebra/products.hpp>
 
 #include <Eigen/Core>
 
@@ -134,7 +135,7 @@ struct MinNormPoint {
     const Eigen::VectorXd& x = found.point;
     found.gap = 0;
     if (found.length > 0) {
-      (x.transpose() * P).minCoeff(&lowest);
+      transposed_image(P, x.data()).minCoeff(&lowest);
       found.gap = std::clamp(x.dot(x - P.col(lowest)) / found.length, 0.0, found.length);
     }
     if (found.gap <= small || step == limit || stalled > P.rows()) break;

@@ -2,6 +2,7 @@
 /// The work behind analyze.
 #pragma once
 
+#include <attnflow/algebra/products.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
 #include <attnflow/clustering/boolean_distance.hpp>
 #include <attnflow/clustering/clusters.hpp>
@@ -228,7 +229,7 @@ class Analyzer {
     const auto vertices = merged_vertices(now, relative * extent, analysis.found.leaders);
     const Eigen::MatrixXd corners = now(Eigen::all, vertices);
     const Eigen::MatrixXd M =
-        limit_->basis.transpose() * bilinear_form(heads_[0], options_.beta) * limit_->basis;
+        transposed_product(limit_->basis, product_of(bilinear_form(heads_[0], options_.beta), limit_->basis));
     const Eigen::MatrixXd form = (M + M.transpose()) / 2;  // symmetric up to rounding already
     const LimitCandidates candidates =
         limit_candidates(form, corners, std::max(relative, 1e-9), {.max_subsets = 1e5});
@@ -243,11 +244,11 @@ class Analyzer {
 
   void compare_levels(const Eigen::MatrixXd& first, const Eigen::MatrixXd& now, double t,
                       Analysis& analysis) const {
-    const Eigen::RowVectorXd c = now.row(0);
+    const Eigen::MatrixXd c = now.row(0);
     const double range = first.row(0).maxCoeff() - first.row(0).minCoeff();
     const double a = c.minCoeff(), b = c.maxCoeff();
     double farthest = 0;
-    for (const double level : c)
+    for (const double level : c.reshaped())
       farthest = std::max(farthest, std::min({std::abs(level), level - a, b - level}));
     const double norm = prediction_.splitting.inside_dual.row(0).norm();
     analysis.distance_to_prediction = farthest / norm;
@@ -257,8 +258,8 @@ class Analyzer {
     for (Eigen::Index k = 0; k < levels.count(); ++k) {
       double level = 0;  // that of the member farthest out, which leads
       for (Eigen::Index i = 0; i < c.size(); ++i)
-        if (levels.labels[static_cast<std::size_t>(i)] == k && std::abs(c(i)) >= std::abs(level))
-          level = c(i);
+        if (levels.labels[static_cast<std::size_t>(i)] == k && std::abs(c(0, i)) >= std::abs(level))
+          level = c(0, i);
       analysis.found.levels.push_back(level);
     }
     std::ranges::sort(analysis.found.levels);

@@ -2,8 +2,9 @@
 /// Tokens seen in the subspaces that a prediction speaks of.
 #pragma once
 
-#include <attnflow/algebra/decompositions.hpp>
+#include <attnflow/algebra/linear_systems.hpp>
 #include <attnflow/algebra/matrix_exponential.hpp>
+#include <attnflow/algebra/products.hpp>
 #include <attnflow/spectral/invariant_basis.hpp>
 #include <attnflow/spectral/invariant_splitting.hpp>
 #include <attnflow/systems/layers.hpp>
@@ -38,7 +39,7 @@ struct Frame {
 [[nodiscard]] inline Head<double> in_coordinates(const Head<double>& head, const Frame& frame) {
   if (!frame.has_basis()) return head;
   const InvariantBasis& c = *frame.coordinates;
-  return {head.Q * c.basis, head.K * c.basis, c.blocks};
+  return {product_of(head.Q, c.basis), product_of(head.K, c.basis), c.blocks};
 }
 
 /// The coordinates of z in the part ℱ of a splitting, orthonormal in the original space: a = map · state, d_ℱ
@@ -52,15 +53,16 @@ struct PartCoordinates {
   /// \param split  of V in the coordinates of the states.
   static PartCoordinates of(const InvariantSplitting& split, const Frame& frame) {
     if (!frame.has_basis()) return {split.inside_dual, split.inside, split.V_inside};
-    const Eigen::MatrixXd image = frame.coordinates->basis * split.inside;
+    const Eigen::MatrixXd image = product_of(frame.coordinates->basis, split.inside);
     // image = basis · R with RᵀR the Gram matrix; R a keeps lengths.
-    const auto [R, inverse] = cholesky<Eigen::MatrixXd>(image.transpose() * image);
-    return {R * split.inside_dual, image * inverse, R * split.V_inside * inverse};
+    const auto [R, inverse] = cholesky(transposed_product(image, image));
+    return {product_of(R, split.inside_dual), product_of(image, inverse),
+            product_of(product_of(R, split.V_inside), inverse)};
   }
 
   /// The coordinates of z at time t from a state, in double.
   [[nodiscard]] Eigen::MatrixXd of_state(const Frame& frame, double t, const Eigen::MatrixXd& state) const {
-    const Tokens<double> a = map * state;
+    const Tokens<double> a = product_of(map, state);
     if (frame.rescaled || a.size() == 0 || t == 0) return a;
     if (frame.layer_step > 0)
       return RescaledLayers<double>(Head<double>::with_value(value), frame.layer_step)
@@ -72,7 +74,8 @@ struct PartCoordinates {
 /// x from a state at time t, in the original coordinates.
 [[nodiscard]] inline Eigen::MatrixXd tokens_of_state(const Eigen::MatrixXd& V, const Frame& frame, double t,
                                                      const Eigen::MatrixXd& state) {
-  const Tokens<double> own = frame.has_basis() ? Eigen::MatrixXd(frame.coordinates->basis * state) : state;
+  const Tokens<double> own =
+      frame.has_basis() ? Eigen::MatrixXd(product_of(frame.coordinates->basis, state)) : state;
   if (!frame.rescaled) return own;
   if (frame.layer_step > 0)
     return RescaledLayers<double>(Head<double>::with_value(V), frame.layer_step)

@@ -1,0 +1,10 @@
+// A run and its analysis, by the header that includes everything but io.
+#include <attnflow/attnflow.hpp>
+
+#include "run.hpp"
+
+int main() {
+  const Run run;
+  const attnflow::Analysis analysis = attnflow::analyze(run.head, run.trajectory);
+  return analysis.prediction.limit == attnflow::LimitCase::polytope ? 0 : 1;
+}
