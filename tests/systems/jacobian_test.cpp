@@ -121,3 +121,20 @@ TEST_CASE("late Jacobians: minus V for followers, and out of range is an error",
   z << 0, 2, -1;
   CHECK_THROWS_AS(field.jacobian(1e6, z), std::overflow_error);
 }
+
+/// Softmax with a sink: its rows sum to Z / (1 + Z).
+struct SinkSoftmax {
+  using Scalar = double;
+  static constexpr bool rows_sum_to_one = false;
+  static constexpr auto function = attnflow::WeightFunction::exponential;
+  double beta = 1;
+  void validate() const {}
+  double log_row_factor(double log_z, Eigen::Index /*n*/) const { return -std::log1p(std::exp(-log_z)); }
+};
+
+TEST_CASE("a law whose rows have another derivative has no Jacobian", "[systems][jacobian]") {
+  const attnflow::TokenDynamics<double, 2, SinkSoftmax> field(Head<double, 2>::identity(), SinkSoftmax{});
+  const Tokens<double, 2> x = Tokens<double, 2>::Ones(2, 3);
+  CHECK_THROWS_WITH(field.jacobian(0, x),
+                    Catch::Matchers::ContainsSubstring("TokenDynamics::jacobian: the law's log_row_factor"));
+}

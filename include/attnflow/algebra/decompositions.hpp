@@ -30,13 +30,13 @@ struct RealSchurParts {
 /// Francis's implicit double shifts on a Hessenberg matrix T, gathered in U [GVL13, §7.5].
 class FrancisIteration {
  public:
-  FrancisIteration(ColumnMajor& T, ColumnMajor& U) : T_(T), U_(U) {}
+  FrancisIteration(ColumnMatrix& T, ColumnMatrix& U) : T_(T), U_(U) {}
 
   /// \returns whether it converged, in 40 d sweeps.
   bool run() {
     const Eigen::Index d = T_.rows();
     Eigen::Index sweeps = 0, since = 0;  // all, and those since an eigenvalue was found
-    const double tiny = std::max(T_.norm() * epsilon * epsilon, std::numeric_limits<double>::min());
+    const double tiny = (std::max)(T_.norm() * epsilon * epsilon, (std::numeric_limits<double>::min)());
     for (Eigen::Index last = d - 1; last > 0;) {
       const Eigen::Index first = start_of_block(last, tiny);
       if (first >= last - 1) {
@@ -60,7 +60,7 @@ class FrancisIteration {
     Eigen::Index k = last;
     for (; k > 0; --k) {
       const double size = std::abs(T_(k - 1, k - 1)) + std::abs(T_(k, k));
-      if (std::abs(T_(k, k - 1)) > std::max(epsilon * size, tiny)) continue;
+      if (std::abs(T_(k, k - 1)) > (std::max)(epsilon * size, tiny)) continue;
       T_(k, k - 1) = 0;
       break;
     }
@@ -113,7 +113,7 @@ class FrancisIteration {
       const Eigen::Index rows = std::min<Eigen::Index>(3, last - k + 1);
       if (k > m) v = {T_(k, k - 1), T_(k + 1, k - 1), rows == 3 ? T_(k + 2, k - 1) : 0};
       if (rows == 2) v[2] = 0;
-      const double largest = std::max({std::abs(v[0]), std::abs(v[1]), std::abs(v[2])});
+      const double largest = (std::max)({std::abs(v[0]), std::abs(v[1]), std::abs(v[2])});
       if (largest == 0) continue;
       for (double& entry : v) entry /= largest;
       const double rest = v[1] * v[1] + v[2] * v[2];
@@ -127,7 +127,7 @@ class FrancisIteration {
       } else if (k > first) {
         T_(k, k - 1) *= 1 - tau;
       }
-      reflect(k, rows, v, tau, std::min(k + 3, last));
+      reflect(k, rows, v, tau, (std::min)(k + 3, last));
     }
   }
 
@@ -142,7 +142,7 @@ class FrancisIteration {
       t[1] -= sum * v[1];
       if (rows == 3) t[2] -= sum * v[2];
     }
-    const auto reflect_columns = [&](ColumnMajor& A, Eigen::Index count) {
+    const auto reflect_columns = [&](ColumnMatrix& A, Eigen::Index count) {
       double *const x = &A(0, k), *const y = x + d, *const z = rows == 3 ? y + d : y;
       const double last = rows == 3 ? v[2] : 0;
       for (Eigen::Index i = 0; i < count; ++i) {
@@ -156,15 +156,15 @@ class FrancisIteration {
     reflect_columns(U_, d);
   }
 
-  ColumnMajor& T_;
-  ColumnMajor& U_;
+  ColumnMatrix& T_;
+  ColumnMatrix& U_;
 };
 
 /// A: d × d. Backward stable; about 25 d³ operations. \pre the entries of A are near 1: squares neither overflow nor
 /// vanish.
 [[nodiscard]] inline RealSchurParts real_schur(const Eigen::MatrixXd& A) {
   HessenbergForm form = hessenberg_form(A);
-  ColumnMajor T = std::move(form.H), U = std::move(form.Q);
+  ColumnMatrix T = std::move(form.H), U = std::move(form.Q);
   const bool converged = FrancisIteration(T, U).run();
   return {std::move(U), std::move(T), converged};
 }
@@ -179,7 +179,7 @@ struct SymmetricParts {
 /// The implicit symmetric QR step with Wilkinson's shift on the rows first … last of a tridiagonal matrix, of diagonal
 /// a and subdiagonal b [GVL13, §8.3.3]; Q, if it has rows, is multiplied by its rotations.
 inline void tridiagonal_step(Eigen::VectorXd& a, Eigen::VectorXd& b, Eigen::Index first, Eigen::Index last,
-                             ColumnMajor& Q) {
+                             ColumnMatrix& Q) {
   const double half = (a(last - 1) - a(last)) / 2, corner = b(last - 1);
   const double root = std::hypot(half, corner);
   const double shift = a(last) - corner * (corner / (half < 0 ? half - root : half + root));
@@ -210,20 +210,21 @@ inline void tridiagonal_step(Eigen::VectorXd& a, Eigen::VectorXd& b, Eigen::Inde
 /// A: d × d, of which the lower triangle is read. Backward stable; 4/3 d³ operations, 9 d³ with vectors. \pre as above.
 [[nodiscard]] inline SymmetricParts symmetric_parts(const Eigen::MatrixXd& A, bool with_vectors) {
   TridiagonalForm form = tridiagonal_form(A, with_vectors);
-  ColumnMajor Q = std::move(form.Q);
+  ColumnMatrix Q = std::move(form.Q);
   Eigen::VectorXd &a = form.diagonal, &b = form.subdiagonal;
   const Eigen::Index d = A.rows();
   constexpr double epsilon = std::numeric_limits<double>::epsilon();
   double size =
-      std::numeric_limits<double>::min();  // entries below ε² of the largest are nothing to the matrix
-  for (Eigen::Index k = 0; k + 1 < d; ++k) size = std::max({size, std::abs(a(k)), std::abs(b(k))});
+      (std::numeric_limits<double>::min)();  // entries below ε² of the largest are nothing to the matrix
+  for (Eigen::Index k = 0; k + 1 < d; ++k) size = (std::max)({size, std::abs(a(k)), std::abs(b(k))});
   const double tiny = size * epsilon * epsilon;
   Eigen::Index steps = 0;
   for (Eigen::Index last = d - 1; last > 0;) {
     Eigen::Index first = last;
     for (; first > 0; --first) {
       double& below = b(first - 1);
-      if (std::abs(below) > std::max(epsilon * (std::abs(a(first - 1)) + std::abs(a(first))), tiny)) continue;
+      if (std::abs(below) > (std::max)(epsilon * (std::abs(a(first - 1)) + std::abs(a(first))), tiny))
+        continue;
       below = 0;
       break;
     }

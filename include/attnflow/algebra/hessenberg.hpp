@@ -33,7 +33,7 @@ class Reflections {
     double* const v = &v_(k + 1, k);
     const double rest = inner_product(x + 1, x + 1, m - 1);
     v[0] = 1;
-    if (!(rest > std::numeric_limits<double>::min())) {  // that little counts as nothing: Hₖ = I
+    if (!(rest > (std::numeric_limits<double>::min)())) {  // that little counts as nothing: Hₖ = I
       std::fill(v + 1, v + m, 0.0);
       return x[0];
     }
@@ -49,15 +49,15 @@ class Reflections {
   }
 
   /// H₀ H₁ ⋯, d × d. 4/3 d³ operations.
-  [[nodiscard]] ColumnMajor product() const {
-    ColumnMajor Q = ColumnMajor::Identity(v_.rows(), v_.rows());
+  [[nodiscard]] ColumnMatrix product() const {
+    ColumnMatrix Q = ColumnMatrix::Identity(v_.rows(), v_.rows());
     for (Eigen::Index k = v_.cols(); k-- > 0;)
       for (Eigen::Index j = k + 1; j < Q.cols(); ++j) apply(k, &Q(k + 1, j));
     return Q;
   }
 
  private:
-  ColumnMajor v_;  // vₖ in column k, below the k-th row
+  ColumnMatrix v_;  // vₖ in column k, below the k-th row
   Eigen::VectorXd tau_;
 };
 
@@ -69,7 +69,7 @@ struct HessenbergForm {
 /// A: d × d, entries near 1. Backward stable; 14/3 d³ operations. \pre squares of the entries do not overflow.
 [[nodiscard]] inline HessenbergForm hessenberg_form(const Eigen::MatrixXd& A) {
   const Eigen::Index d = A.rows();
-  ColumnMajor H = A;
+  ColumnMatrix H = A;
   Eigen::VectorXd sum(d);
   Reflections reflections(d);
   for (Eigen::Index k = 0; k + 2 < d; ++k) {
@@ -96,7 +96,7 @@ struct TridiagonalForm {
 };
 
 /// A: d × d, entries near 1, of which the lower triangle is read. 4/3 d³ operations, and as many for Q.
-[[nodiscard]] inline TridiagonalForm tridiagonal_form(ColumnMajor A, bool with_Q) {
+[[nodiscard]] inline TridiagonalForm tridiagonal_form(ColumnMatrix A, bool with_Q) {
   const Eigen::Index d = A.rows();
   TridiagonalForm form{{}, Eigen::VectorXd(d), Eigen::VectorXd(std::max<Eigen::Index>(d - 1, 0))};
   Eigen::VectorXd w(d);

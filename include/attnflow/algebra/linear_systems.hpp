@@ -23,7 +23,7 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 /// among all that is left. 2/3 d³ operations.
 class Elimination {
  public:
-  Elimination(ColumnMajor A, bool complete) : LU_(std::move(A)) {
+  Elimination(ColumnMatrix A, bool complete) : LU_(std::move(A)) {
     const Eigen::Index d = LU_.rows();
     for (Eigen::Index k = 0; k < d; ++k) {
       Eigen::Index row = k, column = k;
@@ -49,14 +49,14 @@ class Elimination {
   [[nodiscard]] bool is_invertible() const {
     double least = std::numeric_limits<double>::infinity(), largest = 0;
     for (Eigen::Index k = 0; k < LU_.rows(); ++k) {
-      least = std::min(least, std::abs(LU_(k, k)));
-      largest = std::max(largest, std::abs(LU_(k, k)));
+      least = (std::min)(least, std::abs(LU_(k, k)));
+      largest = (std::max)(largest, std::abs(LU_(k, k)));
     }
     return least > static_cast<double>(LU_.rows()) * std::numeric_limits<double>::epsilon() * largest;
   }
 
   /// A⁻¹ B; not finite where a pivot is zero. 2 d² operations for each column.
-  [[nodiscard]] ColumnMajor solve(ColumnMajor B) const {
+  [[nodiscard]] ColumnMatrix solve(ColumnMatrix B) const {
     const Eigen::Index d = LU_.rows();
     for (Eigen::Index j = 0; j < B.cols(); ++j) {
       double* const b = B.data() + j * d;
@@ -72,7 +72,7 @@ class Elimination {
   }
 
  private:
-  ColumnMajor LU_;                            // U, and below its diagonal L without its ones
+  ColumnMatrix LU_;                            // U, and below its diagonal L without its ones
   std::vector<Eigen::Index> rows_, columns_;  // with which the k-th was exchanged
 };
 
@@ -107,7 +107,7 @@ struct CholeskyFactor {
 /// R column by column, from the upper triangle of A [GVL13, §4.2]. O(d³). What is not positive definite gives NaN.
 [[nodiscard]] inline CholeskyFactor cholesky(const Eigen::MatrixXd& A) {
   const Eigen::Index d = A.rows();
-  ColumnMajor R = ColumnMajor::Zero(d, d), inverse = R;
+  ColumnMatrix R = ColumnMatrix::Zero(d, d), inverse = R;
   for (Eigen::Index j = 0; j < d; ++j) {
     for (Eigen::Index i = 0; i < j; ++i) R(i, j) = (A(i, j) - inner_product(&R(0, i), &R(0, j), i)) / R(i, i);
     R(j, j) = std::sqrt(A(j, j) - inner_product(&R(0, j), &R(0, j), j));

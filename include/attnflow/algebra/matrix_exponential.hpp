@@ -41,15 +41,15 @@ template <int Most>
   };
   double off_diagonal = 0, largest = 0;
   each(V, [&](double size, Eigen::Index i, Eigen::Index j) {
-    largest = std::max(largest, size);
-    if (i != j) off_diagonal = std::max(off_diagonal, size);
+    largest = (std::max)(largest, size);
+    if (i != j) off_diagonal = (std::max)(off_diagonal, size);
   });
   if (off_diagonal == 0) return largest;
-  constexpr double smallest_normal = std::numeric_limits<double>::min();
+  constexpr double smallest_normal = (std::numeric_limits<double>::min)();
   const auto least = [&](const Eigen::MatrixXd& m) {  // of the entries that are not zero
     double found = std::numeric_limits<double>::infinity();
     each(m, [&](double size, Eigen::Index, Eigen::Index) {
-      if (size != 0) found = std::min(found, size);
+      if (size != 0) found = (std::min)(found, size);
     });
     return found;
   };
@@ -60,7 +60,7 @@ template <int Most>
   const int e = static_cast<int>(exponent);
   exponent = 0;
   // What underflow may have taken from an entry so far, relative to the largest one.
-  double lost = least(V) < std::ldexp(smallest_normal, std::max(e, 0)) ? smallest_normal : 0;
+  double lost = least(V) < std::ldexp(smallest_normal, (std::max)(e, 0)) ? smallest_normal : 0;
   int doublings = 0;
   for (; doublings < 10; ++doublings) {
     const double least_product = least(power) * least(power);
@@ -69,7 +69,7 @@ template <int Most>
     lost = static_cast<double>(d) * (4 * lost + (least_product < smallest_normal ? smallest_normal : 0));
     if (lost > 0) {
       double most = 0;
-      each(square, [&](double size, Eigen::Index, Eigen::Index) { most = std::max(most, size); });
+      each(square, [&](double size, Eigen::Index, Eigen::Index) { most = (std::max)(most, size); });
       lost /= most;
       if (!(lost < 1e-6)) break;  // the last power still bounds ρ, the next one might not
     }
@@ -81,7 +81,7 @@ template <int Most>
   for (Eigen::Index i = 0; i < d; ++i) {
     double sum = 0;
     for (Eigen::Index j = 0; j < d; ++j) sum += std::abs(power(i, j));
-    norm = std::max(norm, sum);
+    norm = (std::max)(norm, sum);
   }
   if (norm == 0) return 0;  // nilpotent
   return std::ldexp(std::exp2(std::ldexp(std::log2(norm) + exponent, -doublings)), e);

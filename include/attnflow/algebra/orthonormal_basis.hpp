@@ -20,7 +20,7 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 class OrthonormalBasis {
  public:
   OrthonormalBasis(Eigen::Index d, Eigen::Index capacity)
-      : Q_(d, std::min(d, capacity)), R_(ColumnMajor::Zero(Q_.cols(), Q_.cols())) {}
+      : Q_(d, (std::min)(d, capacity)), R_(ColumnMatrix::Zero(Q_.cols(), Q_.cols())) {}
 
   [[nodiscard]] Eigen::Index size() const noexcept { return size_; }
 
@@ -39,7 +39,7 @@ class OrthonormalBasis {
   }
 
   /// Forgets all but the first `count` vectors.
-  void truncate(Eigen::Index count) { size_ = std::min(size_, count); }
+  void truncate(Eigen::Index count) { size_ = (std::min)(size_, count); }
 
   /// The part of x orthogonal to the span: so even to a small rest's own rounding. 0 for k = d. O(d k).
   [[nodiscard]] Eigen::VectorXd rejection(const Eigen::VectorXd& x) const {
@@ -75,8 +75,8 @@ class OrthonormalBasis {
     }
   }
 
-  ColumnMajor Q_;  // d × capacity
-  ColumnMajor R_;  // upper triangular
+  ColumnMatrix Q_;  // d × capacity
+  ColumnMatrix R_;  // upper triangular
   Eigen::Index size_ = 0;
 };
 

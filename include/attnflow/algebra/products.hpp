@@ -5,7 +5,7 @@
 /// and unblocked: a program that analyses had a third of its compile time from them.
 #pragma once
 
-#include <attnflow/detail/abi.hpp>
+#include <attnflow/detail/column_major.hpp>
 
 #include <Eigen/Core>
 
@@ -15,9 +15,9 @@
 namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// Columns one after the other in memory, whatever order is Eigen's default.
-using ColumnMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
+using ColumnMatrix = ColumnMajor<double, Eigen::Dynamic, Eigen::Dynamic>;
 /// The same to be read: a matrix, a vector, some columns of one, without a copy.
-using ConstColumns = Eigen::Ref<const ColumnMajor>;
+using ConstColumns = Eigen::Ref<const ColumnMatrix>;
 
 /// y −= a x, for m numbers.
 inline void subtract_multiple(double* y, double a, const double* x, Eigen::Index m) {
@@ -46,9 +46,9 @@ inline void subtract_multiple(double* y, double a, const double* x, Eigen::Index
 }
 
 /// A B.
-[[nodiscard]] inline ColumnMajor product_of(const ConstColumns& A, const ConstColumns& B) {
+[[nodiscard]] inline ColumnMatrix product_of(const ConstColumns& A, const ConstColumns& B) {
   eigen_assert(A.cols() == B.rows());
-  ColumnMajor C = ColumnMajor::Zero(A.rows(), B.cols());
+  ColumnMatrix C = ColumnMatrix::Zero(A.rows(), B.cols());
   for (Eigen::Index j = 0; j < B.cols(); ++j)
     for (Eigen::Index k = 0; k < A.cols(); ++k)
       subtract_multiple(C.data() + j * A.rows(), -B.data()[j * B.outerStride() + k],
@@ -57,9 +57,9 @@ inline void subtract_multiple(double* y, double a, const double* x, Eigen::Index
 }
 
 /// Aᵀ B.
-[[nodiscard]] inline ColumnMajor transposed_product(const ConstColumns& A, const ConstColumns& B) {
+[[nodiscard]] inline ColumnMatrix transposed_product(const ConstColumns& A, const ConstColumns& B) {
   eigen_assert(A.rows() == B.rows());
-  ColumnMajor C(A.cols(), B.cols());
+  ColumnMatrix C(A.cols(), B.cols());
   for (Eigen::Index j = 0; j < B.cols(); ++j)
     for (Eigen::Index i = 0; i < A.cols(); ++i)
       C(i, j) = inner_product(A.data() + i * A.outerStride(), B.data() + j * B.outerStride(), A.rows());
@@ -73,7 +73,7 @@ inline void subtract_multiple(double* y, double a, const double* x, Eigen::Index
     for (Eigen::Index i = 0; i < x.rows(); ++i) {
       const double size = std::abs(x(i, j));
       if (!std::isfinite(size)) return size;
-      largest = std::max(largest, size);
+      largest = (std::max)(largest, size);
     }
   if (largest == 0) return 0;
   const int exponent = std::ilogb(largest);

@@ -55,7 +55,7 @@ struct ScaledMatrix {
 
   /// The plain matrix; entries may overflow to ±∞ or underflow to zero, none is NaN.
   [[nodiscard]] Matrix plain() const {
-    const double half = std::min(std::exp(0.5 * log_scale), std::numeric_limits<double>::max());
+    const double half = (std::min)(std::exp(0.5 * log_scale), (std::numeric_limits<double>::max)());
     return (matrix * half) * half;
   }
 

@@ -120,9 +120,9 @@ void attend_rows(PreparedScores<Scalar>& scores, const RowKernels<Scalar>& kerne
     parallel_for((packs + share - 1) / share, row_cost<Scalar>(scores.d) * static_cast<double>(n * n),
                  [&](std::int64_t k) {
                    const std::int64_t first = k * share * width,
-                                      last = std::min((k + 1) * share, packs) * width;
+                                      last = (std::min)((k + 1) * share, packs) * width;
                    kernels.bounded(task, first, last);
-                   finish_bounded_rows<Dim>(scores, what, law, first, std::min(last, n), width, out);
+                   finish_bounded_rows<Dim>(scores, what, law, first, (std::min)(last, n), width, out);
                  });
   }
   const std::span<const Eigen::Index> exact = scores.exact;
@@ -132,7 +132,7 @@ void attend_rows(PreparedScores<Scalar>& scores, const RowKernels<Scalar>& kerne
       4 * row_cost<Scalar>(scores.d) * static_cast<double>(exact.size()) * static_cast<double>(scores.n);
   parallel_for(static_cast<Eigen::Index>(shares), cost, [&](Eigen::Index k) {
     const std::size_t first = static_cast<std::size_t>(k) * share;
-    for_each_exact_row(scores, kernels, exact.subspan(first, std::min(share, exact.size() - first)),
+    for_each_exact_row(scores, kernels, exact.subspan(first, (std::min)(share, exact.size() - first)),
                        [&](Eigen::Index i, const ExactRow<Scalar>& row) {
                          finish_exact_row(scores, what, law, i, row, out, rows);
                        });

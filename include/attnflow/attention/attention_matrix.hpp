@@ -14,7 +14,7 @@
 namespace attnflow::inline ATTNFLOW_ABI {
 
 /// An n × n matrix with a row for each query.
-template <class Scalar>
+template <RealScalar Scalar>
 using SquareMatrix = detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
 
 namespace detail {
@@ -34,7 +34,7 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
   if (n == 0) return result;
   constexpr bool biased = !std::is_same_v<Bias, NoBias>;
   const RowKernels<Scalar> kernels = exact_kernels_at<Scalar, biased>(simd_level());
-  const double steepest = std::numeric_limits<double>::max() / (8 * static_cast<double>(n + 1));
+  const double steepest = (std::numeric_limits<double>::max)() / (8 * static_cast<double>(n + 1));
   const double slope = std::clamp(static_cast<double>(bias.slope), -steepest, steepest);
   scores.prepare_queries(form, flow, mask, slope, kernels, true);
   std::vector<double> w(static_cast<std::size_t>(n));
@@ -49,10 +49,10 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
           for (Eigen::Index c = 0; c < d; ++c)
             delta += static_cast<double>(row.direction[c * row.stride]) *
                      static_cast<double>(scores.keys()[j * d + c] - row.reference[c * row.stride]);
-          if (!biased) delta = std::min(delta, 0.0);
+          if (!biased) delta = (std::min)(delta, 0.0);
           double difference = row.score(delta);
           if (biased)
-            difference = std::min(difference + slope * (away - std::abs(static_cast<double>(i - j))), 0.0);
+            difference = (std::min)(difference + slope * (away - std::abs(static_cast<double>(i - j))), 0.0);
           w[static_cast<std::size_t>(j)] = difference;
           sum += std::exp(difference);
         }

@@ -70,7 +70,7 @@ void for_each_exact_row(const PreparedScores<Scalar>& scores, const RowKernels<S
   const ExactTask<Scalar> task{scores.n, scores.d,     scores.keys(), direction, half, begin, end,
                                position, scores.slope, best,          reference, sum,  moment};
   for (std::size_t first = 0; first < rows.size(); first += width) {
-    const std::size_t filled = std::min(width, rows.size() - first);
+    const std::size_t filled = (std::min)(width, rows.size() - first);
     for (std::size_t l = 0; l < width; ++l) {
       if (l < filled) {
         const Eigen::Index i = rows[first + l];

@@ -152,7 +152,7 @@ class GenericRows {
     // Tokens as they are, unless their products could overflow; where they may carry derivatives, a copy of them (see
     // private_copy).
     constexpr int comfortable = std::numeric_limits<Number>::max_exponent / 2;
-    exponent = std::max(0, exponent_of(largest) - comfortable);
+    exponent = (std::max)(0, exponent_of(largest) - comfortable);
     if (exponent > 0 || !std::floating_point<Scalar>) {
       own_.assign(x.data(), x.data() + n_ * d_);
       if (exponent > 0)
@@ -256,7 +256,7 @@ class GenericRows {
                           ? std::ldexp(root, power / 2)
                           : std::exp(Wide(0.5) * (static_cast<Wide>(log_) +
                                                   static_cast<Wide>(power) * std::numbers::ln2_v<Wide>));
-    return static_cast<Number>(std::min(half, static_cast<Wide>(std::numeric_limits<Number>::max())));
+    return static_cast<Number>((std::min)(half, static_cast<Wide>((std::numeric_limits<Number>::max)())));
   }
 
   /// The key of largest score.

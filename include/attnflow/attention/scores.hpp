@@ -118,7 +118,8 @@ class PreparedScores {
   void direction(Eigen::Index i, Scalar* to, Eigen::Index stride, double& half_scale) const;
   /// At most the largest finite Scalar.
   [[nodiscard]] static Scalar representable(double half_scale) {
-    return static_cast<Scalar>(std::min(half_scale, static_cast<double>(std::numeric_limits<Scalar>::max())));
+    return static_cast<Scalar>(
+        (std::min)(half_scale, static_cast<double>((std::numeric_limits<Scalar>::max)())));
   }
   /// The score of row i with the point c, in base two; its bias apart. Bounded rows only.
   [[nodiscard]] double centre_score(Eigen::Index i) const {
@@ -151,7 +152,7 @@ class PreparedScores {
     const double root = std::exp(0.5 * log);
     const double half =
         std::isnormal(root) ? std::ldexp(root, power / 2) : std::exp(0.5 * (log + power * std::numbers::ln2));
-    return std::min(half, std::numeric_limits<double>::max());
+    return (std::min)(half, (std::numeric_limits<double>::max)());
   }
 
   const Scalar* x_ = nullptr;
@@ -178,12 +179,12 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
   high_.resize(width);
   if (!kernels.find_box(x, d, n, low_.data(), high_.data())) return false;
   Scalar largest = 0;
-  for (std::size_t c = 0; c < width; ++c) largest = std::max({largest, -low_[c], high_[c]});
+  for (std::size_t c = 0; c < width; ++c) largest = (std::max)({largest, -low_[c], high_[c]});
   largest_ = static_cast<double>(largest);
 
   // Tokens as they are, unless their products could overflow.
   constexpr int comfortable = std::numeric_limits<Scalar>::max_exponent / 2;
-  exponent = std::max(0, exponent_of(largest) - comfortable);
+  exponent = (std::max)(0, exponent_of(largest) - comfortable);
   keys_ = x;
   if (exponent > 0) {
     const Scalar shrink = std::ldexp(Scalar(1), -exponent);
@@ -199,7 +200,7 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
   for (std::size_t c = 0; c < width; ++c) {
     const Scalar half = (high_[c] - low_[c]) / 2;
     centre[c] = low_[c] + half;
-    half_width = std::max(half_width, half);
+    half_width = (std::max)(half_width, half);
   }
   if (d <= most_small_coordinates) {  // half the diagonal of the box is at most twice as much
     double square = 0;
@@ -214,7 +215,7 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
   }
   // Squares in units of the box: they neither overflow nor vanish.
   const int box = exponent_of(half_width);
-  const Scalar unit = std::ldexp(Scalar(1), std::min(-box, std::numeric_limits<Scalar>::max_exponent - 2));
+  const Scalar unit = std::ldexp(Scalar(1), (std::min)(-box, std::numeric_limits<Scalar>::max_exponent - 2));
   const Scalar square = kernels.shift(x, centre.data(), unit, d, n, centred.data(), key_step);
   radius_ = std::sqrt(static_cast<double>(square)) / static_cast<double>(unit);
   return true;
@@ -225,7 +226,7 @@ template <class Mask>
 void PreparedScores<Scalar>::set_ranges(const Mask& mask, double fall, bool biased, int width) {
   // Where n slopes would overflow, smaller ones do: nobody but the nearest key counts.
   const double steepest =
-      static_cast<double>(std::numeric_limits<Scalar>::max()) / (8 * static_cast<double>(n + 1));
+      static_cast<double>((std::numeric_limits<Scalar>::max)()) / (8 * static_cast<double>(n + 1));
   slope = static_cast<Scalar>(std::clamp(fall * std::numbers::log2e, -steepest, steepest));
   const auto padded = static_cast<std::size_t>((n + width - 1) / width * width);
   ranged = !std::is_same_v<Mask, NoMask>;
@@ -313,7 +314,7 @@ void PreparedScores<Scalar>::set_queries(const U* u, double beta, double log,
   // n numbers of size R times 2^{highest} stay finite.
   const double room = std::numeric_limits<Scalar>::max_exponent - 4 - std::ilogb(static_cast<double>(n)) -
                       (radius_ > 1 ? std::ilogb(radius_) : 0);
-  const double limit = std::min(highest, room) - (slope < 0 ? positional : 0);
+  const double limit = (std::min)(highest, room) - (slope < 0 ? positional : 0);
   if (all_exact || exponent > 0 || !std::isfinite(factor_) || positional > (single ? 0x1p17 : 0x1p40)) {
     for (Eigen::Index i = 0; i < n; ++i) exact.push_back(i);
     return;
@@ -355,7 +356,7 @@ void PreparedScores<Scalar>::set_queries(const U* u, double beta, double log,
     score -= static_cast<double>(slope) * std::abs(static_cast<double>(static_cast<Eigen::Index>(i) - own));
     start[i] = static_cast<Scalar>(-score);
     // How large |F uᵢ| R may be. Kernels of few coordinates do not look for weights that vanish.
-    const double reach = std::min(few ? limit - std::abs(score) : limit + score, widest);
+    const double reach = (std::min)(few ? limit - std::abs(score) : limit + score, widest);
     if (square * radius_ * radius_ <= reach * reach && reach >= 0 && square <= longest * longest) continue;
     exact.push_back(static_cast<Eigen::Index>(i));
     for (c = 0; c < coordinates; ++c)
@@ -371,7 +372,7 @@ void PreparedScores<Scalar>::direction(Eigen::Index i, Scalar* to, Eigen::Index 
   const double beta_mantissa = std::frexp(beta_, &beta_exponent);
   const int others = query_exponent_ + exponent + beta_exponent;
   double size = 0;
-  for (Eigen::Index c = 0; c < d; ++c) size = std::max(size, std::abs(query(i * d + c)));
+  for (Eigen::Index c = 0; c < d; ++c) size = (std::max)(size, std::abs(query(i * d + c)));
   int down = exponent_of(size);
   if ((down + others) % 2 != 0) --down;  // an even power has an exact root
   // 2^{−down} in two factors: by itself it may not be a double.

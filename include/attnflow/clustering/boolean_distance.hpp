@@ -56,7 +56,7 @@ class RowDistances {
   /// min(‖Pᵢ − e_a‖₁, ‖Pᵢ − e_b‖₁).
   [[nodiscard]] double operator()(Eigen::Index i, Eigen::Index a, Eigen::Index b) const {
     if (argmax(i) == a || argmax(i) == b) return 2 * rest_(i);
-    return 2 * (most_(i) + std::max(rest_(i) - std::max(P_(i, a), P_(i, b)), 0.));
+    return 2 * (most_(i) + (std::max)(rest_(i) - (std::max)(P_(i, a), P_(i, b)), 0.));
   }
 
   /// Over all rows; ends early, with what it has got, once the result cannot be better than `best`.
@@ -70,7 +70,7 @@ class RowDistances {
         found.to_pair = distance;
         found.exceptional_row = i;
       } else {
-        found.to_family = std::max(found.to_family, distance);
+        found.to_family = (std::max)(found.to_family, distance);
       }
       if (best != nullptr && !better(found, *best)) break;
     }
@@ -150,7 +150,7 @@ inline void validate_column(const char* name, Eigen::Index column, Eigen::Index 
 /// \throws std::invalid_argument unless P is square, its entries are not negative, its rows sum to one up to
 /// √ε (of its own Scalar), and both columns exist.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] BooleanDistance boolean_distance(const Eigen::MatrixBase<Derived>& P, Eigen::Index first,
                                                Eigen::Index second) {
   const Eigen::MatrixXd weights = detail::validated_weights(P);
@@ -172,7 +172,7 @@ requires RealScalar<typename Derived::Scalar>
 /// \throws std::invalid_argument unless P is square, its entries are not negative and its rows sum to one up
 /// to √ε (of its own Scalar).
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] BooleanDistance boolean_distance(const Eigen::MatrixBase<Derived>& P) {
   return detail::best_pair(detail::validated_weights(P));
 }
@@ -183,7 +183,7 @@ requires RealScalar<typename Derived::Scalar>
 /// labels: n numbers from 0 to n − 1, equal for tokens of one cluster (as in Clusters::labels).
 /// \throws std::invalid_argument as above, and unless there are n labels in range.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] BooleanDistance boolean_distance(const Eigen::MatrixBase<Derived>& P,
                                                std::span<const Eigen::Index> labels) {
   const Eigen::MatrixXd weights = detail::validated_weights(P);
@@ -197,7 +197,7 @@ requires RealScalar<typename Derived::Scalar>
 /// The same for the clusters of two given tokens; `columns` are the first tokens of these clusters.
 /// \throws std::invalid_argument as above.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] BooleanDistance boolean_distance(const Eigen::MatrixBase<Derived>& P,
                                                std::span<const Eigen::Index> labels, Eigen::Index first,
                                                Eigen::Index second) {

@@ -115,7 +115,7 @@ class CellGrid {
 
   /// Takes out the tokens of i's cell and its neighbours that `near` accepts, and gives each to `found`.
   template <class Near, class Found>
-  void take_around(Eigen::Index i, const Near& near, const Found& found) {
+  void take_around(Eigen::Index i, const Near& is_near, const Found& found) {
     const Cell centre = cell(i);
     for (Eigen::Index a = -reach_[0]; a <= reach_[0]; ++a)
       for (Eigen::Index b = -reach_[1]; b <= reach_[1]; ++b) {
@@ -125,7 +125,7 @@ class CellGrid {
         for (; c < keys_.size() && keys_[c] <= last; ++c)
           for (std::size_t p = begin_[c]; p < end_[c];) {
             const Eigen::Index j = order_[p];
-            if (near(j)) {
+            if (is_near(j)) {
               order_[p] = order_[--end_[c]];
               found(j);
             } else {
@@ -161,7 +161,7 @@ class CellGrid {
 /// its own cluster; at worst O(n² d), for crowds in neighbouring cells that are over tol apart.
 /// \throws std::invalid_argument unless tol is finite and not negative, and every token is finite.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Clusters detect_clusters(const Eigen::MatrixBase<Derived>& tokens, double tol) {
   if (!(tol >= 0) || !std::isfinite(tol))
     detail::refuse("detect_clusters: tol is ", tol, ", expected a finite number, at least 0");

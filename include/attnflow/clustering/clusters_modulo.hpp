@@ -33,7 +33,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// \throws std::invalid_argument unless tol is finite and not negative, every token and every vector of the
 /// subspace is finite, and these have d entries (or there are none).
 template <class Derived, class Basis>
-requires RealScalar<typename Derived::Scalar> && RealScalar<typename Basis::Scalar>
+requires KernelScalar<typename Derived::Scalar> && KernelScalar<typename Basis::Scalar>
 [[nodiscard]] Clusters detect_clusters_modulo(const Eigen::MatrixBase<Derived>& tokens,
                                               const Eigen::MatrixBase<Basis>& subspace, double tol) {
   if (!(tol >= 0) || !std::isfinite(tol))
@@ -59,7 +59,7 @@ requires RealScalar<typename Derived::Scalar> && RealScalar<typename Basis::Scal
   const int shift = detail::unit_shift(x);
   x = detail::scaled_by_power(x, shift);
   for (Eigen::Index i = 0; i < x.cols(); ++i) x.col(i) = basis.rejection(x.col(i));
-  return detect_clusters(x, std::min(std::ldexp(tol, shift), std::numeric_limits<double>::max()));
+  return detect_clusters(x, (std::min)(std::ldexp(tol, shift), (std::numeric_limits<double>::max)()));
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

@@ -123,7 +123,7 @@ inline void validate_series(const char* function, std::span<const double> times,
                                                                  const FitWindow& window = {}) {
   window.validate("fit_exponential_rate");
   detail::validate_series("fit_exponential_rate", times, "errors", errors,
-                          std::numeric_limits<double>::max());
+                          (std::numeric_limits<double>::max)());
   std::optional<RateFit> fit = detail::fit_logarithms(times, errors, window);
   if (fit) fit->rate = -fit->rate;
   return fit;
@@ -163,7 +163,7 @@ inline void validate_series(const char* function, std::span<const double> times,
 /// \throws std::invalid_argument for an entry of log_P that is NaN or more than √ε (of its own Scalar), and
 /// unless there are m leaders in range and n labels in range, or none.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Eigen::VectorXd log_complement(const Eigen::MatrixBase<Derived>& log_P,
                                              std::span<const Eigen::Index> leaders,
                                              std::span<const Eigen::Index> labels = {}) {
@@ -194,7 +194,7 @@ requires RealScalar<typename Derived::Scalar>
       const double value = static_cast<double>(log_P(i, j));
       if (!(value <= most))
         detail::refuse("log_complement: log_P(", i, ", ", j, ") is ", value, ", expected at most 0");
-      if (other(j)) largest = std::max(largest, value);
+      if (other(j)) largest = (std::max)(largest, value);
     }
     if (largest == nothing) {
       p(i) = std::numeric_limits<double>::infinity();
@@ -203,7 +203,7 @@ requires RealScalar<typename Derived::Scalar>
     double sum = 0;
     for (Eigen::Index j = 0; j < n; ++j)
       if (other(j)) sum += std::exp(static_cast<double>(log_P(i, j)) - largest);
-    p(i) = std::max(0., -(largest + std::log(sum)));
+    p(i) = (std::max)(0., -(largest + std::log(sum)));
   }
   return p;
 }

@@ -34,7 +34,7 @@ void for_each_decision(const char* function, const char* name, const Eigen::Matr
         refuse(function, ": ", name, "(", i, ", ", j, ") is ", value,
                ", expected a number or minus infinity");
       double& most = largest(merged.target[static_cast<std::size_t>(j)]);
-      most = std::max(most, value);
+      most = (std::max)(most, value);
     }
     double best = nowhere, second = nowhere;
     for (const double value : largest)
@@ -42,7 +42,7 @@ void for_each_decision(const char* function, const char* name, const Eigen::Matr
         second = best;
         best = value;
       } else {
-        second = std::max(second, value);
+        second = (std::max)(second, value);
       }
     report(i, best, second);
   }
@@ -64,7 +64,7 @@ void for_each_decision(const char* function, const char* name, const Eigen::Matr
 /// O(m n) time, O(n) memory.
 /// \throws std::invalid_argument for a score that is NaN or +∞, and unless there are n labels in range.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Eigen::VectorXd decision_margins(const Eigen::MatrixBase<Derived>& scores,
                                                std::span<const Eigen::Index> labels) {
   Eigen::VectorXd margins(scores.rows());
@@ -92,7 +92,7 @@ requires RealScalar<typename Derived::Scalar>
 /// nothing to decide between, or where the second has underflowed to −∞. Cost as decision_margins.
 /// \throws std::invalid_argument for an entry that is NaN or +∞, and unless there are n labels in range.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Eigen::VectorXd log_margins(const Eigen::MatrixBase<Derived>& log_P,
                                           std::span<const Eigen::Index> labels) {
   Eigen::VectorXd margins(log_P.rows());

@@ -42,7 +42,7 @@ struct EffectiveRank {
 /// \throws std::invalid_argument unless P is finite, and the tolerance finite and not negative.
 /// \throws std::runtime_error if the eigenvalues are not found.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] EffectiveRank effective_rank(const Eigen::MatrixBase<Derived>& P,
                                            std::optional<double> tolerance = std::nullopt) {
   for (Eigen::Index j = 0; j < P.cols(); ++j)
@@ -54,9 +54,9 @@ requires RealScalar<typename Derived::Scalar>
 
   EffectiveRank found;
   found.tolerance = tolerance.value_or(0);
-  found.singular_values = Eigen::VectorXd::Zero(std::min(P.rows(), P.cols()));
+  found.singular_values = Eigen::VectorXd::Zero((std::min)(P.rows(), P.cols()));
   if (P.size() == 0) return found;
-  const Eigen::Index m = P.rows(), n = P.cols(), least = std::min(m, n);
+  const Eigen::Index m = P.rows(), n = P.cols(), least = (std::min)(m, n);
   // In units of a power of two: a singular value may be beyond the largest number, ratios and counts are not.
   const Eigen::MatrixXd plain = P.template cast<double>();
   const int shift = detail::unit_shift(plain);
@@ -71,7 +71,7 @@ requires RealScalar<typename Derived::Scalar>
     found.rank = (found.singular_values.array() > found.tolerance).count();
   } else {
     const double epsilon = static_cast<double>(std::numeric_limits<typename Derived::Scalar>::epsilon());
-    const double scaled = static_cast<double>(std::max(m, n)) * epsilon * s(0);
+    const double scaled = static_cast<double>((std::max)(m, n)) * epsilon * s(0);
     found.tolerance = std::ldexp(scaled, -shift);
     found.rank = (s.array() > scaled).count();
   }

@@ -140,7 +140,7 @@ template <class Derived>
 /// zeros attends to nothing and follows nobody. O(n²) time, O(n) memory.
 /// \throws std::invalid_argument unless P is square and finite, tie_tolerance finite and not negative.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Leaders leaders(const Eigen::MatrixBase<Derived>& P, double tie_tolerance = 0) {
   detail::validate_leaders(P, tie_tolerance);
   std::vector<Eigen::Index> names(static_cast<std::size_t>(P.cols()));
@@ -156,7 +156,7 @@ requires RealScalar<typename Derived::Scalar>
 /// rounded, so let tie_tolerance be a few epsilon to see ties. O(n²) time, O(n · clusters) memory.
 /// \throws std::invalid_argument as above, and unless there are n labels in range.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Leaders leaders(const Eigen::MatrixBase<Derived>& P, std::span<const Eigen::Index> labels,
                               double tie_tolerance = 0) {
   detail::validate_leaders(P, tie_tolerance);

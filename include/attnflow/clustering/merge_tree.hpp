@@ -30,9 +30,9 @@ namespace detail {
   if (squares > 1e-280 && squares < 1e300) return std::sqrt(squares);
   double largest = 0;
   for (Eigen::Index k = 0; k < x.rows(); ++k)
-    largest = std::max(largest, std::abs(x(k, i) / 2 - x(k, j) / 2));
+    largest = (std::max)(largest, std::abs(x(k, i) / 2 - x(k, j) / 2));
   if (!(largest > 0)) {  // halves of the smallest number vanish, their difference does not
-    for (Eigen::Index k = 0; k < x.rows(); ++k) largest = std::max(largest, std::abs(x(k, i) - x(k, j)));
+    for (Eigen::Index k = 0; k < x.rows(); ++k) largest = (std::max)(largest, std::abs(x(k, i) - x(k, j)));
     return largest;
   }
   const int exponent = std::ilogb(largest);
@@ -56,7 +56,7 @@ namespace detail {
   for (Eigen::Index added = 0; !outside.empty();) {
     std::size_t next = 0;
     for (std::size_t p = 0; p < outside.size(); ++p) {
-      nearest[p] = std::min(nearest[p], column_distance(x, added, outside[p]));
+      nearest[p] = (std::min)(nearest[p], column_distance(x, added, outside[p]));
       if (nearest[p] < nearest[next]) next = p;
     }
     lengths.push_back(nearest[next]);
@@ -89,7 +89,7 @@ inline constexpr Eigen::Index merge_limit = 20000;
 /// \throws std::invalid_argument unless every token is finite, no merge is at a distance beyond the range
 /// of double, and n is at most `limit` (any n for d = 1).
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] std::vector<double> merge_heights(const Eigen::MatrixBase<Derived>& tokens,
                                                 Eigen::Index limit = merge_limit) {
   const Eigen::Index d = tokens.rows(), n = tokens.cols();
@@ -151,7 +151,7 @@ inline constexpr double clear_merge_ratio = 10;
 /// Cost and refusals as merge_heights, which sorts the distances.
 /// \throws std::invalid_argument as merge_heights does, and unless resolution is finite and not negative.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] MergeGap automatic_tolerance(const Eigen::MatrixBase<Derived>& tokens,
                                            Eigen::Index limit = merge_limit, double resolution = 0) {
   if (!(resolution >= 0) || !std::isfinite(resolution))
@@ -166,25 +166,25 @@ requires RealScalar<typename Derived::Scalar>
 
   constexpr double epsilon = static_cast<double>(std::numeric_limits<typename Derived::Scalar>::epsilon());
   const double floor =
-      std::max({64 * epsilon * largest, resolution, std::numeric_limits<double>::denorm_min()});
+      (std::max)({64 * epsilon * largest, resolution, std::numeric_limits<double>::denorm_min()});
   const auto gap = [](double below, double above, Eigen::Index clusters) {
     const double mean = std::sqrt(below) * std::sqrt(above);
-    const double tolerance = mean < above ? std::max(mean, below) : below;  // rounding joins no more
+    const double tolerance = mean < above ? (std::max)(mean, below) : below;  // rounding joins no more
     return MergeGap{tolerance, below, above, above / below, clusters, true};
   };
   // Infinite extents are of tokens on opposite sides of the origin, which are not one cluster.
   const Eigen::VectorXd range = x.rowwise().maxCoeff() - x.rowwise().minCoeff();
-  const double extent = std::max(detail::safe_norm(range), floor);
+  const double extent = (std::max)(detail::safe_norm(range), floor);
   MergeGap best = std::isfinite(extent) ? gap(extent, largest, 1) : MergeGap{0, 0, 0, 0, 1, false};
   for (std::size_t k = heights.size(); k-- > 1;) {  // from few clusters to many
-    const MergeGap next =
-        gap(std::max(heights[k - 1], floor), std::max(heights[k], floor), n - static_cast<Eigen::Index>(k));
+    const MergeGap next = gap((std::max)(heights[k - 1], floor), (std::max)(heights[k], floor),
+                              n - static_cast<Eigen::Index>(k));
     if (next.ratio > best.ratio) best = next;
   }
   if (best.ratio >= clear_merge_ratio) return best;
   // All within floor, and still no clear single cluster: a chain of very many tokens, or subnormal ones.
   const auto first = std::ranges::upper_bound(heights, floor);
-  const double above = first == heights.end() ? std::max(largest, floor) : *first;
+  const double above = first == heights.end() ? (std::max)(largest, floor) : *first;
   MergeGap scattered = gap(floor, above, n - static_cast<Eigen::Index>(first - heights.begin()));
   scattered.ratio = best.ratio;
   scattered.clear = false;
@@ -202,7 +202,7 @@ struct AutomaticClusters {
 /// The clusters at the tolerance of automatic_tolerance. Whether to trust them says gap.clear.
 /// \throws std::invalid_argument as merge_heights does.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] AutomaticClusters detect_clusters_automatically(const Eigen::MatrixBase<Derived>& tokens,
                                                               Eigen::Index limit = merge_limit) {
   const MergeGap gap = automatic_tolerance(tokens, limit);

@@ -57,7 +57,7 @@ struct EnergyScores {
         if (!std::isfinite(score))
           refuse(function, ": the score of query ", i, " on key ", j, " is ", score,
                  ", expected a finite number");
-        largest = std::max(largest, score);
+        largest = (std::max)(largest, score);
       }
   }
 
@@ -79,7 +79,7 @@ struct EnergyScores {
 /// the scores. O(n² d_k + n d d_k) time, O(n d_k) memory.
 /// \throws std::invalid_argument if the head is wrong, x has not d rows or is not finite, or a score overflows.
 template <class Scalar, int Dim, class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] InteractionEnergy interaction_energy(const Head<Scalar, Dim>& head,
                                                    const Eigen::MatrixBase<Derived>& x) {
   const detail::EnergyScores scores("interaction_energy", head, x);
@@ -104,7 +104,7 @@ requires RealScalar<typename Derived::Scalar>
 /// interaction_energy. Without tokens both rates are 0.
 /// \throws std::invalid_argument as interaction_energy does, and if the rate of a score overflows.
 template <class Scalar, int Dim, class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] EnergyRate energy_rate(const Head<Scalar, Dim>& head, const Eigen::MatrixBase<Derived>& x) {
   const detail::EnergyScores scores("energy_rate", head, x);
   const Eigen::Index n = x.cols();
@@ -114,7 +114,7 @@ requires RealScalar<typename Derived::Scalar>
   double sum = 0;
   for (Eigen::Index i = 0; i < n; ++i) {
     double top = scores(i, 0), row = 0;
-    for (Eigen::Index j = 1; j < n; ++j) top = std::max(top, scores(i, j));
+    for (Eigen::Index j = 1; j < n; ++j) top = (std::max)(top, scores(i, j));
     for (Eigen::Index j = 0; j < n; ++j) {
       const double weight = std::exp(scores(i, j) - top);
       row += weight;
@@ -147,7 +147,7 @@ requires RealScalar<typename Derived::Scalar>
 /// lose no digits. One token: zero. O(n d²) time.
 /// \throws std::invalid_argument unless there is a token, every token is finite and so is C.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Eigen::MatrixXd covariance(const Eigen::MatrixBase<Derived>& x) {
   if (x.cols() == 0) detail::refuse("covariance: x has no tokens, expected at least one");
   detail::refuse_unless_finite("covariance", "x", x);
@@ -180,7 +180,7 @@ requires RealScalar<typename Derived::Scalar>
 /// small initial spread: 2t has to be large against 1/λ_min(C(0)).
 /// \throws std::invalid_argument as covariance does, unless t is finite and not negative, and if t C overflows.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Eigen::MatrixXd covariance_decay(double t, const Eigen::MatrixBase<Derived>& x) {
   if (!(t >= 0) || !std::isfinite(t))
     detail::refuse("covariance_decay: t is ", t, ", expected a finite number, at least 0");

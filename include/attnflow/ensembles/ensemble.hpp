@@ -202,7 +202,7 @@ class Ensemble {
     else
       plan.validate(static_cast<double>(std::numeric_limits<typename State::Scalar>::epsilon()));
     if (count_ == 0) return {statistic, {}};
-    const Eigen::Index blocks = std::min(count_, most_blocks);
+    const Eigen::Index blocks = (std::min)(count_, most_blocks);
     detail::Mutex mutex;
     std::vector<std::unique_ptr<Workspace<Stepper>>> idle;
     std::vector<std::optional<Part>> finished(static_cast<std::size_t>(blocks));

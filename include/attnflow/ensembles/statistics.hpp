@@ -148,7 +148,7 @@ template <KernelScalar Scalar, int Dim>
   double pairs = 0;
   for (Eigen::Index begin = 0; begin + 1 < n; begin += rows_at_once) {
     Pack lefts = zero, rights = zero;  // two sums: one would wait for itself
-    for (Eigen::Index i = begin; i < std::min(begin + rows_at_once, n - 1); ++i)
+    for (Eigen::Index i = begin; i < (std::min)(begin + rows_at_once, n - 1); ++i)
       for (Eigen::Index j = i + 1; j < n; j += tile) {
         const Scalar *own = rows.data() + i, *other = rows.data() + j;
         Pack left = S::all(*own) * S::load(other), right = S::all(*own) * S::load(other + width);

@@ -35,7 +35,7 @@ template <class Scalar>
 template <class Scalar>
 [[nodiscard]] bool is_ordinary(Scalar squares) noexcept {
   using Limits = std::numeric_limits<Scalar>;
-  return squares > Limits::min() / (Limits::epsilon() * Limits::epsilon()) && squares <= Limits::max();
+  return squares > (Limits::min)() / (Limits::epsilon() * Limits::epsilon()) && squares <= (Limits::max)();
 }
 
 /// normalize for one token whose squares overflow or underflow.
@@ -104,8 +104,8 @@ struct TokenPack {
   /// is_ordinary, in each place.
   static typename S::Mask ordinary(const Pack& squares) {
     using Limits = std::numeric_limits<Scalar>;
-    return S::both(S::greater(squares, S::all(Limits::min() / (Limits::epsilon() * Limits::epsilon()))),
-                   S::greater(S::all(Limits::max()), squares));
+    return S::both(S::greater(squares, S::all((Limits::min)() / (Limits::epsilon() * Limits::epsilon()))),
+                   S::greater(S::all((Limits::max)()), squares));
   }
   static bool all(const typename S::Mask& mask) {
     return !S::any(S::greater(S::select(mask, S::all(0), S::all(1)), S::all(0)));
@@ -164,7 +164,7 @@ struct TokenPack {
     typename S::Mask usual = ordinary(squares);
     for (int pass = 0; pass < 2; ++pass) {
       const Pack share = x.dot(y) / squares;  // 1 to the last bit where the two are equal
-      usual = S::both(usual, S::greater(S::all(std::numeric_limits<Scalar>::max()), S::magnitude(share)));
+      usual = S::both(usual, S::greater(S::all((std::numeric_limits<Scalar>::max)()), S::magnitude(share)));
       for (int k = 0; k < Dim; ++k) y.at[k] = y.at[k] - share * x.at[k];
     }
     if (all(usual)) {

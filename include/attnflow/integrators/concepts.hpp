@@ -50,6 +50,11 @@ template <class S, class F>
 concept AdaptiveStepperFor = StepperFor<S, F> && requires(S& stepper, const typename S::Memory& memory) {
   { stepper.memory() } -> std::same_as<typename S::Memory>;
   { stepper.restore(memory) } -> std::same_as<void>;
+} && requires(S& stepper, const F& f, double t, typename F::State& x, double h, double tolerance) {
+  { stepper.attempt(f, t, x, h, tolerance, tolerance) } -> std::convertible_to<double>;
+  { stepper.accept(x) } -> std::same_as<void>;
+  { stepper.propose(h, tolerance, true) } -> std::convertible_to<double>;
+  { stepper.first_step(f, t, x, h, tolerance, tolerance) } -> std::convertible_to<double>;
 };
 
 /// What an observer answers: go on, or end the run after this step.

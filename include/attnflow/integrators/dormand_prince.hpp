@@ -70,10 +70,10 @@ class DormandPrince5 {
             std::abs(static_cast<double>(static_cast<Real>(h) * (e1 * v(k1) + e3 * v(k3_) + e4 * v(k4_) +
                                                                  e5 * v(k5_) + e6 * v(k6_) + e7 * v(k7_))));
         if (error == 0) continue;
-        const double allowed = atol + rtol * std::max(std::abs(number(x(i, j))), std::abs(after));
+        const double allowed = atol + rtol * (std::max)(std::abs(number(x(i, j))), std::abs(after));
         const double ratio = error / allowed;
         if (!std::isfinite(ratio)) return std::numeric_limits<double>::infinity();
-        worst = std::max(worst, ratio);
+        worst = (std::max)(worst, ratio);
       }
     return worst;
   }
@@ -100,8 +100,8 @@ class DormandPrince5 {
     double ratio = largest;
     if (error > 0)
       ratio = std::clamp(safety * std::pow(memory_.previous_error, beta) / decline, smallest, largest);
-    if (memory_.after_rejection) ratio = std::min(ratio, 1.0);
-    memory_.previous_error = std::max(error, 1e-4);
+    if (memory_.after_rejection) ratio = (std::min)(ratio, 1.0);
+    memory_.previous_error = (std::max)(error, 1e-4);
     memory_.after_rejection = false;
     memory_.next_step = h * ratio;
     return memory_.next_step;
@@ -118,7 +118,7 @@ class DormandPrince5 {
         for (Eigen::Index i = 0; i < x.rows(); ++i) {
           const double allowed = atol + rtol * std::abs(number(x(i, j)));
           const double value = std::abs(number(v(i, j)));
-          if (value != 0 && allowed > 0) worst = std::max(worst, value / allowed);
+          if (value != 0 && allowed > 0) worst = (std::max)(worst, value / allowed);
         }
       return worst;
     };
@@ -126,16 +126,16 @@ class DormandPrince5 {
     const State& slope = end_.value(f);
     const double state_size = size(x), slope_size = size(slope);
     double h = state_size < 1e-5 || slope_size < 1e-5 ? 1e-6 : 0.01 * state_size / slope_size;
-    h = std::min(h, longest);
+    h = (std::min)(h, longest);
     stage_ = x + static_cast<Scalar>(h) * slope;
     f(t + h, stage_, k2_);
     k2_ -= slope;
-    const double bend_size = size(k2_) / h, steepest = std::max(slope_size, bend_size);
+    const double bend_size = size(k2_) / h, steepest = (std::max)(slope_size, bend_size);
     const double refined =
-        steepest <= 1e-15 ? std::max(1e-6, h * 1e-3) : std::pow(0.01 / steepest, 1.0 / order);
-    const double chosen = std::min({100 * h, refined, longest});
+        steepest <= 1e-15 ? (std::max)(1e-6, h * 1e-3) : std::pow(0.01 / steepest, 1.0 / order);
+    const double chosen = (std::min)({100 * h, refined, longest});
     return chosen > 0 ? chosen
-                      : std::min(1e-6, longest);  // not finite where the field is not: the attempt says so
+                      : (std::min)(1e-6, longest);  // not finite where the field is not: the attempt says so
   }
 
   /// The state at a time of the step made last; no evaluation.

@@ -2,6 +2,7 @@
 /// The driver: a field, a stepper, a state, a plan, and whoever wants to look on.
 #pragma once
 
+#include <attnflow/detail/value_of.hpp>
 #include <attnflow/integrators/concepts.hpp>
 #include <attnflow/integrators/plan.hpp>
 
@@ -96,7 +97,7 @@ template <class F, class S, class O>
 Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const AdaptiveSteps& plan,
                           O& observer) {
   using Scalar = typename F::State::Scalar;
-  plan.validate(static_cast<double>(std::numeric_limits<Scalar>::epsilon()));
+  plan.validate(static_cast<double>(detail::value_of(Eigen::NumTraits<Scalar>::epsilon())));
   Report report{.t = plan.from};
   const CountedField<F> field{f, report.evaluations};
   stepper.reset();
@@ -109,14 +110,15 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
     return end(Outcome::stopped_by_observer);
   if (plan.to == plan.from) return end(Outcome::reached_end);
   double longest = plan.max_step;
-  if constexpr (StepBoundedField<F>) longest = std::min(longest, static_cast<double>(f.max_step()));
+  if constexpr (StepBoundedField<F>) longest = (std::min)(longest, static_cast<double>(f.max_step()));
   double h = stepper.memory().next_step > 0 ? stepper.memory().next_step : plan.first_step;
   if (!(h > 0))
-    h = stepper.first_step(field, plan.from, x, std::min(longest, plan.to - plan.from), plan.rtol, plan.atol);
+    h = stepper.first_step(field, plan.from, x, (std::min)(longest, plan.to - plan.from), plan.rtol,
+                           plan.atol);
   while (report.t < plan.to) {
     if (report.steps + report.rejected >= plan.max_steps) return end(Outcome::step_limit);
     if (report.t + longest <= report.t) return end(Outcome::step_limit);  // the time would stand still
-    h = std::min(h, longest);
+    h = (std::min)(h, longest);
     const double left = plan.to - report.t;
     const bool last = h >= left * (1 - 1e-12);
     const double step = last ? left : h;
@@ -132,7 +134,7 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
       ++report.rejected;
       h = stepper.propose(step, error, false);
       const double resolution = 4 * std::numeric_limits<double>::epsilon() * std::abs(report.t);
-      if (h <= std::max(resolution, std::numeric_limits<double>::min()))
+      if (h <= (std::max)(resolution, (std::numeric_limits<double>::min)()))
         return end(std::isfinite(error) ? Outcome::step_limit : Outcome::non_finite);
     }
   }

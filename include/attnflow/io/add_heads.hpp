@@ -42,7 +42,7 @@ template <class Scalar, int Dim>
 
 /// Adds a head to the view of tokens x: sᵢⱼ = β ⟨Q xᵢ, K xⱼ⟩ at every moment. Times and dim of the view are set
 /// before. m d² numbers. \throws std::invalid_argument if the head is wrong or its d is not the view's.
-template <class Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 void add_head(View& view, const Head<Scalar, Dim>& head, double beta, std::string name = "") {
   const ScaledMatrix<> form = detail::form_of_view("add_head", view, head, beta);
   View::Head& added = view.heads.emplace_back();
@@ -54,7 +54,7 @@ void add_head(View& view, const Head<Scalar, Dim>& head, double beta, std::strin
 ///
 /// Parts of e^{tV} below 10⁻¹⁶ of its norm are not resolved. Where V is not diagonal and ‖e^{tV}‖ ‖e^{−tV}‖ > e³⁰,
 /// they may matter: the page gets no form for that moment and shows no P.
-template <class Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 void add_rescaled_head(View& view, const Head<Scalar, Dim>& head, double beta, std::string name = "") {
   const ScaledMatrix<> form = detail::form_of_view("add_rescaled_head", view, head, beta);
   const Eigen::MatrixXd V = head.V.template cast<double>();

@@ -70,7 +70,7 @@ namespace detail {
                                                double unit) {
   double farthest = 0;
   for (Eigen::Index i = 0; i < a.cols(); ++i)
-    farthest = std::max(farthest, (points.colwise() - a.col(i)).colwise().norm().minCoeff());
+    farthest = (std::max)(farthest, (points.colwise() - a.col(i)).colwise().norm().minCoeff());
   return a.allFinite() ? farthest * unit : std::numeric_limits<double>::quiet_NaN();
 }
 

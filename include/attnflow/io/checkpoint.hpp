@@ -108,7 +108,7 @@ inline void save_checkpoint(const std::filesystem::path& path, const Checkpoint&
 /// \throws FileError saying what is wrong: no checkpoint, of another format, cut short, damaged, malformed.
 [[nodiscard]] inline Checkpoint parse_checkpoint(std::span<const std::byte> bytes, const std::string& name) {
   const std::uint64_t expected = detail::check_checkpoint_header(
-      bytes.first(std::min(bytes.size(), detail::checkpoint_header)), bytes.size(), name);
+      bytes.first((std::min)(bytes.size(), detail::checkpoint_header)), bytes.size(), name);
   const std::span<const std::byte> content = bytes.subspan(detail::checkpoint_header);
   detail::Crc64 crc;
   crc.add({reinterpret_cast<const char*>(content.data()), content.size()});

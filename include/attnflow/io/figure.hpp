@@ -159,7 +159,7 @@ namespace detail {
 
 /// Whether the numbers differ in their first nine digits: what lies between two nearer ones is rounding.
 [[nodiscard]] inline bool apart(double a, double b) {
-  return std::abs(b - a) > 1e-9 * std::max(std::abs(a), std::abs(b));
+  return std::abs(b - a) > 1e-9 * (std::max)(std::abs(a), std::abs(b));
 }
 
 /// Checks a panel of a Figure, and what it says of itself in messages.

@@ -86,10 +86,10 @@ template <class Range, class Text>
   const auto is_punctuation = [&](char c) { return punctuation.find(c) != std::string_view::npos; };
   std::string out;
   while (!text.empty()) {
-    const std::size_t length = std::min(text.find('\n'), text.size());
+    const std::size_t length = (std::min)(text.find('\n'), text.size());
     std::string_view line = text.substr(0, length);
-    text.remove_prefix(std::min(length + 1, text.size()));
-    line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+    text.remove_prefix((std::min)(length + 1, text.size()));
+    line.remove_prefix((std::min)(line.find_first_not_of(' '), line.size()));
     line = line.substr(0, line.find("  // "));
     if (line.empty() || line.starts_with("//")) continue;
     char quote = 0;
@@ -210,8 +210,8 @@ class PageData {
           for (std::size_t k = 0; k < n; ++k) {
             const double value = position(q, k, c);
             if (!(std::abs(value) <= 1e300)) continue;
-            low = std::min(low, value);
-            high = std::max(high, value);
+            low = (std::min)(low, value);
+            high = (std::max)(high, value);
           }
           boxes.push_back(low <= high ? low : 0);
           boxes.push_back(low <= high ? high - low : 0);

@@ -69,9 +69,9 @@ namespace detail {
   };
 
   constexpr std::size_t block = 8192;
-  std::vector<char> buffer(std::min(block, count) * header.element_size);
+  std::vector<char> buffer((std::min)(block, count) * header.element_size);
   for (std::size_t done = 0; done < count;) {
-    const std::size_t now = std::min(block, count - done);
+    const std::size_t now = (std::min)(block, count - done);
     read_exactly(in, buffer.data(), now * header.element_size, path);
     for (std::size_t k = 0; k < now; ++k, advance()) {
       const char* bytes = buffer.data() + k * header.element_size;
@@ -147,7 +147,7 @@ namespace detail {
 template <KernelScalar Scalar>
 [[nodiscard]] Scalar narrow(double value, std::string_view name) {
   if constexpr (std::same_as<Scalar, float>) {
-    if (std::isfinite(value) && std::abs(value) > static_cast<double>(std::numeric_limits<float>::max())) {
+    if (std::isfinite(value) && std::abs(value) > static_cast<double>((std::numeric_limits<float>::max)())) {
       std::array<char, 32> text{};
       std::snprintf(text.data(), text.size(), "%.9g", value);
       throw FileError(std::string(name),

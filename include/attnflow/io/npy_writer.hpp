@@ -29,7 +29,7 @@ class NpyWriter {
       : shape_(with_row_count(row_shape)), row_size_(size_of_row(row_shape)), file_(path) {
     // As many bytes as the largest m needs, so that finish() writes a header of the same length.
     std::vector<Eigen::Index> longest = shape_;
-    longest[0] = std::numeric_limits<Eigen::Index>::max();
+    longest[0] = (std::numeric_limits<Eigen::Index>::max)();
     width_ = detail::npy_header<T>(longest).size();
     file_.write(detail::npy_header<T>(shape_, width_));
   }

@@ -27,7 +27,7 @@ class FigureLayout {
     columns_ = figure.columns > 0
                    ? static_cast<std::size_t>(figure.columns)
                    : static_cast<std::size_t>(std::ceil(std::sqrt(static_cast<double>(count))));
-    columns_ = std::max<std::size_t>(std::min(columns_, count), 1);
+    columns_ = std::max<std::size_t>((std::min)(columns_, count), 1);
     rows_ = (count + columns_ - 1) / columns_;
     for (std::size_t k = 0; k < count; ++k)
       panels_.emplace_back(figure.panels[k], k, count > 1, figure.panel_width, figure.panel_height);

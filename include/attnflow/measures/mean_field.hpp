@@ -42,7 +42,7 @@ struct MeanFieldRow {
       if (!std::isfinite(score))
         refuse(function, ": the score of token ", j, " of mu is ", score,
                " off the largest, expected a finite number");
-      weights(j) = std::exp(std::min(score, 0.));
+      weights(j) = std::exp((std::min)(score, 0.));
       sum += weights(j);
       mean += weights(j) * from_leader;
     }
@@ -105,7 +105,7 @@ struct MeanField {
 /// \throws std::invalid_argument if the head is wrong; unless mu and x have d rows, mu a column and both are
 /// finite; if a difference of scores or the field overflows.
 template <class Scalar, int Dim, class Mu, class Points>
-requires RealScalar<typename Mu::Scalar> && RealScalar<typename Points::Scalar>
+requires KernelScalar<typename Mu::Scalar> && KernelScalar<typename Points::Scalar>
 [[nodiscard]] Eigen::MatrixXd attention_field(const Head<Scalar, Dim>& head, const Eigen::MatrixBase<Mu>& mu,
                                               const Eigen::MatrixBase<Points>& x) {
   const detail::MeanField field("attention_field", head, mu, x, "x");
@@ -125,7 +125,7 @@ requires RealScalar<typename Mu::Scalar> && RealScalar<typename Points::Scalar>
 /// deviations sum to zero. μ is held fixed. O(n d² + d² d_k) time.
 /// \throws std::invalid_argument as attention_field does, and unless the point is d × 1.
 template <class Scalar, int Dim, class Mu, class Point>
-requires RealScalar<typename Mu::Scalar> && RealScalar<typename Point::Scalar>
+requires KernelScalar<typename Mu::Scalar> && KernelScalar<typename Point::Scalar>
 [[nodiscard]] Eigen::MatrixXd attention_field_gradient(const Head<Scalar, Dim>& head,
                                                        const Eigen::MatrixBase<Mu>& mu,
                                                        const Eigen::MatrixBase<Point>& point) {
@@ -167,7 +167,7 @@ struct FieldBounds {
 /// where 1/Z ≤ e^{κR²}, ‖N_ν/Z_ν‖ ≤ R, and on the ball f has Lipschitz constant κR e^{κR²}, f y one of
 /// (1 + κR²) e^{κR²}; an integral of a function with Lipschitz constant L moves by at most L W₁ ≤ L W₂.
 /// \throws std::invalid_argument if the head is wrong, and unless R is finite and not negative.
-template <class Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 [[nodiscard]] FieldBounds field_bounds(const Head<Scalar, Dim>& head, double R) {
   head.validate("field_bounds");
   if (!(R >= 0) || !std::isfinite(R))
@@ -207,7 +207,7 @@ template <class Scalar, int Dim>
 ///
 /// The constant is astronomical unless R and T are of size ½; ∞ where it overflows. Norms as in field_bounds.
 /// \throws std::invalid_argument if the head is wrong, and unless R and T are finite and not negative.
-template <class Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 [[nodiscard]] double stability_bound(const Head<Scalar, Dim>& head, double R, double T) {
   head.validate("stability_bound");
   if (!(R >= 0) || !std::isfinite(R))

@@ -46,15 +46,16 @@ struct ScaledPair {
     y = second.template cast<double>();
     double largest = 0, half_extent = 0;
     for (Eigen::Index k = 0; k < x.rows() && x.cols() > 0; ++k) {
-      const double low = std::min(x.row(k).minCoeff(), y.row(k).minCoeff());
-      const double high = std::max(x.row(k).maxCoeff(), y.row(k).maxCoeff());
-      largest = std::max({largest, -low, high});
-      half_extent = std::max(half_extent, high / 2 - low / 2);
+      const double low = (std::min)(x.row(k).minCoeff(), y.row(k).minCoeff());
+      const double high = (std::max)(x.row(k).maxCoeff(), y.row(k).maxCoeff());
+      largest = (std::max)({largest, -low, high});
+      half_extent = (std::max)(half_extent, high / 2 - low / 2);
     }
-    if (!(half_extent > 0)) half_extent = std::numeric_limits<double>::min();  // halves of subnormal numbers
+    if (!(half_extent > 0))
+      half_extent = (std::numeric_limits<double>::min)();  // halves of subnormal numbers
     if (!(largest > 0)) return;
     // Differences to about 1, unless other coordinates are so much larger than these that they overflowed.
-    shift = std::min(-std::ilogb(half_extent), 1000 - std::ilogb(largest));
+    shift = (std::min)(-std::ilogb(half_extent), 1000 - std::ilogb(largest));
     for (Eigen::MatrixXd* m : {&x, &y})
       *m = m->unaryExpr([this](double value) { return std::ldexp(value, shift); }).eval();
   }
@@ -80,7 +81,7 @@ struct ScaledPair {
   const Eigen::Index n = x.size(), m = y.size();
   double sum = 0;
   for (Eigen::Index i = 0, j = 0, position = 0; i < n && j < m;) {
-    const Eigen::Index end_x = (i + 1) * m, end_y = (j + 1) * n, end = std::min(end_x, end_y);
+    const Eigen::Index end_x = (i + 1) * m, end_y = (j + 1) * n, end = (std::min)(end_x, end_y);
     const double difference = x(rank_x[static_cast<std::size_t>(i)]) - y(rank_y[static_cast<std::size_t>(j)]);
     sum += static_cast<double>(end - position) * difference * difference;
     position = end;
@@ -111,7 +112,7 @@ inline constexpr Eigen::Index assignment_limit = 2000;
 /// \throws std::invalid_argument unless x and y have equally many rows and, for d > 1, equally many columns, at
 /// most assignment_limit; if just one has no tokens; unless all tokens are finite and so is the distance.
 template <class A, class B>
-requires RealScalar<typename A::Scalar> && RealScalar<typename B::Scalar>
+requires KernelScalar<typename A::Scalar> && KernelScalar<typename B::Scalar>
 [[nodiscard]] Transport wasserstein2(const Eigen::MatrixBase<A>& x, const Eigen::MatrixBase<B>& y) {
   const Eigen::Index d = x.rows(), n = x.cols();
   const detail::ScaledPair pair("wasserstein2", x, y);
@@ -166,7 +167,7 @@ requires RealScalar<typename A::Scalar> && RealScalar<typename B::Scalar>
 /// \throws std::invalid_argument unless x and y have equally many rows, at least one; if just one has no tokens;
 /// unless directions ≥ 1, all tokens are finite and so is the distance.
 template <class A, class B, BitGenerator64 G>
-requires RealScalar<typename A::Scalar> && RealScalar<typename B::Scalar>
+requires KernelScalar<typename A::Scalar> && KernelScalar<typename B::Scalar>
 [[nodiscard]] double sliced_wasserstein2(const Eigen::MatrixBase<A>& x, const Eigen::MatrixBase<B>& y,
                                          G& generator, Eigen::Index directions = 100) {
   if (directions < 1)

@@ -63,7 +63,7 @@ class Progress {
     else if (s < 5400)
       std::snprintf(text, sizeof text, "%.0f min", s / 60);
     else
-      std::snprintf(text, sizeof text, "%.1f h", std::min(s / 3600, 1e6));
+      std::snprintf(text, sizeof text, "%.1f h", (std::min)(s / 3600, 1e6));
     return text;
   }
 

@@ -57,7 +57,7 @@ namespace detail {
 #ifdef ATTNFLOW_NO_THREADS
   return 1;
 #else
-  const int all = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int all = (std::max)(1, static_cast<int>(std::thread::hardware_concurrency()));
 #if defined(__linux__)
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::clamp(CPU_COUNT(&allowed), 1, all);

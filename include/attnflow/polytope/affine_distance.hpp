@@ -34,9 +34,9 @@ namespace detail {
   Eigen::VectorXd distances(x.cols());
   for (Eigen::Index i = 0; i < x.cols(); ++i) {
     int b = unit_shift(x.col(i));  // so that 2^b x and 2^{a+b} c are at most 1
-    if (x.col(i).isZero(0)) b = std::numeric_limits<int>::max();
-    if (level != 0) b = std::min(b, -1 - std::ilogb(level) - a);
-    if (b == std::numeric_limits<int>::max()) b = 0;
+    if (x.col(i).isZero(0)) b = (std::numeric_limits<int>::max)();
+    if (level != 0) b = (std::min)(b, -1 - std::ilogb(level) - a);
+    if (b == (std::numeric_limits<int>::max)()) b = 0;
     const Eigen::VectorXd at = scaled_by_power(x.col(i), b);
     const double above = n.dot(at) - std::ldexp(level, a + b);
     distances(i) = std::ldexp(std::abs(above) / length, -b);
@@ -67,7 +67,7 @@ namespace detail {
   }
   Eigen::VectorXd distances(x.cols());
   for (Eigen::Index i = 0; i < x.cols(); ++i) {
-    const int coarse = std::min(unit_shift(x.col(i)), unit_shift(point_on_it));
+    const int coarse = (std::min)(unit_shift(x.col(i)), unit_shift(point_on_it));
     const Eigen::VectorXd difference =
         scaled_by_power(x.col(i), coarse) - scaled_by_power(point_on_it, coarse);
     const int fine = unit_shift(difference);
@@ -87,7 +87,7 @@ namespace detail {
 /// Returns n numbers, right to d ε (‖xᵢ‖ + |c| / ‖n‖), infinite beyond the largest double. O(n d).
 /// \throws std::invalid_argument unless the shapes agree, all is finite and the normal is not zero.
 template <class Normal, class Derived>
-requires RealScalar<typename Normal::Scalar> && RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Normal::Scalar> && KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Eigen::VectorXd distance_to_hyperplane(const Eigen::MatrixBase<Normal>& normal, double level,
                                                      const Eigen::MatrixBase<Derived>& x) {
   return detail::hyperplane_distances(normal.template cast<double>(), level, x.template cast<double>());
@@ -95,7 +95,7 @@ requires RealScalar<typename Normal::Scalar> && RealScalar<typename Derived::Sca
 
 /// The same for one point, that is where x is a column by its type.
 template <class Normal, class Derived>
-requires RealScalar<typename Normal::Scalar> && RealScalar<typename Derived::Scalar> &&
+requires KernelScalar<typename Normal::Scalar> && KernelScalar<typename Derived::Scalar> &&
     (Derived::ColsAtCompileTime == 1)
         [[nodiscard]] double distance_to_hyperplane(const Eigen::MatrixBase<Normal>& normal, double level,
                                                     const Eigen::MatrixBase<Derived>& x) {
@@ -112,8 +112,8 @@ requires RealScalar<typename Normal::Scalar> && RealScalar<typename Derived::Sca
 /// of the scaled basis, infinite beyond the largest double. O((n + k) d k).
 /// \throws std::invalid_argument unless the shapes agree and all is finite.
 template <class PointType, class Basis, class Derived>
-requires RealScalar<typename PointType::Scalar> && RealScalar<typename Basis::Scalar> &&
-    RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename PointType::Scalar> && KernelScalar<typename Basis::Scalar> &&
+    KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Eigen::VectorXd distance_to_affine(const Eigen::MatrixBase<PointType>& point_on_it,
                                                  const Eigen::MatrixBase<Basis>& basis,
                                                  const Eigen::MatrixBase<Derived>& x) {
@@ -123,8 +123,8 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Basis::Sc
 
 /// The same for one point, that is where x is a column by its type.
 template <class PointType, class Basis, class Derived>
-requires RealScalar<typename PointType::Scalar> && RealScalar<typename Basis::Scalar> &&
-    RealScalar<typename Derived::Scalar> &&(Derived::ColsAtCompileTime == 1)
+requires KernelScalar<typename PointType::Scalar> && KernelScalar<typename Basis::Scalar> &&
+    KernelScalar<typename Derived::Scalar> &&(Derived::ColsAtCompileTime == 1)
         [[nodiscard]] double distance_to_affine(const Eigen::MatrixBase<PointType>& point_on_it,
                                                 const Eigen::MatrixBase<Basis>& basis,
                                                 const Eigen::MatrixBase<Derived>& x) {

@@ -51,7 +51,7 @@ template <class Point>
 /// for d = 3 usually, at worst O(n h) with h points on the surface; O(n) memory.
 /// \throws std::invalid_argument unless d is 1, 2 or 3 and every token is finite.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] std::vector<Eigen::Index> convex_hull(const Eigen::MatrixBase<Derived>& tokens) {
   const Eigen::Index d = tokens.rows(), n = tokens.cols();
   if (d > 3 || (d < 1 && n > 0))
@@ -82,7 +82,7 @@ struct Hull3 {
 /// a plane have no facets. The same promises and cost as convex_hull.
 /// \throws std::invalid_argument unless d = 3 and every token is finite.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Hull3 hull_facets(const Eigen::MatrixBase<Derived>& tokens) {
   if (tokens.rows() != 3) detail::refuse("hull_facets: tokens have d = ", tokens.rows(), ", expected d = 3");
   detail::refuse_unless_finite("hull_facets", "tokens", tokens, "column");
@@ -107,7 +107,7 @@ requires RealScalar<typename Derived::Scalar>
 /// \throws std::invalid_argument unless d is 1 or 2 and the same for both, all numbers are finite, and
 /// three or more vertices turn left at each (it is not noticed if they go round more than once).
 template <class PointType, class Derived>
-requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename PointType::Scalar> && KernelScalar<typename Derived::Scalar>
 [[nodiscard]] double distance_outside(const Eigen::MatrixBase<PointType>& point,
                                       const Eigen::MatrixBase<Derived>& vertices) {
   const Eigen::Index d = vertices.rows(), m = vertices.cols();
@@ -131,7 +131,7 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::
   if (d == 1) {
     const double below = scaled.row(0).head(m).minCoeff() - p(0);
     const double above = p(0) - scaled.row(0).head(m).maxCoeff();
-    return unscaled(std::max({below, above, 0.0}));
+    return unscaled((std::max)({below, above, 0.0}));
   }
   const auto vertex = [&](Eigen::Index k) -> Eigen::Vector2d { return scaled.col(k % m); };
   if (m < 3) return unscaled(detail::distance_to_segment(p, vertex(0), vertex(1)));
@@ -141,7 +141,7 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::
       detail::refuse("distance_outside: vertices do not turn left at vertex ", (k + 1) % m,
                      ", expected those of a convex polygon, counter-clockwise");
     if (detail::orientation(vertex(k), vertex(k + 1), p) < 0)
-      nearest = std::min(nearest, detail::distance_to_segment(p, vertex(k), vertex(k + 1)));
+      nearest = (std::min)(nearest, detail::distance_to_segment(p, vertex(k), vertex(k + 1)));
   }
   return std::isfinite(nearest) ? unscaled(nearest) : 0;
 }
@@ -154,7 +154,7 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::
 /// \throws std::invalid_argument unless the direction has d coordinates, all finite, and every ⟨u, xᵢ⟩ is
 /// finite: neither a token that is not nor an overflow passes in silence.
 template <class Derived, class Direction>
-requires RealScalar<typename Derived::Scalar> && RealScalar<typename Direction::Scalar>
+requires KernelScalar<typename Derived::Scalar> && KernelScalar<typename Direction::Scalar>
 [[nodiscard]] double support(const Eigen::MatrixBase<Derived>& tokens,
                              const Eigen::MatrixBase<Direction>& direction) {
   if (direction.rows() != tokens.rows() || direction.cols() != 1)
@@ -168,7 +168,7 @@ requires RealScalar<typename Derived::Scalar> && RealScalar<typename Direction::
     if (!std::isfinite(product))
       detail::refuse("support: the inner product with column ", i, " of tokens is ", product,
                      ", expected a finite number");
-    largest = std::max(largest, product);
+    largest = (std::max)(largest, product);
   }
   return largest;
 }

@@ -33,7 +33,7 @@ namespace detail {
   found.distance = std::numeric_limits<double>::infinity();
   if (v.cols() == 0) return found;
   // Scaled twice: first so that no difference overflows, then so that no square does or vanishes.
-  const int coarse = std::min(unit_shift(p), unit_shift(v));
+  const int coarse = (std::min)(unit_shift(p), unit_shift(v));
   const Eigen::MatrixXd corners = scaled_by_power(v, coarse);
   const Eigen::VectorXd origin = scaled_by_power(p, coarse);
   Eigen::MatrixXd differences = corners.colwise() - origin;
@@ -72,7 +72,7 @@ inline void validate_point_and_hull(const char* function, const Eigen::MatrixXd&
 [[nodiscard]] inline double one_sided_distance(const Eigen::MatrixXd& from, const Eigen::MatrixXd& to) {
   double largest = 0;
   for (Eigen::Index i = 0; i < from.cols(); ++i)
-    largest = std::max(largest, nearest_point_of_hull(from.col(i), to).distance);
+    largest = (std::max)(largest, nearest_point_of_hull(from.col(i), to).distance);
   return largest;
 }
 
@@ -100,7 +100,7 @@ inline void validate_two_hulls(const char* function, const char* name_a, const E
 /// O(d m + d k²) for each of usually a few d steps, k ≤ d + 1; O(d (m + d)) memory.
 /// \throws std::invalid_argument unless the point has as many coordinates as the vertices and all are finite.
 template <class PointType, class Derived>
-requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename PointType::Scalar> && KernelScalar<typename Derived::Scalar>
 [[nodiscard]] NearestPoint nearest_point(const Eigen::MatrixBase<PointType>& point,
                                          const Eigen::MatrixBase<Derived>& vertices) {
   return detail::validated_nearest_point("nearest_point", point.template cast<double>(),
@@ -111,7 +111,7 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::
 /// In one and two dimensions distance_outside decides exactly what is inside.
 /// \throws std::invalid_argument as nearest_point.
 template <class PointType, class Derived>
-requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename PointType::Scalar> && KernelScalar<typename Derived::Scalar>
 [[nodiscard]] double distance_to_hull(const Eigen::MatrixBase<PointType>& point,
                                       const Eigen::MatrixBase<Derived>& vertices) {
   return detail::validated_nearest_point("distance_to_hull", point.template cast<double>(),
@@ -123,7 +123,7 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::
 /// that nearest_point states. Nothing is in the hull of no vertices.
 /// \throws std::invalid_argument as nearest_point, and unless tol is finite and not negative.
 template <class PointType, class Derived>
-requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename PointType::Scalar> && KernelScalar<typename Derived::Scalar>
 [[nodiscard]] bool in_hull(const Eigen::MatrixBase<PointType>& point,
                            const Eigen::MatrixBase<Derived>& vertices, double tol) {
   if (!(tol >= 0) || !std::isfinite(tol))
@@ -142,7 +142,7 @@ requires RealScalar<typename PointType::Scalar> && RealScalar<typename Derived::
 /// outer: d × n; inner: d × m. 0 for n = 0; infinite for m = 0 < n. The cost of n nearest points.
 /// \throws std::invalid_argument unless both have the same d and finite columns.
 template <class Outer, class Inner>
-requires RealScalar<typename Outer::Scalar> && RealScalar<typename Inner::Scalar>
+requires KernelScalar<typename Outer::Scalar> && KernelScalar<typename Inner::Scalar>
 [[nodiscard]] double hull_hausdorff(const Eigen::MatrixBase<Outer>& outer,
                                     const Eigen::MatrixBase<Inner>& inner) {
   const Eigen::MatrixXd from = outer.template cast<double>(), to = inner.template cast<double>();
@@ -154,11 +154,11 @@ requires RealScalar<typename Outer::Scalar> && RealScalar<typename Inner::Scalar
 /// hulls, infinite for one.
 /// \throws std::invalid_argument unless both have the same d and finite columns.
 template <class A, class B>
-requires RealScalar<typename A::Scalar> && RealScalar<typename B::Scalar>
+requires KernelScalar<typename A::Scalar> && KernelScalar<typename B::Scalar>
 [[nodiscard]] double hausdorff_distance(const Eigen::MatrixBase<A>& a, const Eigen::MatrixBase<B>& b) {
   const Eigen::MatrixXd left = a.template cast<double>(), right = b.template cast<double>();
   detail::validate_two_hulls("hausdorff_distance", "a", left, "b", right);
-  return std::max(detail::one_sided_distance(left, right), detail::one_sided_distance(right, left));
+  return (std::max)(detail::one_sided_distance(left, right), detail::one_sided_distance(right, left));
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

@@ -68,17 +68,17 @@ void visit_independent(const Eigen::MatrixXd& W, Eigen::Index up_to, double negl
   const double size = form.V.colwise().norm().maxCoeff(), reach = W.colwise().norm().maxCoeff();
   double diameter = 0;
   for (Eigen::Index j = 0; j < m; ++j)
-    diameter = std::max(diameter, (form.V.colwise() - form.V.col(j)).colwise().norm().maxCoeff());
+    diameter = (std::max)(diameter, (form.V.colwise() - form.V.col(j)).colwise().norm().maxCoeff());
 
   Eigen::Index largest_set = 0;
   double subsets = 0, binomial = 1;
-  for (Eigen::Index k = 1; k <= std::min(d, m); ++k) {
+  for (Eigen::Index k = 1; k <= (std::min)(d, m); ++k) {
     binomial *= static_cast<double>(m - k + 1) / static_cast<double>(k);
     subsets += binomial;
     if (subsets > max_subsets) break;
     largest_set = k;
   }
-  found.complete = largest_set == std::min(d, m);
+  found.complete = largest_set == (std::min)(d, m);
 
   struct Kept {
     Eigen::VectorXd point;
@@ -135,8 +135,8 @@ void visit_independent(const Eigen::MatrixXd& W, Eigen::Index up_to, double negl
 /// \throws std::invalid_argument unless the shapes agree, all is finite, M is symmetric (to 10⁻¹² of its
 /// largest entry) and positive definite.
 template <class Form, class Derived, class PointType>
-requires RealScalar<typename Form::Scalar> && RealScalar<typename Derived::Scalar> &&
-    RealScalar<typename PointType::Scalar>
+requires KernelScalar<typename Form::Scalar> && KernelScalar<typename Derived::Scalar> &&
+    KernelScalar<typename PointType::Scalar>
 [[nodiscard]] double candidate_residual(const Eigen::MatrixBase<Form>& M,
                                         const Eigen::MatrixBase<Derived>& vertices,
                                         const Eigen::MatrixBase<PointType>& point) {
@@ -157,7 +157,7 @@ requires RealScalar<typename Form::Scalar> && RealScalar<typename Derived::Scala
 /// vertices: d × m. Returns m numbers, infinite beyond the largest double. O(d³ + d m²).
 /// \throws std::invalid_argument as candidate_residual.
 template <class Form, class Derived>
-requires RealScalar<typename Form::Scalar> && RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Form::Scalar> && KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Eigen::VectorXd self_attention_residual(const Eigen::MatrixBase<Form>& M,
                                                       const Eigen::MatrixBase<Derived>& vertices) {
   const Eigen::MatrixXd original = vertices.template cast<double>();
@@ -172,7 +172,7 @@ requires RealScalar<typename Form::Scalar> && RealScalar<typename Derived::Scala
     const Eigen::VectorXd Mu = detail::image_of(form.M, u.data());
     double largest = 0;
     for (Eigen::Index j = 0; j < form.V.cols(); ++j)
-      largest = std::max(largest, Mu.dot(form.V.col(j) - form.V.col(k)));
+      largest = (std::max)(largest, Mu.dot(form.V.col(j) - form.V.col(k)));
     residuals(k) = std::ldexp(largest / Mu.dot(u), own - form.shift);
   }
   return residuals;
@@ -198,7 +198,7 @@ requires RealScalar<typename Form::Scalar> && RealScalar<typename Derived::Scala
 /// ∑_{k ≤ d} C(m, k) sets, at worst; beyond max_subsets only sets as small as fit in are tried.
 /// \throws std::invalid_argument as candidate_residual, and unless 0 < tol < 1 and max_subsets ≥ 0.
 template <class Form, class Derived>
-requires RealScalar<typename Form::Scalar> && RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Form::Scalar> && KernelScalar<typename Derived::Scalar>
 [[nodiscard]] LimitCandidates limit_candidates(const Eigen::MatrixBase<Form>& M,
                                                const Eigen::MatrixBase<Derived>& vertices, double tol = 1e-9,
                                                const LimitCandidatesOptions& options = {}) {
@@ -213,7 +213,7 @@ requires RealScalar<typename Form::Scalar> && RealScalar<typename Derived::Scala
 /// The distance from a point to the nearest of the candidates; infinite if there are none.
 /// \throws std::invalid_argument unless it has as many coordinates as the candidates, and all are finite.
 template <class PointType>
-requires RealScalar<typename PointType::Scalar>
+requires KernelScalar<typename PointType::Scalar>
 [[nodiscard]] double distance_to_candidates(const LimitCandidates& candidates,
                                             const Eigen::MatrixBase<PointType>& point) {
   if (point.rows() != candidates.points.rows() || point.cols() != 1)
@@ -223,7 +223,7 @@ requires RealScalar<typename PointType::Scalar>
   const Eigen::VectorXd x = point.template cast<double>();
   double nearest = std::numeric_limits<double>::infinity();
   for (Eigen::Index i = 0; i < candidates.points.cols(); ++i)
-    nearest = std::min(nearest, detail::safe_norm(Eigen::VectorXd(candidates.points.col(i) - x)));
+    nearest = (std::min)(nearest, detail::safe_norm(Eigen::VectorXd(candidates.points.col(i) - x)));
   return nearest;
 }
 

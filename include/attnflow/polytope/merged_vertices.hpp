@@ -27,7 +27,7 @@ namespace detail {
                                                                double tol) {
   struct LeftOut {
     Eigen::Index column;
-    std::vector<Eigen::Index> near;  // columns still there whose hull comes within tol
+    std::vector<Eigen::Index> beside;  // columns still there whose hull comes within tol
   };
   std::vector<LeftOut> left_out;
   std::vector<Eigen::Index> kept(names.size());
@@ -40,11 +40,11 @@ namespace detail {
     std::vector<LeftOut> after = left_out;
     after.push_back({column, {column}});
     const bool expendable = std::ranges::all_of(after, [&](LeftOut& gone) {
-      if (std::ranges::find(gone.near, column) == gone.near.end()) return true;
+      if (std::ranges::find(gone.beside, column) == gone.beside.end()) return true;
       const NearestPoint nearest = nearest_point_of_hull(points.col(gone.column), rest);
-      gone.near.clear();
+      gone.beside.clear();
       for (std::size_t k = 0; k < others.size(); ++k)
-        if (nearest.weights(static_cast<Eigen::Index>(k)) > 0) gone.near.push_back(others[k]);
+        if (nearest.weights(static_cast<Eigen::Index>(k)) > 0) gone.beside.push_back(others[k]);
       return nearest.distance <= tol;
     });
     if (!expendable) continue;
@@ -74,7 +74,7 @@ namespace detail {
 /// \throws std::invalid_argument unless d ≥ 1 (or n = 0), every token is finite, tol is finite and not
 /// negative, and preferred tokens are numbers from 0 to n − 1.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] std::vector<Eigen::Index> merged_vertices(const Eigen::MatrixBase<Derived>& tokens, double tol,
                                                         std::span<const Eigen::Index> preferred = {}) {
   if (!(tol >= 0) || !std::isfinite(tol))

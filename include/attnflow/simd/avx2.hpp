@@ -32,8 +32,8 @@ struct Simd<double> {
   ATTNFLOW_AVX2_INLINE Pack fma(const Pack& a, const Pack& b, const Pack& c) {
     return _mm256_fmadd_pd(a, b, c);
   }
-  ATTNFLOW_AVX2_INLINE Pack max(const Pack& a, const Pack& b) { return _mm256_max_pd(a, b); }
-  ATTNFLOW_AVX2_INLINE Pack min(const Pack& a, const Pack& b) { return _mm256_min_pd(a, b); }
+  ATTNFLOW_AVX2_INLINE Pack larger(const Pack& a, const Pack& b) { return _mm256_max_pd(a, b); }
+  ATTNFLOW_AVX2_INLINE Pack smaller(const Pack& a, const Pack& b) { return _mm256_min_pd(a, b); }
   ATTNFLOW_AVX2_INLINE Pack magnitude(const Pack& a) { return _mm256_andnot_pd(all(-0.0), a); }
   ATTNFLOW_AVX2_INLINE Mask greater(const Pack& a, const Pack& b) { return _mm256_cmp_pd(a, b, _CMP_GT_OQ); }
   ATTNFLOW_AVX2_INLINE Mask both(const Mask& a, const Mask& b) { return _mm256_and_pd(a, b); }
@@ -61,8 +61,8 @@ struct Simd<float> {
   ATTNFLOW_AVX2_INLINE Pack fma(const Pack& a, const Pack& b, const Pack& c) {
     return _mm256_fmadd_ps(a, b, c);
   }
-  ATTNFLOW_AVX2_INLINE Pack max(const Pack& a, const Pack& b) { return _mm256_max_ps(a, b); }
-  ATTNFLOW_AVX2_INLINE Pack min(const Pack& a, const Pack& b) { return _mm256_min_ps(a, b); }
+  ATTNFLOW_AVX2_INLINE Pack larger(const Pack& a, const Pack& b) { return _mm256_max_ps(a, b); }
+  ATTNFLOW_AVX2_INLINE Pack smaller(const Pack& a, const Pack& b) { return _mm256_min_ps(a, b); }
   ATTNFLOW_AVX2_INLINE Pack magnitude(const Pack& a) { return _mm256_andnot_ps(all(-0.0F), a); }
   ATTNFLOW_AVX2_INLINE Mask greater(const Pack& a, const Pack& b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
   ATTNFLOW_AVX2_INLINE Mask both(const Mask& a, const Mask& b) { return _mm256_and_ps(a, b); }

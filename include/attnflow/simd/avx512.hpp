@@ -32,8 +32,10 @@ struct Simd<double> {
   ATTNFLOW_AVX512_INLINE Pack fma(const Pack& a, const Pack& b, const Pack& c) {
     return _mm512_fmadd_pd(a, b, c);
   }
-  ATTNFLOW_AVX512_INLINE Pack max(const Pack& a, const Pack& b) { return _mm512_maskz_max_pd(0xFF, a, b); }
-  ATTNFLOW_AVX512_INLINE Pack min(const Pack& a, const Pack& b) { return _mm512_maskz_min_pd(0xFF, a, b); }
+  ATTNFLOW_AVX512_INLINE Pack larger(const Pack& a, const Pack& b) { return _mm512_maskz_max_pd(0xFF, a, b); }
+  ATTNFLOW_AVX512_INLINE Pack smaller(const Pack& a, const Pack& b) {
+    return _mm512_maskz_min_pd(0xFF, a, b);
+  }
   ATTNFLOW_AVX512_INLINE Pack magnitude(const Pack& a) { return _mm512_abs_pd(a); }
   ATTNFLOW_AVX512_INLINE Mask greater(const Pack& a, const Pack& b) {
     return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ);
@@ -66,8 +68,12 @@ struct Simd<float> {
   ATTNFLOW_AVX512_INLINE Pack fma(const Pack& a, const Pack& b, const Pack& c) {
     return _mm512_fmadd_ps(a, b, c);
   }
-  ATTNFLOW_AVX512_INLINE Pack max(const Pack& a, const Pack& b) { return _mm512_maskz_max_ps(0xFFFF, a, b); }
-  ATTNFLOW_AVX512_INLINE Pack min(const Pack& a, const Pack& b) { return _mm512_maskz_min_ps(0xFFFF, a, b); }
+  ATTNFLOW_AVX512_INLINE Pack larger(const Pack& a, const Pack& b) {
+    return _mm512_maskz_max_ps(0xFFFF, a, b);
+  }
+  ATTNFLOW_AVX512_INLINE Pack smaller(const Pack& a, const Pack& b) {
+    return _mm512_maskz_min_ps(0xFFFF, a, b);
+  }
   ATTNFLOW_AVX512_INLINE Pack magnitude(const Pack& a) { return _mm512_abs_ps(a); }
   ATTNFLOW_AVX512_INLINE Mask greater(const Pack& a, const Pack& b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);

@@ -63,9 +63,9 @@ struct Simd {
       return Pack{x};
   }
   ATTNFLOW_PORTABLE_INLINE Pack fma(const Pack& a, const Pack& b, const Pack& c) { return a * b + c; }
-  ATTNFLOW_PORTABLE_INLINE Pack max(const Pack& a, const Pack& b) { return a > b ? a : b; }
-  ATTNFLOW_PORTABLE_INLINE Pack min(const Pack& a, const Pack& b) { return a < b ? a : b; }
-  ATTNFLOW_PORTABLE_INLINE Pack magnitude(const Pack& a) { return max(a, -a); }
+  ATTNFLOW_PORTABLE_INLINE Pack larger(const Pack& a, const Pack& b) { return a > b ? a : b; }
+  ATTNFLOW_PORTABLE_INLINE Pack smaller(const Pack& a, const Pack& b) { return a < b ? a : b; }
+  ATTNFLOW_PORTABLE_INLINE Pack magnitude(const Pack& a) { return larger(a, -a); }
   ATTNFLOW_PORTABLE_INLINE Mask greater(const Pack& a, const Pack& b) { return a > b; }
   ATTNFLOW_PORTABLE_INLINE Mask both(const Mask& a, const Mask& b) { return a & b; }
   ATTNFLOW_PORTABLE_INLINE Pack select(const Mask& m, const Pack& a, const Pack& b) { return m ? a : b; }

@@ -17,7 +17,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 /// M = β QᵀK, the form with which the scores are sᵢⱼ = xᵢᵀ M xⱼ; d × d, in double. O(d² d_k).
 /// \throws std::invalid_argument if the head is wrong (Head::validate), β or a product not finite.
-template <class Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 [[nodiscard]] Eigen::MatrixXd bilinear_form(const Head<Scalar, Dim>& head, double beta = 1) {
   head.validate("bilinear_form");
   if (!std::isfinite(beta)) detail::refuse("bilinear_form: beta is ", beta, ", expected a finite number");
@@ -57,7 +57,7 @@ struct Definiteness {
                                      ? Eigen::VectorXd(symmetric.diagonal())
                                      : detail::symmetric_eigen("definiteness", symmetric, false).values;
   const double smallest = values.minCoeff(), largest = values.maxCoeff();
-  const double size = std::max(std::abs(smallest), std::abs(largest));
+  const double size = (std::max)(std::abs(smallest), std::abs(largest));
   found.margin = size > 0 ? smallest / size : 0;
   found.smallest = std::ldexp(smallest, -shift);
   found.largest = std::ldexp(largest, -shift);

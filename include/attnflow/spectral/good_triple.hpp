@@ -44,7 +44,7 @@ inline bool require_real_and_positive(Verdict& verdict, const LeadingEigenpair& 
                     "V has no eigenvalue other than 0");
     return false;
   }
-  const double apart = std::min(1.0, pair.nearest / modulus / 2);
+  const double apart = (std::min)(1.0, pair.nearest / modulus / 2);
   const bool real = verdict.require({"lambda1_real", "the leading eigenvalue λ₁ of V is real",
                                      pair.is_real ? apart : -std::abs(pair.value.imag()) / modulus, 0},
                                     "the leading eigenvalue " + text_of(pair.value) + " is complex");
@@ -103,7 +103,7 @@ struct GoodTriple : Verdict {
 }
 
 /// The same for a head, β a factor of the scores.
-template <class Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 [[nodiscard]] GoodTriple is_good_triple(const Head<Scalar, Dim>& head, double tol = 1e-8, double beta = 1) {
   return is_good_triple(Eigen::MatrixXd(head.V.template cast<double>()), bilinear_form(head, beta), tol);
 }
@@ -137,9 +137,9 @@ struct ParanormalSplitting : Verdict {
                   std::sqrt(static_cast<double>(m));
   // Rounding of V alone makes a defect of this size.
   const double allowed =
-      std::max(tol, std::min(pair.uncertainty / answer.lambda, std::numeric_limits<double>::max()));
+      (std::max)(tol, (std::min)(pair.uncertainty / answer.lambda, (std::numeric_limits<double>::max)()));
   answer.require({"semisimple", "V is λ₁ times the identity on ℱ: allowed defect less the one found",
-                  allowed - answer.defect, -std::numeric_limits<double>::min()},
+                  allowed - answer.defect, -(std::numeric_limits<double>::min)()},
                  detail::words("the leading eigenvalue ", answer.lambda, " of multiplicity ", m,
                                " is defective: V on its invariant subspace differs from ", answer.lambda,
                                " I by ", answer.defect, " (relative)"));
@@ -159,7 +159,7 @@ namespace detail {
 
 inline void require_positive_definite(Verdict& verdict, const Definiteness& form, double tol) {
   if (verdict.require({"M_symmetric", "QᵀK is symmetric: allowed asymmetry less the one found",
-                       tol - form.asymmetry, -std::numeric_limits<double>::min()},
+                       tol - form.asymmetry, -(std::numeric_limits<double>::min)()},
                       words("QᵀK is not symmetric (asymmetry ", form.asymmetry, ")")))
     verdict.require({"M_positive", "QᵀK is positive definite: smallest eigenvalue, relative to the largest",
                      form.margin, tol},
@@ -210,7 +210,7 @@ struct GoodTripleWithMultiplicity : Verdict {
 }
 
 /// The same for a head, β a factor of the scores.
-template <class Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 [[nodiscard]] GoodTripleWithMultiplicity is_good_triple_with_multiplicity(const Head<Scalar, Dim>& head,
                                                                           double tol = 1e-8,
                                                                           double beta = 1) {

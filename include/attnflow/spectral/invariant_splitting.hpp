@@ -84,7 +84,7 @@ struct UnstableDimension {
     detail::refuse("unstable_dimension: tol is ", tol, ", expected a number from 0 to below 1");
   const SchurForm form = schur_form(V);
   double radius = 0;
-  for (const auto block : form.blocks()) radius = std::max(radius, std::abs(form.eigenvalue(block)));
+  for (const auto block : form.blocks()) radius = (std::max)(radius, std::abs(form.eigenvalue(block)));
   UnstableDimension found;
   bool any_other = false;
   std::vector<bool> chosen;
@@ -92,10 +92,10 @@ struct UnstableDimension {
     const double real = form.eigenvalue(block).real();
     chosen.push_back(real > tol * radius);
     if (chosen.back()) {
-      found.smallest_positive = found.dimension == 0 ? real : std::min(found.smallest_positive, real);
+      found.smallest_positive = found.dimension == 0 ? real : (std::min)(found.smallest_positive, real);
       found.dimension += block.size;
     } else {
-      found.largest_other = any_other ? std::max(found.largest_other, real) : real;
+      found.largest_other = any_other ? (std::max)(found.largest_other, real) : real;
       any_other = true;
     }
   }

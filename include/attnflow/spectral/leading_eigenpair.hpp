@@ -61,7 +61,7 @@ class LeadingCluster {
   LeadingCluster(const SchurForm& form, double tol) : form_(form), blocks_(form.blocks()) {
     for (const auto block : blocks_) values_.push_back(form.eigenvalue(block));
     double radius = 0;
-    for (const auto lambda : values_) radius = std::max(radius, std::abs(lambda));
+    for (const auto lambda : values_) radius = (std::max)(radius, std::abs(lambda));
     std::size_t leader = 0;
     bool found = false;
     for (std::size_t b = 0; b < values_.size(); ++b) {
@@ -88,7 +88,7 @@ class LeadingCluster {
   [[nodiscard]] double rest_radius() const {
     double radius = 0;
     for (std::size_t b = 0; b < values_.size(); ++b)
-      if (!inside_[b]) radius = std::max(radius, std::abs(values_[b]));
+      if (!inside_[b]) radius = (std::max)(radius, std::abs(values_[b]));
     return radius;
   }
 
@@ -107,14 +107,14 @@ class LeadingCluster {
     const double mean = splitting.V_inside.trace() / m;
     double spread = 0;  // the largest imaginary part inside
     for (std::size_t b = 0; b < values_.size(); ++b)
-      if (inside_[b]) spread = std::max(spread, std::abs(values_[b].imag()));
+      if (inside_[b]) spread = (std::max)(spread, std::abs(values_[b].imag()));
     condition = splitting.condition;
     if (spread > 0 && splitting.dim() == 2) {  // one pair: how close is it to a defective real eigenvalue?
       const double departure = splitting.V_inside.squaredNorm() - 2 * std::norm(value);
-      condition *= std::sqrt(1 + std::max(departure, 0.0) / (4 * spread * spread));
+      condition *= std::sqrt(1 + (std::max)(departure, 0.0) / (4 * spread * spread));
     }
     uncertainty = unit * condition;
-    reach_ = std::max({reach_, uncertainty, tolerance});
+    reach_ = (std::max)({reach_, uncertainty, tolerance});
     is_real = spread <= reach_;
     if (is_real) {
       value = mean;
@@ -166,7 +166,7 @@ inline void validate_tolerance(const char* function, double tol) {
   LeadingEigenpair pair;
   pair.value = cluster.value;
   pair.multiplicity = cluster.multiplicity;
-  pair.nearest = cluster.is_real ? cluster.nearest : std::min(cluster.nearest, 2 * cluster.value.imag());
+  pair.nearest = cluster.is_real ? cluster.nearest : (std::min)(cluster.nearest, 2 * cluster.value.imag());
   pair.condition = cluster.condition;
   pair.uncertainty = cluster.uncertainty;
   pair.rest_radius = cluster.rest_radius();

@@ -52,13 +52,13 @@ struct SchurForm {
     const double half = T(j, j) / 2 - T(j + 1, j + 1) / 2;
     const double mean = T(j + 1, j + 1) + half;
     // Squares in units of the block: they neither overflow nor vanish.
-    const double size = std::max({std::abs(half), std::abs(T(j, j + 1)), std::abs(T(j + 1, j))});
+    const double size = (std::max)({std::abs(half), std::abs(T(j, j + 1)), std::abs(T(j + 1, j))});
     if (!(size > 0)) return mean;
     const int unit = std::ilogb(size);
     const auto scaled = [unit](double value) { return std::ldexp(value, -unit); };
     const double square =
         scaled(half) * scaled(half) + scaled(T(j, j + 1)) * scaled(T(j + 1, j));  // < 0 for a pair
-    return {mean, std::ldexp(std::sqrt(std::max(-square, 0.0)), unit)};
+    return {mean, std::ldexp(std::sqrt((std::max)(-square, 0.0)), unit)};
   }
 };
 
@@ -121,7 +121,7 @@ inline void exchange_blocks(SchurForm& form, Eigen::Index j, Eigen::Index p, Eig
   for (Eigen::Index c = j; c < j + m; ++c)
     for (Eigen::Index r = j; r < j + m; ++r) {
       squares += T(r, c) * T(r, c);
-      if (r < j + p && c >= j + p) above = std::max(above, std::abs(T(r, c)));
+      if (r < j + p && c >= j + p) above = (std::max)(above, std::abs(T(r, c)));
     }
   if (above == 0) {  // a permutation, and what is zero stays zero
     const auto exchange_columns = [&](Eigen::MatrixXd& A) {
@@ -136,8 +136,8 @@ inline void exchange_blocks(SchurForm& form, Eigen::Index j, Eigen::Index p, Eig
     T.middleRows(j + q, p) = first;
     return;
   }
-  const double least = std::max(std::numeric_limits<double>::epsilon() * std::sqrt(squares),
-                                std::numeric_limits<double>::min());
+  const double least = (std::max)(std::numeric_limits<double>::epsilon() * std::sqrt(squares),
+                                  (std::numeric_limits<double>::min)());
   SmallColumns W = small_sylvester(T, j, p, q, least);
   const auto rows = static_cast<std::size_t>(m), upper = static_cast<std::size_t>(p);
   for (std::size_t k = 0; k < rows - upper; ++k)
@@ -146,7 +146,7 @@ inline void exchange_blocks(SchurForm& form, Eigen::Index j, Eigen::Index p, Eig
     // w, of the coordinates from k on, with (I − 2 w wᵀ) W e_k a multiple of the first of them.
     std::array<double, 4> w{};
     double largest = 0, length = 0;
-    for (std::size_t i = k; i < rows; ++i) largest = std::max(largest, std::abs(W[k][i]));
+    for (std::size_t i = k; i < rows; ++i) largest = (std::max)(largest, std::abs(W[k][i]));
     for (std::size_t i = k; i < rows; ++i) length = std::hypot(length, w[i] = W[k][i] / largest);
     w[k] += w[k] < 0 ? -length : length;
     length = 0;

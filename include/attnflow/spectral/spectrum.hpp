@@ -78,7 +78,7 @@ namespace detail {
       std::array<Complex, 2> right{r(i), r(i + 1)};
       Eigen::Index column = i;  // of the unknown that is eliminated
       const auto largest_in = [](const std::array<Complex, 2>& row) {
-        return std::max(std::abs(row[0]), std::abs(row[1]));
+        return (std::max)(std::abs(row[0]), std::abs(row[1]));
       };
       if (largest_in(A[1]) > largest_in(A[0])) {
         std::swap(A[0], A[1]);
@@ -137,8 +137,8 @@ inline void fix_phase(Eigen::Ref<Eigen::VectorXcd> v) {
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, std::ranges::greater{},
                            [&](std::size_t b) { return std::abs(form.eigenvalue(blocks[b])); });
-  const double least = std::max(std::numeric_limits<double>::epsilon() * form.T.cwiseAbs().maxCoeff(),
-                                std::numeric_limits<double>::min());
+  const double least = (std::max)(std::numeric_limits<double>::epsilon() * form.T.cwiseAbs().maxCoeff(),
+                                  (std::numeric_limits<double>::min)());
   const bool diagonal = form.T.isDiagonal(0);
 
   Spectrum found;
@@ -209,7 +209,7 @@ inline void fix_phase(Eigen::Ref<Eigen::VectorXcd> v) {
 /// tokens: d × n. Errors of the tokens grow by up to the eigenvalue's condition. O(n d²).
 /// \throws std::invalid_argument unless V has a basis of eigenvectors and the tokens d finite coordinates.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] Eigen::MatrixXcd eigen_coordinates(const Spectrum& spectrum,
                                                  const Eigen::MatrixBase<Derived>& tokens) {
   if (spectrum.left.size() == 0)

@@ -4,6 +4,7 @@
 
 #include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 
 #include <algorithm>
@@ -29,7 +30,7 @@ void add_attention_jacobian(const SquareMatrix<Scalar>& P, const Tokens<Scalar, 
   using Vector = Eigen::Matrix<double, Dim, 1>;
   using Square = detail::ColumnMajor<double, Dim, Dim>;
   const Eigen::Index n = x.cols(), d = x.rows();
-  const double half = std::min(std::exp(0.5 * M.log_scale), std::numeric_limits<double>::max());
+  const double half = (std::min)(std::exp(0.5 * M.log_scale), (std::numeric_limits<double>::max)());
   const Square value = V.template cast<double>();
   const detail::ColumnMajor<double, Dim, Eigen::Dynamic> tokens = x.template cast<double>();
   for (Eigen::Index i = 0; i < n; ++i) {
@@ -46,6 +47,20 @@ void add_attention_jacobian(const SquareMatrix<Scalar>& P, const Tokens<Scalar, 
       J.block(i * d, k * d, d, d) += value * inner;
     }
     J.block(i * d, i * d, d, d) += value * Square((covariance * M.matrix.transpose() * half) * half);
+  }
+}
+
+/// Rows either sum to one or are exponentials over a constant: of another factor this file has no derivative.
+/// \throws std::invalid_argument
+template <class Law>
+void require_known_rows(const Law& law, Eigen::Index n, const char* owner) {
+  if constexpr (!Law::rows_sum_to_one) {
+    const double slope = law.log_row_factor(1, n) - law.log_row_factor(0, n);
+    if (!(std::abs(slope - 1) < 1e-9))
+      refuse(owner, "::jacobian: the law's log_row_factor rises by ", slope,
+             " with the log-normaliser, expected rows that sum to one (Softmax) or exponentials over a "
+             "constant (1, "
+             "Unnormalized)");
   }
 }
 

@@ -20,7 +20,7 @@ namespace detail {
 
 template <class Scalar>
 [[nodiscard]] double positive_layer_step(double step, const char* owner) {
-  if (!(step > 0 && step <= static_cast<double>(std::numeric_limits<Value<Scalar>>::max())))
+  if (!(step > 0 && step <= static_cast<double>((std::numeric_limits<Value<Scalar>>::max)())))
     refuse(owner, ": step is ", step, ", expected a positive number, finite as one of the tokens' type");
   return step;
 }

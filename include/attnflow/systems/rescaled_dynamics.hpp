@@ -37,7 +37,7 @@ template <class Scalar, int Dim>
     using Number = Value<Scalar>;
     const Number log =
         static_cast<Number>(E.log_scale) + static_cast<Number>(exponent) * std::numbers::ln2_v<Number>;
-    const Number half = std::min(std::exp(log / 2), std::numeric_limits<Number>::max());
+    const Number half = (std::min)(std::exp(log / 2), (std::numeric_limits<Number>::max)());
     y *= static_cast<Scalar>(half);
     y *= static_cast<Scalar>(half);
     return y;
@@ -47,7 +47,7 @@ template <class Scalar, int Dim>
     scale_by_power_of_two(y, -exponent);
     y = detail::product(E.matrix, y);
     const double log = E.log_scale + exponent * std::numbers::ln2;
-    const double half = std::min(std::exp(0.5 * log), std::numeric_limits<double>::max());
+    const double half = (std::min)(std::exp(0.5 * log), (std::numeric_limits<double>::max)());
     y = (y * half) * half;
     return y.template cast<Scalar>();
   }

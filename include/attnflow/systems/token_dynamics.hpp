@@ -27,7 +27,7 @@ struct HeadBank {
   std::vector<Head<Scalar, Dim>> heads;
   std::vector<Form<Scalar, Dim>> forms;
   std::vector<ScaledValue<Scalar, Dim>> values;
-  static constexpr int none = std::numeric_limits<int>::min();
+  static constexpr int none = (std::numeric_limits<int>::min)();
   int unit = none;  // the largest exponent of a V that is not zero
 
   HeadBank(std::vector<Head<Scalar, Dim>> given, double beta, const std::string& owner)
@@ -40,7 +40,7 @@ struct HeadBank {
         refuse(name, ": V has d = ", heads[h].dim(), ", expected ", heads[0].dim(), " as in head 0");
       forms.push_back(form_of(heads[h], beta));
       values.emplace_back(heads[h].V);
-      if (!vanishes(heads[h].V)) unit = std::max(unit, values[h].exponent);
+      if (!vanishes(heads[h].V)) unit = (std::max)(unit, values[h].exponent);
     }
     if (unit == none) unit = 0;
   }
@@ -54,7 +54,7 @@ struct HeadBank {
     for (std::size_t h = 0; h < heads.size(); ++h) {
       exponent = attend_scaled(forms[h], nullptr, Weighted::tokens, law, mask, bias, x, sums, nullptr, h > 0);
       // Heads may differ in the units of their V: small ones shrink to the largest one's, none grows.
-      const int shift = std::min(0, values[h].exponent - unit);
+      const int shift = (std::min)(0, values[h].exponent - unit);
       if (shift != 0) scale_by_power_of_two(sums, shift);
       if (h == 0) {
         values[h].apply(sums, out);
@@ -148,6 +148,7 @@ class TokenDynamics {
   /// rows that are not normalised have 0 in place of mᵢ. Heads add. Cost: O(H (n² d² + n d³)).
   /// \throws std::overflow_error where an entry is beyond double.
   [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& x) const requires KernelScalar<Scalar_> {
+    detail::require_known_rows(law_, x.cols(), "TokenDynamics");
     const Eigen::Index size = x.size();
     Eigen::MatrixXd J = Eigen::MatrixXd::Zero(size, size);
     for (std::size_t h = 0; h < bank_.heads.size(); ++h) {

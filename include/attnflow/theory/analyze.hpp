@@ -78,7 +78,7 @@ void validate_states(const std::vector<Head<Scalar, Dim>>& heads, double t, cons
 /// and up to 10⁵ small systems for the limit candidates of a polytope. Works for d up to 128 and more.
 /// \throws std::invalid_argument as predict_limit, if t is negative or not finite, a state is not finite or
 /// of another size, or several heads come with rescaled states.
-template <class Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 [[nodiscard]] Analysis analyze(const std::vector<Head<Scalar, Dim>>& heads, double t,
                                const Tokens<Scalar, Dim>& start, const Tokens<Scalar, Dim>& state,
                                const AnalyzeOptions& options = {},
@@ -97,7 +97,7 @@ template <class Scalar, int Dim>
 /// (for `none` the positions of Finding), leader(i) the leader nearest in the end, over the times at which 10
 /// e(T) < e < extent/10.
 /// \throws std::invalid_argument as above, and if the trajectory is empty or does not start at 0.
-template <class State>
+template <StateMatrix State>
 [[nodiscard]] Analysis analyze(
     const std::vector<Head<typename State::Scalar, State::RowsAtCompileTime>>& heads,
     const Trajectory<State>& trajectory, const AnalyzeOptions& options = {}) {
@@ -132,21 +132,22 @@ template <class State>
   for (std::size_t k = 0; k < trajectory.size(); ++k)
     errors.push_back((at(k) - goals).colwise().norm().maxCoeff());
   const double extent = detail::extent_of(at(0));
-  const FitWindow window{.low = std::max(10 * errors.back(), options.accuracy * extent), .high = extent / 10};
+  const FitWindow window{.low = (std::max)(10 * errors.back(), options.accuracy * extent),
+                         .high = extent / 10};
   if (window.low < window.high)
     analysis.found.rate = fit_exponential_rate(trajectory.times(), errors, window);
   return analysis;
 }
 
 /// One head.
-template <class Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 [[nodiscard]] Analysis analyze(const Head<Scalar, Dim>& head, double t, const Tokens<Scalar, Dim>& start,
                                const Tokens<Scalar, Dim>& state, const AnalyzeOptions& options = {}) {
   return analyze(std::vector<Head<Scalar, Dim>>{head}, t, start, state, options);
 }
 
 /// One head and a whole run.
-template <class State>
+template <StateMatrix State>
 [[nodiscard]] Analysis analyze(const Head<typename State::Scalar, State::RowsAtCompileTime>& head,
                                const Trajectory<State>& trajectory, const AnalyzeOptions& options = {}) {
   return analyze(std::vector<Head<typename State::Scalar, State::RowsAtCompileTime>>{head}, trajectory,

@@ -61,7 +61,7 @@ struct ExceptionalRow {
 /// for each of some ten steps.
 /// \throws std::invalid_argument unless gamma is finite and has both signs, and θ is within range.
 template <class Derived>
-requires RealScalar<typename Derived::Scalar>
+requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] ExceptionalRow exceptional_row(const Eigen::MatrixBase<Derived>& gamma) {
   if (gamma.rows() != 1 && gamma.cols() != 1)
     detail::refuse("exceptional_row: gamma is ", gamma.rows(), " x ", gamma.cols(), ", expected a vector");
@@ -72,7 +72,7 @@ requires RealScalar<typename Derived::Scalar>
     g(l) = static_cast<double>(gamma.rows() == 1 ? gamma(0, l) : gamma(l, 0));
     if (!std::isfinite(g(l)))
       detail::refuse("exceptional_row: gamma(", l, ") is ", g(l), ", expected a finite number");
-    largest = std::max(largest, std::abs(g(l)));
+    largest = (std::max)(largest, std::abs(g(l)));
   }
   if (!((g.array() > 0).any() && (g.array() < 0).any()))
     detail::refuse("exceptional_row: gamma has no entries of ",
@@ -90,15 +90,15 @@ requires RealScalar<typename Derived::Scalar>
   for (const double value : g) {
     Side& side = value > 0 ? above : below;
     if (value == 0) continue;
-    side.least = std::min(side.least, std::abs(value));
-    side.most = std::max(side.most, std::abs(value));
+    side.least = (std::min)(side.least, std::abs(value));
+    side.most = (std::max)(side.most, std::abs(value));
   }
   const auto evaluate = [&](double theta) {
     for (Side* side : {&above, &below}) {
       const double sign = side == &above ? 1 : -1;
       double top = -std::numeric_limits<double>::infinity(), sum = 0, moment = 0;
       for (const double value : g)
-        if (sign * value > 0) top = std::max(top, theta * value);
+        if (sign * value > 0) top = (std::max)(top, theta * value);
       for (const double value : g)
         if (sign * value > 0) {
           const double term = std::abs(value) * std::exp(theta * value - top);
@@ -114,7 +114,7 @@ requires RealScalar<typename Derived::Scalar>
   const double start = evaluate(0);
   const double one = (0 - start) / (above.most + below.most),
                other = (0 - start) / (above.least + below.least);
-  double low = std::min(one, other), high = std::max(one, other), theta = one;
+  double low = (std::min)(one, other), high = (std::max)(one, other), theta = one;
   for (int k = 0; k < 300 && low < high; ++k) {
     const double value = evaluate(theta);
     if (!std::isfinite(value))
@@ -134,7 +134,7 @@ requires RealScalar<typename Derived::Scalar>
     detail::refuse("exceptional_row: theta is ", row.theta,
                    ", expected entries of gamma that are less far apart, or larger");
   double top = -std::numeric_limits<double>::infinity();
-  for (const double value : g) top = std::max(top, theta * value);
+  for (const double value : g) top = (std::max)(top, theta * value);
   row.weights.resize(n);
   for (Eigen::Index l = 0; l < n; ++l) row.weights(l) = std::exp(theta * g(l) - top);
   row.weights /= row.weights.sum();

@@ -46,10 +46,10 @@ template <class Exponent>
       const double value = std::exp(g(middle + side * nodes[k] * half));
       fine += fifteen[k] * value;
       if (k % 2 == 1) coarse += seven[k / 2] * value;
-      most = std::max(most, value);
+      most = (std::max)(most, value);
     }
   const bool resolved =
-      std::abs(fine - coarse) <= tolerance * fine + 1e-100 && std::max(at_a, at_b) <= 4 * most + 1e-100;
+      std::abs(fine - coarse) <= tolerance * fine + 1e-100 && (std::max)(at_a, at_b) <= 4 * most + 1e-100;
   if (resolved || middle <= a || middle >= b) return half * fine;
   const double between = std::exp(g(middle));
   return integrate_exponential(g, a, middle, at_a, between, tolerance) +
@@ -74,7 +74,7 @@ class EquiangularFlow {
              " = -1/(n-1) to 1");
   }
   [[nodiscard]] double coordinate(double rho) const {
-    return std::log1p(std::max(-1.0, (n_ - 1) * rho)) - std::log1p(-rho);
+    return std::log1p((std::max)(-1.0, (n_ - 1) * rho)) - std::log1p(-rho);
   }
   [[nodiscard]] double correlation(double u) const {
     // (e^u − 1) / (e^u + n − 1), no difference of like numbers and no overflow
@@ -82,7 +82,7 @@ class EquiangularFlow {
   }
   /// log w, w the weight of a token on another.
   [[nodiscard]] double log_weight(double rho) const {
-    const double own = law_.beta, other = law_.beta * rho, top = std::max(own, other);
+    const double own = law_.beta, other = law_.beta * rho, top = (std::max)(own, other);
     const double log_sum = top + std::log(std::exp(own - top) + (n_ - 1) * std::exp(other - top));
     return law_.log_row_factor(log_sum, tokens_) + other - log_sum;
   }
@@ -92,12 +92,12 @@ class EquiangularFlow {
   [[nodiscard]] double time(double u, double v) const {
     if (u == v) return 0;
     if (std::isinf(u) || std::isinf(v)) return v > u ? infinity : -infinity;
-    const double a = std::min(u, v), b = std::max(u, v);
-    const double at_a = log_slowness(a), at_b = log_slowness(b), largest = std::max(at_a, at_b);
+    const double a = (std::min)(u, v), b = (std::max)(u, v);
+    const double at_a = log_slowness(a), at_b = log_slowness(b), largest = (std::max)(at_a, at_b);
     const auto relative = [&](double at) { return log_slowness(at) - largest; };
     // The exponent is a difference of scores of size β.
     const double tolerance =
-        std::max(1e-12, 32 * std::numeric_limits<double>::epsilon() * std::abs(law_.beta));
+        (std::max)(1e-12, 32 * std::numeric_limits<double>::epsilon() * std::abs(law_.beta));
     const double integral =
         integrate_exponential(relative, a, b, std::exp(at_a - largest), std::exp(at_b - largest), tolerance);
     // In two factors: the first may overflow, or underflow, where the product does not.
@@ -122,7 +122,7 @@ class EquiangularFlow {
     double at = behind, excess = -rest;
     bool slow = false;
     while (excess != 0) {
-      const double resolution = 2 * std::numeric_limits<double>::epsilon() * std::max(1.0, std::abs(at));
+      const double resolution = 2 * std::numeric_limits<double>::epsilon() * (std::max)(1.0, std::abs(at));
       if (std::abs(beyond - behind) <= resolution) break;
       const double stride = -std::copysign(std::exp(std::log(std::abs(excess)) - log_slowness(at)), excess);
       double next = at + sign * stride;
@@ -170,7 +170,7 @@ template <detail::ExponentialLaw Law>
 [[nodiscard]] double equiangular_rate(const Law& law, Eigen::Index n, double rho) {
   const detail::EquiangularFlow<Law> flow("equiangular_rate", law, n);
   flow.validate("equiangular_rate", "rho", rho);
-  const double spread = (1 - rho) * std::max(0.0, 1 + static_cast<double>(n - 1) * rho);
+  const double spread = (1 - rho) * (std::max)(0.0, 1 + static_cast<double>(n - 1) * rho);
   return spread == 0 ? 0 : 2 * spread * std::exp(flow.log_weight(rho));
 }
 

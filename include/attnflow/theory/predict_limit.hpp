@@ -111,7 +111,7 @@ inline void predict_for_scalar_value(Prediction& prediction, double lambda, doub
                                      const Eigen::MatrixXd& M) {
   Verdict verdict;
   verdict.require({"V_scalar", "V is λ times the identity: allowed defect less the one found", tol - defect,
-                   -std::numeric_limits<double>::min()},
+                   -(std::numeric_limits<double>::min)()},
                   "");
   const bool moves = verdict.require(
       {lambda < 0 ? "lambda_negative" : "lambda_positive",
@@ -204,7 +204,7 @@ inline void predict_in_general(Prediction& prediction, const Eigen::MatrixXd& V,
 /// moduli, count as equal. Cost: one real Schur form of V and the eigenvalues of a symmetric matrix, O(d³).
 /// \throws std::invalid_argument if there is no head, a head is wrong (Head::validate) or of another
 /// dimension, β is not finite, or tol not in [0, 1).
-template <class Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 [[nodiscard]] Prediction predict_limit(const std::vector<Head<Scalar, Dim>>& heads, double beta = 1,
                                        double tol = 1e-8) {
   if (heads.empty()) detail::refuse("predict_limit: no head given, expected at least one");
@@ -262,7 +262,7 @@ template <class Scalar, int Dim>
 }
 
 /// The same for one head.
-template <class Scalar, int Dim>
+template <KernelScalar Scalar, int Dim>
 [[nodiscard]] Prediction predict_limit(const Head<Scalar, Dim>& head, double beta = 1, double tol = 1e-8) {
   return predict_limit(std::vector<Head<Scalar, Dim>>{head}, beta, tol);
 }

@@ -21,8 +21,8 @@ using Generator = std::mt19937_64;
 
 /// A generator whose integers fill 64 bits, as those of std::mt19937_64 do.
 template <class G>
-concept BitGenerator64 = std::uniform_random_bit_generator<G> &&(G::min() == 0) &&
-                         (G::max() == std::numeric_limits<std::uint64_t>::max());
+concept BitGenerator64 = std::uniform_random_bit_generator<G> &&((G::min)() == 0) &&
+                         ((G::max)() == (std::numeric_limits<std::uint64_t>::max)());
 
 namespace detail {
 
@@ -61,11 +61,11 @@ template <BitGenerator64 G>
 /// Scalar: the same bits on every platform. Rounding may yield `high` itself. O(n d).
 /// \throws std::invalid_argument unless n ≥ 0, d ≥ 1 (d = Dim where that is fixed), low ≤ high, both
 /// are finite as Scalar and high − low is finite as a double.
-template <RealScalar Scalar = double, int Dim = Eigen::Dynamic, BitGenerator64 G>
+template <std::floating_point Scalar = double, int Dim = Eigen::Dynamic, BitGenerator64 G>
 [[nodiscard]] Tokens<Scalar, Dim> uniform_box(G& generator, Eigen::Index n, Eigen::Index d, double low,
                                               double high) {
   detail::validate_start<Dim>("uniform_box", n, d);
-  constexpr double largest = static_cast<double>(std::numeric_limits<Scalar>::max());
+  constexpr double largest = static_cast<double>((std::numeric_limits<Scalar>::max)());
   if (!(std::abs(low) <= largest)) detail::refuse("uniform_box: low is ", low, ", expected a finite number");
   if (!(std::abs(high) <= largest))
     detail::refuse("uniform_box: high is ", high, ", expected a finite number");
@@ -92,10 +92,10 @@ template <RealScalar Scalar = double, int Dim = Eigen::Dynamic, BitGenerator64 G
 /// are faithful (an error under one unit). O(n d).
 /// \throws std::invalid_argument unless n ≥ 0, d ≥ 1 (d = Dim where that is fixed) and
 /// 0 ≤ σ ≤ (largest Scalar)/16.
-template <RealScalar Scalar = double, int Dim = Eigen::Dynamic, BitGenerator64 G>
+template <std::floating_point Scalar = double, int Dim = Eigen::Dynamic, BitGenerator64 G>
 [[nodiscard]] Tokens<Scalar, Dim> gaussian(G& generator, Eigen::Index n, Eigen::Index d, double sigma = 1) {
   detail::validate_start<Dim>("gaussian", n, d);
-  constexpr double largest = static_cast<double>(std::numeric_limits<Scalar>::max()) / 16;
+  constexpr double largest = static_cast<double>((std::numeric_limits<Scalar>::max)()) / 16;
   if (!(sigma >= 0 && sigma <= largest))
     detail::refuse("gaussian: sigma is ", sigma, ", expected a number from 0 to ", largest);
   Tokens<Scalar, Dim> x(d, n);
@@ -112,7 +112,7 @@ template <RealScalar Scalar = double, int Dim = Eigen::Dynamic, BitGenerator64 G
 /// multiply-adds in double, and the quotient rounded to Scalar; two platforms agree as they do in `gaussian`,
 /// within (10 + d/2) ε. O(n d) time, O(d) scratch.
 /// \throws std::invalid_argument unless n ≥ 0 and d ≥ 1 (d = Dim where that is fixed).
-template <RealScalar Scalar = double, int Dim = Eigen::Dynamic, BitGenerator64 G>
+template <std::floating_point Scalar = double, int Dim = Eigen::Dynamic, BitGenerator64 G>
 [[nodiscard]] Tokens<Scalar, Dim> uniform_sphere(G& generator, Eigen::Index n, Eigen::Index d) {
   detail::validate_start<Dim>("uniform_sphere", n, d);
   Tokens<Scalar, Dim> x(d, n);
@@ -144,7 +144,7 @@ template <RealScalar Scalar = double, int Dim = Eigen::Dynamic, BitGenerator64 G
 /// within 2⁻⁵² of (n−1) c; one if c = 1, where all are equal. No randomness. O(n d).
 /// \throws std::invalid_argument unless n ≥ 0, d ≥ 1 (d = Dim where that is fixed), c is in its range
 /// and d is at least the number of dimensions spanned.
-template <RealScalar Scalar = double, int Dim = Eigen::Dynamic>
+template <std::floating_point Scalar = double, int Dim = Eigen::Dynamic>
 [[nodiscard]] Tokens<Scalar, Dim> equiangular(Eigen::Index n, Eigen::Index d, double inner_product) {
   detail::validate_start<Dim>("equiangular", n, d);
   const double c = inner_product;
@@ -175,7 +175,7 @@ template <RealScalar Scalar = double, int Dim = Eigen::Dynamic>
 /// No rows at all give n = 0, with d = Dim, or d = 0 where that is dynamic.
 /// \throws std::invalid_argument naming the row, unless all are equally long (d ≥ 1, d = Dim where that
 /// is fixed) and every number is finite.
-template <RealScalar Scalar = double, int Dim = Eigen::Dynamic>
+template <std::floating_point Scalar = double, int Dim = Eigen::Dynamic>
 [[nodiscard]] Tokens<Scalar, Dim> tokens_from_rows(
     std::initializer_list<std::initializer_list<std::type_identity_t<Scalar>>> rows) {
   const Eigen::Index n = static_cast<Eigen::Index>(rows.size());

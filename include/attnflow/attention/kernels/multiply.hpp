@@ -23,7 +23,7 @@ void multiply_tokens(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d
     const double cost = 0.025 * static_cast<double>(d * d) * static_cast<double>(n);  // nanoseconds
     parallel_for((n + columns - 1) / columns, cost, [&](Eigen::Index k) {
       const Eigen::Index j = k * columns;
-      kernels.multiply(matrix, step, x + j * d, y + j * d, d, d, std::min(columns, n - j));
+      kernels.multiply(matrix, step, x + j * d, y + j * d, d, d, (std::min)(columns, n - j));
     });
   };
   // Columns a multiple of 1024 bytes apart would share a few sets of the cache.

@@ -53,7 +53,7 @@ struct Camera {
     }
     return p;
   }
-  [[nodiscard]] double near(const Place& u) const {
+  [[nodiscard]] double closeness(const Place& u) const {
     return nearness[0] * u[0] + nearness[1] * u[1] + nearness[2] * u[2];
   }
   /// Whether the place is in the unit cube, to rounding.
@@ -76,7 +76,7 @@ struct Camera {
   Place sides{1, 1, 0.8};  // panels are wider than high
   if (equal) {
     double longest = 0;
-    for (const Scale& s : scales) longest = std::max(longest, std::abs(s.high - s.low));
+    for (const Scale& s : scales) longest = (std::max)(longest, std::abs(s.high - s.low));
     for (std::size_t k = 0; k < 3; ++k) sides[k] = std::abs(scales[k].high - scales[k].low) / longest;
   }
   double width = 0, height = 0;
@@ -84,7 +84,7 @@ struct Camera {
     width += std::abs(basis[0][k]) * sides[k];
     height += std::abs(basis[1][k]) * sides[k];
   }
-  const double pixels = std::min(frame.width / width, frame.height / height);
+  const double pixels = (std::min)(frame.width / width, frame.height / height);
   Camera camera{scales, frame, true, {}, {}, {}};
   camera.origin = {frame.left + frame.width / 2, frame.top + frame.height / 2};
   for (std::size_t k = 0; k < 3; ++k) {
@@ -104,8 +104,8 @@ struct Camera {
     const double step = b[k] - a[k];
     for (const auto& [slope, room] : {std::pair(-step, a[k]), std::pair(step, 1 - a[k])}) {
       if (slope == 0 && room < 0) return false;
-      if (slope < 0) from = std::max(from, room / slope);
-      if (slope > 0) to = std::min(to, room / slope);
+      if (slope < 0) from = (std::max)(from, room / slope);
+      if (slope > 0) to = (std::min)(to, room / slope);
     }
   }
   if (!(from <= to)) return false;

@@ -66,7 +66,7 @@ inline constexpr std::size_t checkpoint_header = 32;  // magic, format, size, ch
 /// The number of elements of a shape; nothing if a size is negative or there are 2⁶³ bytes of them or more.
 [[nodiscard]] inline std::optional<std::uint64_t> checkpoint_elements(const std::vector<Eigen::Index>& shape,
                                                                       std::size_t element) {
-  const std::uint64_t most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) / element;
+  const std::uint64_t most = static_cast<std::uint64_t>((std::numeric_limits<std::int64_t>::max)()) / element;
   std::uint64_t count = 1;
   bool empty = false;
   for (const Eigen::Index size : shape) {
@@ -196,7 +196,7 @@ void encode(Encoder& to, const Checkpoint& c) {
                                                            std::uintmax_t size, std::string_view name) {
   CheckpointDecoder from(bytes, name);
   const std::string_view start(reinterpret_cast<const char*>(bytes.data()),
-                               std::min(bytes.size(), checkpoint_magic.size()));
+                               (std::min)(bytes.size(), checkpoint_magic.size()));
   if (start != checkpoint_magic.substr(0, start.size()))
     from.fail("is not a checkpoint: it starts with '" + printable(start, true) + "'");
   if (bytes.size() < checkpoint_header)

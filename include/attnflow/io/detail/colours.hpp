@@ -69,8 +69,8 @@ struct Shading {
     for (Eigen::Index k = 0; k < map.values.size(); ++k) {
       const double value = map.values.data()[k];
       if (!(std::abs(value) <= 1e300) || (log && value <= 0)) continue;
-      least = std::min(least, value);
-      most = std::max(most, value);
+      least = (std::min)(least, value);
+      most = (std::max)(most, value);
     }
     if (least > most) {
       least = log ? 0.1 : 0;
@@ -80,9 +80,9 @@ struct Shading {
     high = std::isfinite(map.most) ? map.most : most;
     if (high > low && apart(low, high)) return;
     if (std::isfinite(map.least))
-      high = log ? low * 10 : low + std::max(std::abs(low), 1.0);
+      high = log ? low * 10 : low + (std::max)(std::abs(low), 1.0);
     else if (std::isfinite(map.most) || log)
-      low = log ? high / 10 : high - std::max(std::abs(high), 1.0);
+      low = log ? high / 10 : high - (std::max)(std::abs(high), 1.0);
     else
       low = high - (high == 0 ? 1 : std::abs(high));
   }

@@ -57,7 +57,7 @@ template <NpyElement T>
   text += sizeof(T) == 4 ? '4' : '8';
   text += "', 'fortran_order': False, 'shape': " + shape_text(shape) + ", }";
   constexpr std::size_t before = 10;
-  const std::size_t total = std::max(width, (before + text.size() + 1 + 63) / 64 * 64);
+  const std::size_t total = (std::max)(width, (before + text.size() + 1 + 63) / 64 * 64);
   text.resize(total - before - 1, ' ');
   text += '\n';
   std::string header("\x93NUMPY\x01\x00", 8);

@@ -37,7 +37,7 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 /// 2⁶³ bytes or more; sizes 0 are left out of that product, so that no order of factors overflows.
 [[nodiscard]] inline std::optional<std::size_t> element_count(std::span<const Eigen::Index> shape,
                                                               std::size_t element_size) {
-  constexpr auto most = static_cast<std::size_t>(std::numeric_limits<std::int64_t>::max());
+  constexpr auto most = static_cast<std::size_t>((std::numeric_limits<std::int64_t>::max)());
   std::size_t bytes = element_size;
   bool empty = false;
   for (const Eigen::Index size : shape) {
@@ -110,7 +110,7 @@ class NpyHeaderParser {
     fail("has " + found + " at byte " + std::to_string(at_) + " of its header text, expected " + expected);
   }
 
-  void skip_space() { at_ = std::min(text_.find_first_not_of(" \t\n\r", at_), text_.size()); }
+  void skip_space() { at_ = (std::min)(text_.find_first_not_of(" \t\n\r", at_), text_.size()); }
 
   bool accept(char c) {
     skip_space();
@@ -177,7 +177,7 @@ class NpyHeaderParser {
   }
 
   Eigen::Index size() {
-    constexpr auto most = std::numeric_limits<Eigen::Index>::max();
+    constexpr auto most = (std::numeric_limits<Eigen::Index>::max)();
     skip_space();
     const std::size_t start = at_;
     Eigen::Index value = 0;

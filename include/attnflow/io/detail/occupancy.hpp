@@ -26,7 +26,7 @@ class Occupancy {
   }
   void point(const Pixel& p, double radius) { area(p.x - radius, p.y - radius, p.x + radius, p.y + radius); }
   void line(const Pixel& a, const Pixel& b) {
-    const auto steps = static_cast<int>(std::min(std::hypot(b.x - a.x, b.y - a.y) / cell, 5000.0)) + 1;
+    const auto steps = static_cast<int>((std::min)(std::hypot(b.x - a.x, b.y - a.y) / cell, 5000.0)) + 1;
     for (int k = 0; k <= steps; ++k)
       point({std::lerp(a.x, b.x, static_cast<double>(k) / steps),
              std::lerp(a.y, b.y, static_cast<double>(k) / steps)},

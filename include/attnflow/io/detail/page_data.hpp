@@ -70,7 +70,7 @@ struct PagePlan {
   std::sort(leaders.begin(), leaders.end());
   leaders.erase(std::unique(leaders.begin(), leaders.end()), leaders.end());
   std::vector<Eigen::Index> kept;
-  const std::size_t marked = std::min(leaders.size(), count / 2);
+  const std::size_t marked = (std::min)(leaders.size(), count / 2);
   for (std::size_t k = 0; k < marked; ++k) kept.push_back(leaders[pick(marked, k, leaders.size())]);
   for (std::size_t k = marked; k < count; ++k)
     kept.push_back(static_cast<Eigen::Index>(pick(count - marked, k - marked, static_cast<std::size_t>(n))));
@@ -136,10 +136,10 @@ struct PageSizes {
     double low = std::numeric_limits<double>::infinity(), high = -low;
     for (std::size_t k = c; k < view.positions.size(); k += d) {
       if (!std::isfinite(view.positions[k])) continue;
-      low = std::min(low, view.positions[k]);
-      high = std::max(high, view.positions[k]);
+      low = (std::min)(low, view.positions[k]);
+      high = (std::max)(high, view.positions[k]);
     }
-    if (low < high && high - low < 1e-4 * std::max(std::abs(low), std::abs(high))) return true;
+    if (low < high && high - low < 1e-4 * (std::max)(std::abs(low), std::abs(high))) return true;
   }
   return false;
 }
@@ -201,7 +201,7 @@ struct PageSizes {
 
 /// To float; what exceeds its range is infinite, and not drawn.
 [[nodiscard]] inline float rounded(double value) {
-  constexpr auto most = static_cast<double>(std::numeric_limits<float>::max());
+  constexpr auto most = static_cast<double>((std::numeric_limits<float>::max)());
   if (std::abs(value) > most)
     return std::copysign(std::numeric_limits<float>::infinity(), value > 0 ? 1.0F : -1.0F);
   return static_cast<float>(value);
@@ -216,7 +216,7 @@ void write_base64(AtomicFile& file, std::string_view id, std::size_t count, At a
   std::string bytes;
   for (std::size_t start = 0; start < count; start += block) {
     bytes.clear();
-    for (std::size_t q = start; q < std::min(count, start + block); ++q) {
+    for (std::size_t q = start; q < (std::min)(count, start + block); ++q) {
       auto raw = std::bit_cast<std::array<char, sizeof(T)>>(static_cast<T>(at(q)));
       if constexpr (std::endian::native == std::endian::big) std::reverse(raw.begin(), raw.end());
       bytes.append(raw.begin(), raw.end());

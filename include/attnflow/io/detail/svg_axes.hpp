@@ -49,7 +49,7 @@ template <class Length>
 
 [[nodiscard]] inline double widest(const std::vector<std::string>& labels) {
   double width = 0;
-  for (const std::string& s : labels) width = std::max(width, text_width(s, tick_size));
+  for (const std::string& s : labels) width = (std::max)(width, text_width(s, tick_size));
   return width;
 }
 
@@ -127,8 +127,9 @@ struct PlaneAxes {
   [[nodiscard]] double right() const {
     double width = 14;
     for (const ColourBar& bar : bars) width += bar.width();
-    return bars.empty() && !x.labels.empty() ? std::max(width, text_width(x.labels.back(), tick_size) / 2 + 6)
-                                             : width;
+    return bars.empty() && !x.labels.empty()
+               ? (std::max)(width, text_width(x.labels.back(), tick_size) / 2 + 6)
+               : width;
   }
   [[nodiscard]] double bottom(const Figure::Panel& panel) const {
     return tick_length + 16 + (panel.x.label.empty() ? (x.power == 0 ? 0 : 14) : label_size + 8) + 6;

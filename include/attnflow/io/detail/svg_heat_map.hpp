@@ -118,7 +118,7 @@ class HeatMapCells {
     if (a < b) return {a, b};
     // Within one cell: the one that holds the middle.
     const double middle = (u + v) / 2;
-    Eigen::Index k = std::min(a, count(axis) - 1);
+    Eigen::Index k = (std::min)(a, count(axis) - 1);
     const double edge = at[static_cast<std::size_t>(k)];
     if (k > 0 && (grows ? middle < edge : middle > edge)) --k;
     return {k, k + 1};

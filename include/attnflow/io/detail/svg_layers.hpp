@@ -37,7 +37,7 @@ class LayerWriter {
       if (const Place u = place(layer, k); Camera::inside(u)) seen.emplace_back(k, u);
     if (camera_.space)  // far to near
       std::stable_sort(seen.begin(), seen.end(), [&](const auto& a, const auto& b) {
-        return camera_.near(a.second) < camera_.near(b.second);
+        return camera_.closeness(a.second) < camera_.closeness(b.second);
       });
     for (const auto& [k, u] : seen) taken_.point(camera_.pixel(u), layer.size);
     const auto colour = [&](std::size_t k) {
@@ -76,14 +76,14 @@ class LayerWriter {
         pieces.back().push_back(u);
       else if (!pieces.back().empty())
         pieces.emplace_back();
-    const auto near = [&](const std::vector<Place>& piece) {
+    const auto closeness = [&](const std::vector<Place>& piece) {
       double sum = 0;
-      for (const Place& u : piece) sum += camera_.near(u);
+      for (const Place& u : piece) sum += camera_.closeness(u);
       return sum / static_cast<double>(std::max<std::size_t>(piece.size(), 1));
     };
     if (camera_.space)
       std::stable_sort(pieces.begin(), pieces.end(),
-                       [&](const auto& a, const auto& b) { return near(a) < near(b); });
+                       [&](const auto& a, const auto& b) { return closeness(a) < closeness(b); });
     open("polygon", 1);
     out_ += pen(layer.colour, 1.2, layer.dashed) + ">\n";
     for (std::vector<Place>& piece : pieces) {
@@ -129,7 +129,7 @@ class LayerWriter {
       Place a = camera_.place(layer.edges[k], layer.heights[k], 0),
             b = camera_.place(layer.edges[k + 1], 0, 0);
       if (camera_.scales[1].logarithmic) b[1] = camera_.scales[1].low < camera_.scales[1].high ? 0 : 1;
-      if (!finite(a) || !finite(b) || std::max(a[0], b[0]) < 0 || std::min(a[0], b[0]) > 1) continue;
+      if (!finite(a) || !finite(b) || (std::max)(a[0], b[0]) < 0 || (std::min)(a[0], b[0]) > 1) continue;
       for (Place* const u : {&a, &b})
         for (double& v : *u) v = std::clamp(v, 0.0, 1.0);
       const Pixel p = camera_.pixel(a), q = camera_.pixel(b);
@@ -149,7 +149,7 @@ class LayerWriter {
     Place a = camera_.place(layer.x_low, layer.y_low, 0), b = camera_.place(layer.x_high, layer.y_high, 0);
     if (!finite(a) || !finite(b)) return;
     const Pixel p = camera_.pixel(a), q = camera_.pixel(b);
-    taken_.area(std::min(p.x, q.x), std::min(p.y, q.y), std::max(p.x, q.x), std::max(p.y, q.y));
+    taken_.area((std::min)(p.x, q.x), (std::min)(p.y, q.y), (std::max)(p.x, q.x), (std::max)(p.y, q.y));
   }
 
   void operator()(const Figure::Text& layer) {
@@ -258,14 +258,14 @@ class LayerWriter {
   /// Notes the trapezium between two pairs of places.
   void shade(const Place& low, const Place& high, const Place& next_low, const Place& next_high) {
     const double wide = std::abs(next_low[0] - low[0]) * camera_.frame.width;
-    const auto steps = static_cast<int>(std::min(wide / 4, 3000.0)) + 1;
+    const auto steps = static_cast<int>((std::min)(wide / 4, 3000.0)) + 1;
     for (int k = 0; k <= steps; ++k) {
       const double s = static_cast<double>(k) / steps;
       const double x = std::lerp(low[0], next_low[0], s);
       if (!(x >= 0 && x <= 1)) continue;
       const Pixel p = camera_.pixel({x, std::clamp(std::lerp(low[1], next_low[1], s), 0.0, 1.0), 0});
       const Pixel q = camera_.pixel({x, std::clamp(std::lerp(high[1], next_high[1], s), 0.0, 1.0), 0});
-      taken_.area(p.x, std::min(p.y, q.y), p.x, std::max(p.y, q.y));
+      taken_.area(p.x, (std::min)(p.y, q.y), p.x, (std::max)(p.y, q.y));
     }
   }
 

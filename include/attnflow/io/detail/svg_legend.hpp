@@ -56,7 +56,7 @@ class Legend {
   }
   [[nodiscard]] double width() const {
     double widest = 0;
-    for (const Entry& e : entries_) widest = std::max(widest, text_width(e.label, text_size));
+    for (const Entry& e : entries_) widest = (std::max)(widest, text_width(e.label, text_size));
     return 2 * pad + swatch + gap + widest;
   }
   [[nodiscard]] double height() const { return 2 * pad - 2 + row * static_cast<double>(entries_.size()); }
@@ -101,7 +101,7 @@ class Legend {
     std::vector<const Figure::Layer*> layers;
   };
   [[nodiscard]] static double entry_width(const Entry& e, double room) {
-    return std::min(swatch + gap + text_width(e.label, text_size), room);
+    return (std::min)(swatch + gap + text_width(e.label, text_size), room);
   }
   [[nodiscard]] std::vector<std::vector<const Entry*>> rows(double room) const {
     std::vector<std::vector<const Entry*>> lines;
@@ -147,7 +147,7 @@ class Legend {
   [[nodiscard]] static std::string sample_of(const Figure::Line& l, double x, double y) {
     return "<path d=\"M" + px(x) + ' ' + px(y) + 'h' + px(swatch) + '"' +
            pen(l.colour, std::clamp(l.width, 1.0, 5.0), l.dashed) +
-           opaque("opacity", std::max(l.opacity, 0.3)) + "/>";
+           opaque("opacity", (std::max)(l.opacity, 0.3)) + "/>";
   }
   [[nodiscard]] static std::string sample_of(const Figure::Polygon& l, double x, double y) {
     return patch(x, y, l.opacity) + pen(l.colour, 1.2, l.dashed) + "/>" + patch(x, y, l.opacity) +

@@ -47,7 +47,7 @@ namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
 }
 [[nodiscard]] inline std::string mark_edge(Figure::Mark mark, double size) {
   if (mark == Figure::Mark::cross)
-    return " fill=\"none\" stroke-width=\"" + px(std::max(1.0, size * 0.45)) + '"';
+    return " fill=\"none\" stroke-width=\"" + px((std::max)(1.0, size * 0.45)) + '"';
   return size >= 2.5 ? " stroke=\"#fff\" stroke-width=\"0.6\"" : "";
 }
 

@@ -67,11 +67,11 @@ struct Margins {
   double left = 0, right = 0, top = 0, bottom = 0;
   double factor = 0;  ///< the part of `top` between title and frame, for the factor of an axis
   void cover(const Margins& m) {
-    left = std::max(left, m.left);
-    right = std::max(right, m.right);
-    top = std::max(top, m.top);
-    bottom = std::max(bottom, m.bottom);
-    factor = std::max(factor, m.factor);
+    left = (std::max)(left, m.left);
+    right = (std::max)(right, m.right);
+    top = (std::max)(top, m.top);
+    bottom = (std::max)(bottom, m.bottom);
+    factor = (std::max)(factor, m.factor);
   }
 };
 
@@ -124,12 +124,12 @@ class PanelWriter {
     }
     margins_ = margins;
     const double top = margins.top + margins.factor;
-    const Frame frame{margins.left, top, std::max(width_ - margins.left - margins.right, 20.0),
-                      std::max(height_ - top - margins.bottom, 20.0)};
+    const Frame frame{margins.left, top, (std::max)(width_ - margins.left - margins.right, 20.0),
+                      (std::max)(height_ - top - margins.bottom, 20.0)};
     if (space_) {
       // Room for the texts around the box.
-      const Frame inner{frame.left + 42, frame.top + 6, std::max(frame.width - 84, 20.0),
-                        std::max(frame.height - 46, 20.0)};
+      const Frame inner{frame.left + 42, frame.top + 6, (std::max)(frame.width - 84, 20.0),
+                        (std::max)(frame.height - 46, 20.0)};
       camera_ = space_camera(scales_, inner, panel_->equal, panel_->yaw, panel_->pitch);
       camera_.frame = frame;
     } else {
@@ -156,7 +156,7 @@ class PanelWriter {
     for (const std::string& line : title_) {
       const double room = width_ - (letter_.empty() ? 16 : 84), size = fitting_size(line, title_size, room);
       const double half = text_width(line, size) / 2, start = letter_.empty() ? 8 : 40;
-      out += text_element(std::max(std::min(centre, width_ - 8 - half), start + half), y, line, size,
+      out += text_element((std::max)((std::min)(centre, width_ - 8 - half), start + half), y, line, size,
                           " class=\"title\" text-anchor=\"middle\"");
       y += 18;
     }
@@ -193,7 +193,7 @@ class PanelWriter {
     } else if (unit_y < unit_x && free_[1]) {
       scales[1].widen(unit_x / unit_y);
     } else {
-      const double unit = std::max(unit_x, unit_y);
+      const double unit = (std::max)(unit_x, unit_y);
       const double width = length(0) / unit, height = length(1) / unit;
       frame = {frame.left + (frame.width - width) / 2, frame.top + (frame.height - height) / 2, width,
                height};

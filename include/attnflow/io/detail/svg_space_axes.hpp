@@ -31,8 +31,8 @@ class SpaceAxes {
       // A label needs its width along a level axis, and its height along an upright one.
       if (length >= 24)
         ticks_[k] = fitting_ticks(camera.scales[k], length, 26, [&](const std::string& s) {
-          return std::min((text_width(s, tick_size) + 2) / std::max(slope, 0.05),
-                          (tick_size + 1) / std::max(std::sqrt(1 - slope * slope), 0.05));
+          return (std::min)((text_width(s, tick_size) + 2) / (std::max)(slope, 0.05),
+                            (tick_size + 1) / (std::max)(std::sqrt(1 - slope * slope), 0.05));
         });
     }
   }
@@ -141,8 +141,8 @@ class SpaceAxes {
              px(normal.x * tick_length) + ' ' + px(normal.y * tick_length) + "\"/>";
       if (reserve(box_of(centre, label, tick_size))) {
         out += text_element(centre.x, centre.y + 0.36 * tick_size, label, tick_size);
-        widest_label = std::max(widest_label, std::abs(normal.x) * text_width(label, tick_size) +
-                                                  std::abs(normal.y) * tick_size * 0.9);
+        widest_label = (std::max)(widest_label, std::abs(normal.x) * text_width(label, tick_size) +
+                                                    std::abs(normal.y) * tick_size * 0.9);
       }
       out += "</g>\n";
     }

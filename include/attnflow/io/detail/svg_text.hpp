@@ -145,7 +145,7 @@ inline constexpr double script_size = 0.72, script_down = 0.22, script_up = 0.38
 /// The size at which the text fits into the room, at most `size`.
 [[nodiscard]] inline double fitting_size(std::string_view text, double size, double room) {
   const double width = text_width(text, size);
-  return width <= room || width <= 0 ? size : std::max(size * room / width, 1.0);
+  return width <= room || width <= 0 ? size : (std::max)(size * room / width, 1.0);
 }
 
 /// The text in lines no wider than the room where there are spaces to break at, none of them within braces.

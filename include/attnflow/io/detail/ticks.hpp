@@ -29,12 +29,12 @@ struct Extent {
   double low = infinity, high = -infinity, firm_low = infinity, firm_high = -infinity;
 
   void see(double value) {
-    low = std::min(low, value);
-    high = std::max(high, value);
+    low = (std::min)(low, value);
+    high = (std::max)(high, value);
   }
   void see_firm(double value) {
-    firm_low = std::min(firm_low, value);
-    firm_high = std::max(firm_high, value);
+    firm_low = (std::min)(firm_low, value);
+    firm_high = (std::max)(firm_high, value);
   }
   [[nodiscard]] bool empty() const { return low > high && firm_low > firm_high; }
 };
@@ -52,7 +52,7 @@ struct Scale {
   }
   /// Widens both ends about the middle by this factor. \pre not logarithmic.
   void widen(double factor) {
-    const double middle = low / 2 + high / 2, half = std::min((high - low) / 2 * factor, 1e300);
+    const double middle = low / 2 + high / 2, half = (std::min)((high - low) / 2 * factor, 1e300);
     low = middle - half;
     high = middle + half;
   }
@@ -64,33 +64,33 @@ struct Scale {
 [[nodiscard]] inline Scale scale_of(const Figure::Axis& axis, const Extent& extent) {
   Scale scale{0, 1, axis.logarithmic, axis.whole};
   const bool log = axis.logarithmic;
-  double low = std::min(extent.low, extent.firm_low), high = std::max(extent.high, extent.firm_high);
+  double low = (std::min)(extent.low, extent.firm_low), high = (std::max)(extent.high, extent.firm_high);
   if (extent.empty()) {
     low = log ? 1 : 0;
     high = log ? 10 : 1;
   }
-  const double size = std::max(std::abs(low), std::abs(high));
+  const double size = (std::max)(std::abs(low), std::abs(high));
   const bool vanish = !log && size < 1e-290;  // zeros, to the eye, and their differences have no digits
   const bool equal = vanish || !apart(low, high);
   if (equal && log) {
     low /= 2;
     high *= 2;
   } else if (equal) {
-    const double half = vanish ? 1 : std::max(std::abs(low) / 10, axis.whole ? 1.0 : 0.0);
+    const double half = vanish ? 1 : (std::max)(std::abs(low) / 10, axis.whole ? 1.0 : 0.0);
     low -= half;
     high += half;
   } else if (!extent.empty()) {
     const double margin = 0.04 * (scale.measure(high) - scale.measure(low));
     const bool soft_low = extent.low<extent.firm_low, soft_high = extent.high> extent.firm_high;
-    if (soft_low) low = log ? std::max(low * std::pow(10, -margin), 1e-305) : low - margin;
-    if (soft_high) high = log ? std::min(high * std::pow(10, margin), 1e305) : high + margin;
+    if (soft_low) low = log ? (std::max)(low * std::pow(10, -margin), 1e-305) : low - margin;
+    if (soft_high) high = log ? (std::min)(high * std::pow(10, margin), 1e305) : high + margin;
   }
   const bool low_given = std::isfinite(axis.low), high_given = std::isfinite(axis.high);
   scale.low = low_given ? axis.low : low;
   scale.high = high_given ? axis.high : high;
   // All numbers may be beyond the only end that was given.
   if (low_given != high_given && !(scale.low < scale.high && apart(scale.low, scale.high))) {
-    const double step = std::max(1.0, std::abs(low_given ? axis.low : axis.high));
+    const double step = (std::max)(1.0, std::abs(low_given ? axis.low : axis.high));
     if (low_given) scale.high = log ? scale.low * 10 : scale.low + step;
     if (high_given) scale.low = log ? scale.high / 10 : scale.high - step;
   }
@@ -114,7 +114,7 @@ struct Ticks {
   const double room = std::clamp(high - low, 1e-290, 1e300),
                slack = 1e-9;  // a room whose powers of ten are numbers
   auto power = static_cast<int>(std::floor(std::log10(room / most)));
-  if (whole) power = std::max(power, 0);
+  if (whole) power = (std::max)(power, 0);
   double first = 0, last = 0, step = 1;
   int mantissa = 1;
   for (bool fits = false; !fits;) {
@@ -128,10 +128,10 @@ struct Ticks {
     }
     if (!fits) ++power;
   }
-  const double largest = std::max(std::abs(first * step), std::abs(last * step));
+  const double largest = (std::max)(std::abs(first * step), std::abs(last * step));
   const auto size = largest > 0 ? static_cast<int>(std::floor(std::log10(largest) + slack)) : 0;
   ticks.power = size >= 5 || size <= -4 ? size : 0;
-  const int digits = std::max(0, ticks.power - power);
+  const int digits = (std::max)(0, ticks.power - power);
   for (double k = first; k <= last; ++k) {
     const double at = power < 0 ? k * mantissa / std::pow(10, -power) : k * step;
     if (at < low - slack * room || at > high + slack * room) continue;  // step may be far more than the room
@@ -143,7 +143,7 @@ struct Ticks {
 
 /// m·10^k as a label: a plain number in the middle, scripts outside.
 [[nodiscard]] inline std::string power_label(int mantissa, int k) {
-  if (mantissa != 1 && k >= -3 && k <= 3) return fixed(mantissa * std::pow(10, k), std::max(0, -k));
+  if (mantissa != 1 && k >= -3 && k <= 3) return fixed(mantissa * std::pow(10, k), (std::max)(0, -k));
   return (mantissa == 1 ? "" : std::to_string(mantissa) + "·") + "10^{" + with_minus(std::to_string(k)) + '}';
 }
 
@@ -177,7 +177,7 @@ struct Ticks {
         if (m == 1 || (fine && (m == 2 || m == 5))) {
           ticks.at.push_back(std::pow(10, k) * m);
           const bool plain = k >= -3 && k <= 3 && fine;
-          ticks.labels.push_back(plain ? fixed(m * std::pow(10, k), std::max(0, -k)) : power_label(m, k));
+          ticks.labels.push_back(plain ? fixed(m * std::pow(10, k), (std::max)(0, -k)) : power_label(m, k));
         } else {
           ticks.minor.push_back(std::pow(10, k) * m);
         }
@@ -188,7 +188,7 @@ struct Ticks {
 }
 
 [[nodiscard]] inline Ticks ticks_of(const Scale& scale, int most) {
-  const double low = std::min(scale.low, scale.high), high = std::max(scale.low, scale.high);
+  const double low = (std::min)(scale.low, scale.high), high = (std::max)(scale.low, scale.high);
   return scale.logarithmic ? logarithmic_ticks(low, high, most) : linear_ticks(low, high, most, scale.whole);
 }
 

@@ -218,7 +218,7 @@ class WorkerPool {
       }
     }
     started_count().store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-    return std::min(wanted, static_cast<int>(workers_.size()));
+    return (std::min)(wanted, static_cast<int>(workers_.size()));
   }
 
   void serve(Worker& worker, int index) {

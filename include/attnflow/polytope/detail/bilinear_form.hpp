@@ -39,7 +39,7 @@ struct FormAndVertices {
   validate_point_and_hull(function, point, vertices);
   FormAndVertices out;
   out.form_shift = unit_shift(M);
-  out.shift = std::min(unit_shift(vertices), unit_shift(point));
+  out.shift = (std::min)(unit_shift(vertices), unit_shift(point));
   out.M = scaled_by_power(M, out.form_shift);
   out.V = scaled_by_power(vertices, out.shift);
   for (Eigen::Index j = 0; j < d; ++j)
@@ -65,7 +65,7 @@ struct FormAndVertices {
 [[nodiscard]] inline double scaled_residual(const FormAndVertices& form, const Eigen::VectorXd& x) {
   const Eigen::VectorXd Mx = image_of(form.M, x.data());
   double largest = -std::numeric_limits<double>::infinity();
-  for (Eigen::Index k = 0; k < form.V.cols(); ++k) largest = std::max(largest, Mx.dot(form.V.col(k) - x));
+  for (Eigen::Index k = 0; k < form.V.cols(); ++k) largest = (std::max)(largest, Mx.dot(form.V.col(k) - x));
   return largest;
 }
 

@@ -120,7 +120,7 @@ struct MinNormPoint {
   const Eigen::VectorXd squares = P.colwise().squaredNorm().transpose();
   constexpr double epsilon = std::numeric_limits<double>::epsilon();
   const double reach = std::sqrt(squares.maxCoeff());
-  const double negligible = epsilon * reach, small = (8 + std::sqrt(d)) * epsilon * reach;
+  const double negligible = epsilon * reach, tiny = (8 + std::sqrt(d)) * epsilon * reach;
   Eigen::Index lowest = 0;
   squares.minCoeff(&lowest);
   Corral corral(P);
@@ -138,14 +138,14 @@ struct MinNormPoint {
       transposed_image(P, x.data()).minCoeff(&lowest);
       found.gap = std::clamp(x.dot(x - P.col(lowest)) / found.length, 0.0, found.length);
     }
-    if (found.gap <= small || step == limit || stalled > P.rows()) break;
+    if (found.gap <= tiny || step == limit || stalled > P.rows()) break;
     if (std::ranges::find(corral.columns(), lowest) != corral.columns().end()) break;
     Corral next = corral;
     if (!next.add(lowest, negligible) || !next.settle(negligible)) break;
     if (next.columns() == corral.columns()) break;
     const Eigen::VectorXd y = next.point();
     const double length = y.norm();
-    if (length > found.length + small) break;
+    if (length > found.length + tiny) break;
     if (length >= found.length) ++stalled;
     corral = std::move(next);
     found.point = y;

@@ -92,7 +92,7 @@ class Analyzer {
   [[nodiscard]] double tolerance_at(double t, const Eigen::MatrixXd& first,
                                     const Eigen::MatrixXd& now) const {
     const double decay = std::exp(-frame_.log_growth(slowest_, t));
-    return std::clamp(10 * decay, 1e-3, 2e-2) * std::max(spread_of(first), spread_of(now));
+    return std::clamp(10 * decay, 1e-3, 2e-2) * (std::max)(spread_of(first), spread_of(now));
   }
 
   /// \param epsilon  of the scalar of the states; P of each head, or none.
@@ -135,7 +135,7 @@ class Analyzer {
 
   [[nodiscard]] static double spread_of(const Eigen::MatrixXd& x) {
     if (x.size() == 0) return 0;
-    return std::min(2 * (x.maxCoeff() / 2 - x.minCoeff() / 2), std::numeric_limits<double>::max());
+    return (std::min)(2 * (x.maxCoeff() / 2 - x.minCoeff() / 2), (std::numeric_limits<double>::max)());
   }
 
   [[nodiscard]] std::vector<Eigen::MatrixXd> attention_at(double t, const Eigen::MatrixXd& state) const {
@@ -163,7 +163,7 @@ class Analyzer {
       all.insert(leading.indices.begin(), leading.indices.end());
       if (h == 0) found.ties = std::move(leading.ties);
       const Eigen::MatrixXd log_P = attention[h].array().log().matrix();
-      found.decision_margin = std::min(found.decision_margin, log_margins(log_P, labels).minCoeff());
+      found.decision_margin = (std::min)(found.decision_margin, log_margins(log_P, labels).minCoeff());
     }
     found.leaders.assign(all.begin(), all.end());
     if (attention.size() != 1) return;
@@ -225,17 +225,17 @@ class Analyzer {
   void compare_polytope(const Eigen::MatrixXd& first, const Eigen::MatrixXd& now, double t,
                         Analysis& analysis) const {
     const double extent = extent_of(first), decay = std::exp(-frame_.log_growth(prediction_.rate, t));
-    const double relative = std::clamp(10 * decay, std::max(options_.accuracy, 1e-12), 2e-2);
+    const double relative = std::clamp(10 * decay, (std::max)(options_.accuracy, 1e-12), 2e-2);
     const auto vertices = merged_vertices(now, relative * extent, analysis.found.leaders);
     const Eigen::MatrixXd corners = now(Eigen::all, vertices);
     const Eigen::MatrixXd M =
         transposed_product(limit_->basis, product_of(bilinear_form(heads_[0], options_.beta), limit_->basis));
     const Eigen::MatrixXd form = (M + M.transpose()) / 2;  // symmetric up to rounding already
     const LimitCandidates candidates =
-        limit_candidates(form, corners, std::max(relative, 1e-9), {.max_subsets = 1e5});
+        limit_candidates(form, corners, (std::max)(relative, 1e-9), {.max_subsets = 1e5});
     double farthest = 0;
     for (Eigen::Index i = 0; i < now.cols(); ++i)
-      farthest = std::max(farthest, distance_to_candidates(candidates, now.col(i)));
+      farthest = (std::max)(farthest, distance_to_candidates(candidates, now.col(i)));
     analysis.distance_to_prediction = farthest;
     expect(analysis, t, extent);
     analysis.candidates_complete = candidates.complete;
@@ -249,7 +249,7 @@ class Analyzer {
     const double a = c.minCoeff(), b = c.maxCoeff();
     double farthest = 0;
     for (const double level : c.reshaped())
-      farthest = std::max(farthest, std::min({std::abs(level), level - a, b - level}));
+      farthest = (std::max)(farthest, (std::min)({std::abs(level), level - a, b - level}));
     const double norm = prediction_.splitting.inside_dual.row(0).norm();
     analysis.distance_to_prediction = farthest / norm;
     expect(analysis, t, range / norm);
