@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The checks that cmake/test.sh leaves out: layout, every header alone, clang, sanitizers, clang-tidy, the theorems
-# on many draws, the gallery and the pages in a browser. The first that fails ends the run.
+# The checks that cmake/test.sh leaves out: layout, every header alone, API pages, clang, benchmarks, sanitizers, fuzzing,
+# clang-tidy, the theorems on many draws, the gallery and the pages in a browser. The first that fails ends the run.
 #
-#   bash cmake/further-checks.sh [NAME...]     all of them, or those named: format headers clang asan tidy theorems
-#                                              gallery pages
+#   bash cmake/further-checks.sh [NAME...]     all of them, or those named: format docs headers clang bench asan tsan
+#                                              fuzz tidy theorems gallery pages
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/workflow.sh
@@ -17,6 +17,11 @@ check_format() {
   sources | xargs -0 clang-format --dry-run -Werror
 }
 
+# The API pages: every public name documented, every link and source found.
+check_docs() {
+  bash cmake/docs.sh
+}
+
 check_headers() {
   run_workflow headers
 }
@@ -27,11 +32,28 @@ check_clang() {
   cmake --preset clang >/dev/null
   cmake --build --preset clang --parallel "$jobs" \
     --target numerics gallery_examples simulate render theorems first_program odr_test make_pages benchmarks
-  ctest --preset clang --parallel "$jobs" --label-regex '^(numerics|example|everything)$'
+  ctest --preset clang --parallel "$jobs" --label-regex '^(numerics|example|everything|outside)$'
+}
+
+# Every benchmark, for a moment: results are checked and ratios printed, times are not judged.
+check_bench() {
+  cmake --preset clang >/dev/null
+  cmake --build --preset clang --target bench-report-quick
+  sed -n '/^## The operator/,/^## Peers/p' build/clang/bench/report.md
 }
 
 check_asan() {
   run_workflow asan
+}
+
+check_tsan() {
+  run_workflow tsan
+}
+
+# A few seconds for each reader.
+check_fuzz() {
+  cmake --preset fuzz -D ATTNFLOW_FUZZ_SECONDS=5 >/dev/null
+  cmake --build --preset fuzz
 }
 
 # All headers at once, through the test file that includes them all.
@@ -68,7 +90,7 @@ check_pages() {
 }
 
 checks=("$@")
-[[ ${#checks[@]} -eq 0 ]] && checks=(format headers clang asan tidy theorems gallery pages)
+[[ ${#checks[@]} -eq 0 ]] && checks=(format docs headers clang bench asan tsan fuzz tidy theorems gallery pages)
 for check in "${checks[@]}"; do
   if ! declare -F "check_$check" >/dev/null; then
     echo "further-checks: no check is called $check" >&2

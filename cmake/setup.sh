@@ -28,6 +28,7 @@ further=(
   "libomp-dev links -fopenmp"
   "libbenchmark-dev header benchmark/benchmark.h"
   "libboost-dev header boost/numeric/odeint.hpp"
+  "doxygen command doxygen"
   "pkgconf command pkg-config"
   "chromium command chromium"
   "chromium-driver command chromedriver"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and runs the tests (g++, optimised), all but the theorem laboratory, the gallery and odr_test, which take
-# long to build and which cmake/further-checks.sh runs. The last lines are the test runner's summary.
+# Builds and runs the tests (g++, optimised), all but what takes long to build and cmake/further-checks.sh runs: the
+# theorem laboratory, the gallery, odr_test, hostile input, other scalars. The last lines are the test runner's summary.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

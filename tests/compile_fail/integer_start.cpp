@@ -1,5 +1,5 @@
 // Tokens drawn as integers.
-// expect GNU: required for the satisfaction of 'RealScalar<
+// expect GNU: required for the satisfaction of 'floating_point<
 // expect Clang: constraints not satisfied for alias template 'Tokens' [with Scalar = int
 #include <attnflow/tokens/initial_laws.hpp>
 

@@ -1,6 +1,5 @@
 // Weights for three dimensions and tokens in two.
-// expect GNU: deduced conflicting values for non-type parameter 'Dim' ('3' and '2')
-// expect Clang: deduced conflicting values for parameter 'Dim' (3 vs. 2)
+// expect unsatisfied: TokenSource
 #include <attnflow/attention/attention_matrix.hpp>
 
 using namespace attnflow;

@@ -1,6 +1,5 @@
 // A double head with float tokens.
-// expect: deduced conflicting types for parameter 'Scalar' ('double'
-// expect: 'float')
+// expect unsatisfied: TokenSource
 #include <attnflow/attention/attend.hpp>
 
 using namespace attnflow;

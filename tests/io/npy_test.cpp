@@ -30,6 +30,7 @@ using Catch::Matchers::ContainsSubstring;
 using Shape = std::vector<Eigen::Index>;
 
 void put(const fs::path& path, std::string_view bytes) {
+  fs::remove(path);  // some file systems send a file that is cut to nothing and written anew to the disk
   std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 

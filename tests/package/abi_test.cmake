@@ -76,6 +76,7 @@ endforeach()
 compile(header header_wide ${wide})
 compile(header header_rows -DEIGEN_DEFAULT_TO_ROW_MAJOR)
 compile(header header_optimised -O2 -g -DNDEBUG)
+compile(header header_serial -DATTNFLOW_NO_THREADS)
 
 set(marker attnflow_objects_differ_in_vector_flags)
 foreach(kind plain vectors unaligned)
@@ -84,6 +85,7 @@ foreach(kind plain vectors unaligned)
 endforeach()
 # What does not change the layout of a matrix does not part objects either.
 expect_links(main_plain header_optimised)
+expect_links(main_plain header_serial)
 
 foreach(other vectors wide unaligned rows)
   expect_refused(${marker} main_plain header_${other})

@@ -72,7 +72,7 @@ class Elimination {
   }
 
  private:
-  ColumnMatrix LU_;                            // U, and below its diagonal L without its ones
+  ColumnMatrix LU_;                           // U, and below its diagonal L without its ones
   std::vector<Eigen::Index> rows_, columns_;  // with which the k-th was exchanged
 };
 

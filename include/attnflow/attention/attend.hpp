@@ -154,7 +154,8 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
     rows->largest_key.assign(static_cast<std::size_t>(x.cols()), 0);
   }
   auto& scores = PreparedScores<Scalar>::of_this_thread();
-  if (!same_tokens && !scores.prepare_keys(x.data(), x.rows(), x.cols())) {
+  if (!same_tokens) scores.finite = scores.prepare_keys(x.data(), x.rows(), x.cols());
+  if (!scores.finite) {
     out.setConstant(std::numeric_limits<Scalar>::quiet_NaN());
     return 0;
   }

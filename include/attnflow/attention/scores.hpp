@@ -75,6 +75,7 @@ template <class Scalar>
 class PreparedScores {
  public:
   Eigen::Index n = 0, d = 0;
+  bool finite = false;            ///< all tokens prepared last are; otherwise the rest is of tokens before
   int exponent = 0;               ///< keys() are tokens times 2^{−exponent}
   std::vector<Scalar> centre;     ///< c, d numbers
   AlignedVector<Scalar> centred;  ///< d × n: xⱼ − c, key_step apart

@@ -63,7 +63,7 @@ concept OdeintCallable = requires(const S& system, const State& x, State& dxdt, 
 };
 
 /// A system of odeint as a VectorField: for integrate(), with our steppers, observers and outcomes.
-template <class State_, OdeintCallable<State_> System>
+template <StateMatrix State_, OdeintCallable<State_> System>
 class OdeintField {
  public:
   using State = State_;
@@ -81,7 +81,7 @@ class OdeintField {
 
 /// A system of odeint on states of this type. It is kept by value; std::ref(system) keeps a reference, also to one
 /// whose call is not const.
-template <class State, OdeintCallable<State> System>
+template <StateMatrix State, OdeintCallable<State> System>
 [[nodiscard]] OdeintField<State, System> from_odeint(System system) {
   return OdeintField<State, System>(std::move(system));
 }

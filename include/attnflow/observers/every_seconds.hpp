@@ -14,7 +14,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// Shows another observer the start of a run and then the first step that ends `interval` seconds or more after the
 /// last call ended: as for a checkpoint (io/checkpoint.hpp). Which steps these are differs from run to run; the steps
 /// do not.
-template <class State, class Observer>
+template <StateMatrix State, detail::RunObserver<State> Observer>
 class EverySeconds {
  public:
   /// \param interval  0: every step.
@@ -43,7 +43,7 @@ class EverySeconds {
 };
 
 /// An observer that shows a run to another one at most every `interval` seconds.
-template <class State, class Observer>
+template <StateMatrix State, detail::RunObserver<State> Observer>
 [[nodiscard]] auto every_seconds(double interval, Observer observer) {
   return EverySeconds<State, Observer>(interval, std::move(observer));
 }

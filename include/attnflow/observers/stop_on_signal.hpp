@@ -17,12 +17,12 @@ namespace detail {
 /// The signals that ask a program to end, and what was done about them before the first watcher came.
 struct SignalWatch {
   using Handler = void (*)(int);
-  static constexpr std::array signals{SIGINT, SIGTERM};
+  static constexpr std::array kinds{SIGINT, SIGTERM};
   static_assert(std::atomic<int>::is_always_lock_free, "or a signal handler could not write it");
 
   std::mutex mutex;
   int watchers = 0;
-  std::array<Handler, signals.size()> before{};
+  std::array<Handler, kinds.size()> before{};
 
   static SignalWatch& instance() {
     static SignalWatch watch;
@@ -34,32 +34,31 @@ struct SignalWatch {
     return signal;
   }
   /// Which of the signals are watched for: not those that the program ignores.
-  static std::array<std::atomic<bool>, signals.size()>& watched() noexcept {
-    static constinit std::array<std::atomic<bool>, signals.size()> each{};
+  static std::array<std::atomic<bool>, kinds.size()>& watched() noexcept {
+    static constinit std::array<std::atomic<bool>, kinds.size()> each{};
     return each;
   }
   static void handle(int signal) {
     received().store(signal);
-    for (std::size_t k = 0; k < signals.size(); ++k)
-      if (watched()[k].load()) std::signal(signals[k], SIG_DFL);  // the second one ends the program at once
+    for (std::size_t k = 0; k < kinds.size(); ++k)
+      if (watched()[k].load()) std::signal(kinds[k], SIG_DFL);  // the second one ends the program at once
   }
 
   void add() {
     const std::lock_guard lock(mutex);
     if (watchers++ > 0) return;
     received().store(0);
-    for (std::size_t k = 0; k < signals.size(); ++k) {
-      before[k] = std::signal(signals[k], handle);
+    for (std::size_t k = 0; k < kinds.size(); ++k) {
+      before[k] = std::signal(kinds[k], handle);
       watched()[k].store(before[k] != SIG_IGN && before[k] != SIG_ERR);
-      if (before[k] == SIG_IGN)
-        std::signal(signals[k], SIG_IGN);  // as of nohup, and of jobs in the background
+      if (before[k] == SIG_IGN) std::signal(kinds[k], SIG_IGN);  // as of nohup, and of jobs in the background
     }
   }
   void remove() {
     const std::lock_guard lock(mutex);
     if (--watchers > 0) return;
-    for (std::size_t k = 0; k < signals.size(); ++k)
-      if (before[k] != SIG_ERR) std::signal(signals[k], before[k]);
+    for (std::size_t k = 0; k < kinds.size(); ++k)
+      if (before[k] != SIG_ERR) std::signal(kinds[k], before[k]);
   }
 };
 

@@ -97,8 +97,9 @@ inline constexpr std::size_t checkpoint_header = 32;  // magic, format, size, ch
   if (!finite(c.next_step, 0) || !(finite(c.previous_error, 0) && c.previous_error > 0))
     return "has a stepper's memory that no stepper makes";
   const auto twice = [](const auto& named) {
-    std::vector<std::string_view> names;
-    for (const auto& each : named) names.emplace_back(each.first);
+    std::vector<std::string_view> names(named.size());
+    std::transform(named.begin(), named.end(), names.begin(),
+                   [](const auto& each) { return std::string_view(each.first); });
     std::sort(names.begin(), names.end());
     return std::adjacent_find(names.begin(), names.end()) != names.end();
   };
