@@ -67,6 +67,8 @@
 #include <attnflow/theory/boolean_limit.hpp>
 #include <attnflow/theory/equiangular.hpp>
 #include <attnflow/theory/predict_limit.hpp>
+#include <attnflow/theory/two_tokens.hpp>
+#include <attnflow/theory/uniform_state.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 #include <attnflow/types.hpp>
 #include <attnflow/version.hpp>

@@ -103,6 +103,8 @@ class LongProduct {
   [[nodiscard]] double value(double scale = 1) const {
     return std::ldexp(number_.high * scale, (std::max)(exponent_, -4000));
   }
+  /// The logarithm of the product.
+  [[nodiscard]] double log() const { return std::log(number_.high) + exponent_ * std::numbers::ln2; }
 
  private:
   DoubleDouble number_{1, 0};
