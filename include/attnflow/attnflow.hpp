@@ -67,6 +67,7 @@
 #include <attnflow/theory/boolean_limit.hpp>
 #include <attnflow/theory/equiangular.hpp>
 #include <attnflow/theory/predict_limit.hpp>
+#include <attnflow/theory/sphere_counts.hpp>
 #include <attnflow/theory/two_tokens.hpp>
 #include <attnflow/theory/uniform_state.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
