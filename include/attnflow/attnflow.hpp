@@ -66,9 +66,12 @@
 #include <attnflow/theory/analyze.hpp>
 #include <attnflow/theory/boolean_limit.hpp>
 #include <attnflow/theory/equiangular.hpp>
+#include <attnflow/theory/gaussian_closure.hpp>
+#include <attnflow/theory/gaussian_energies.hpp>
 #include <attnflow/theory/long_context.hpp>
 #include <attnflow/theory/predict_limit.hpp>
 #include <attnflow/theory/retrieval.hpp>
+#include <attnflow/theory/softmax_covariance.hpp>
 #include <attnflow/theory/sphere_counts.hpp>
 #include <attnflow/theory/two_tokens.hpp>
 #include <attnflow/theory/uniform_state.hpp>
