@@ -6,6 +6,7 @@
 /// predict_limit() and analyze() say where it leads. What is in `detail` is nobody's to call.
 #pragma once
 
+#include <attnflow/algebra/bessel.hpp>
 #include <attnflow/algebra/matrix_exponential.hpp>
 #include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/attention/alibi.hpp>
@@ -73,7 +74,15 @@
 #include <attnflow/theory/analyze.hpp>
 #include <attnflow/theory/boolean_limit.hpp>
 #include <attnflow/theory/equiangular.hpp>
+#include <attnflow/theory/gaussian_closure.hpp>
+#include <attnflow/theory/gaussian_energies.hpp>
+#include <attnflow/theory/long_context.hpp>
 #include <attnflow/theory/predict_limit.hpp>
+#include <attnflow/theory/retrieval.hpp>
+#include <attnflow/theory/softmax_covariance.hpp>
+#include <attnflow/theory/sphere_counts.hpp>
+#include <attnflow/theory/two_tokens.hpp>
+#include <attnflow/theory/uniform_state.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 #include <attnflow/types.hpp>
 #include <attnflow/version.hpp>

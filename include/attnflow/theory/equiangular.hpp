@@ -56,6 +56,25 @@ template <class Exponent>
          integrate_exponential(g, middle, b, between, at_b, tolerance);
 }
 
+/// ∫ e^{g(w)} dw from u to v, the time between two places where g is the logarithm of a slowness whose exponents
+/// are of size β; negative if v < u, ±∞ to and from ±∞.
+template <class LogSlowness>
+[[nodiscard]] double integrate_slowness(const LogSlowness& g, double u, double v, double beta) {
+  if (u == v) return 0;
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  if (std::isinf(u) || std::isinf(v)) return v > u ? infinity : -infinity;
+  const double a = (std::min)(u, v), b = (std::max)(u, v);
+  const double at_a = g(a), at_b = g(b), largest = (std::max)(at_a, at_b);
+  const auto relative = [&](double at) { return g(at) - largest; };
+  // The exponent is a difference of scores of size β.
+  const double tolerance = (std::max)(1e-12, 32 * std::numeric_limits<double>::epsilon() * std::abs(beta));
+  const double integral =
+      integrate_exponential(relative, a, b, std::exp(at_a - largest), std::exp(at_b - largest), tolerance);
+  // In two factors: the first may overflow, or underflow, where the product does not.
+  const double root = std::exp(largest / 2);
+  return std::copysign(root * integral * root, v - u);
+}
+
 /// The scalar equation in the coordinate u = log((1 + (n−1) ρ) / (1 − ρ)), in which it reads u̇ = 2 n
 /// w(ρ(u)): rest points at ±∞, a bounded positive velocity between.
 template <class Law>
@@ -102,20 +121,9 @@ class EquiangularFlow {
   [[nodiscard]] double log_slowness(double u) const { return -std::log(2 * n_) - log_weight(correlation(u)); }
   /// The time from u to v; negative if v < u.
   [[nodiscard]] double time(double u, double v) const {
-    if (u == v) return 0;
-    if (std::isinf(u) || std::isinf(v)) return v > u ? infinity : -infinity;
-    const double a = (std::min)(u, v), b = (std::max)(u, v);
-    const double at_a = log_slowness(a), at_b = log_slowness(b), largest = (std::max)(at_a, at_b);
-    const auto relative = [&](double at) { return log_slowness(at) - largest; };
-    // The exponent is a difference of scores of size β.
-    double size = std::abs(law_.beta);
+    double size = law_.beta;  // of the scores
     if constexpr (DistanceLaw<Law>) size *= 4 * law_.scale;
-    const double tolerance = (std::max)(1e-12, 32 * std::numeric_limits<double>::epsilon() * size);
-    const double integral =
-        integrate_exponential(relative, a, b, std::exp(at_a - largest), std::exp(at_b - largest), tolerance);
-    // In two factors: the first may overflow, or underflow, where the product does not.
-    const double root = std::exp(largest / 2);
-    return std::copysign(root * integral * root, v - u);
+    return integrate_slowness([this](double at) { return log_slowness(at); }, u, v, size);
   }
   /// Where u is after the time t, by Newton's method inside a bracket that is halved where Newton is slow.
   [[nodiscard]] double after(double u, double t) const {
@@ -158,7 +166,6 @@ class EquiangularFlow {
   }
 
  private:
-  static constexpr double infinity = std::numeric_limits<double>::infinity();
   const Law& law_;
   Eigen::Index tokens_;
   double n_;
