@@ -85,7 +85,8 @@ TEST_CASE("chords of angles and of cosines", "[geometry]") {
   CHECK(sphere::chord_of_cosine(1) == 0);
   CHECK(sphere::chord_of_cosine(0) == Approx(std::numbers::sqrt2).epsilon(epsilon));
   CHECK(sphere::chord_of_cosine(-1) == 2);
-  CHECK(sphere::chord_of_cosine(0.9999) == Approx(std::sqrt(2e-4)).epsilon(1e-12));  // 1 − 0.9999 has 10⁻¹⁶/10⁻⁴
+  CHECK(sphere::chord_of_cosine(0.9999) ==
+        Approx(std::sqrt(2e-4)).epsilon(1e-12));  // 1 − 0.9999 has 10⁻¹⁶/10⁻⁴
 }
 
 // Clusters at a cosine are detect_clusters at its chord: the closure of the relation, no pair near the threshold.
