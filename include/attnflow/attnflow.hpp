@@ -81,6 +81,7 @@
 #include <attnflow/theory/equiangular.hpp>
 #include <attnflow/theory/metastability.hpp>
 #include <attnflow/theory/predict_limit.hpp>
+#include <attnflow/theory/sphere_counts.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 #include <attnflow/types.hpp>
 #include <attnflow/version.hpp>
