@@ -26,6 +26,7 @@
 #include <attnflow/energies/interaction_energy.hpp>
 #include <attnflow/ensembles/ensemble.hpp>
 #include <attnflow/ensembles/statistics.hpp>
+#include <attnflow/geometry/circle.hpp>
 #include <attnflow/geometry/sphere.hpp>
 #include <attnflow/integrators/concepts.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
@@ -56,6 +57,7 @@
 #include <attnflow/spectral/leading_eigenpair.hpp>
 #include <attnflow/spectral/schur.hpp>
 #include <attnflow/spectral/spectrum.hpp>
+#include <attnflow/systems/circle_dynamics.hpp>
 #include <attnflow/systems/feed_forward.hpp>
 #include <attnflow/systems/layers.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
