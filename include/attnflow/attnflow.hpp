@@ -31,6 +31,7 @@
 #include <attnflow/integrators/concepts.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
+#include <attnflow/integrators/geodesic_runge_kutta4.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/on_sphere.hpp>
 #include <attnflow/integrators/plan.hpp>
