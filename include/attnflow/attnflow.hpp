@@ -6,6 +6,7 @@
 /// predict_limit() and analyze() say where it leads. What is in `detail` is nobody's to call.
 #pragma once
 
+#include <attnflow/algebra/bessel.hpp>
 #include <attnflow/algebra/matrix_exponential.hpp>
 #include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/attention/alibi.hpp>
