@@ -24,7 +24,7 @@ inline constexpr double hankel_from = 25;
   return x >= hankel_from && order * order <= x;
 }
 
-/// √(2πx) e^{−x} I_ν(x) = ∑ₖ (−1)ᵏ (4ν²−1)(4ν²−9)…(4ν²−(2k−1)²) / (k! (8x)ᵏ), less e^{−2x} [DLMF, 10.40.1].
+/// √(2πx) e^{−x} I_ν(x) = ∑ₖ (−1)ᵏ (4ν²−1)(4ν²−9)…(4ν²−(2k−1)²) / (k! (8x)ᵏ), less e^{−2x} [OLBC10, 10.40.1].
 [[nodiscard]] inline double hankel_sum(double order, double x) {
   double sum = 1, term = 1;
   for (int k = 1; std::abs(term) > 1e-18; ++k) {
@@ -35,7 +35,7 @@ inline constexpr double hankel_from = 25;
   return sum;
 }
 
-/// e^{−x} I_ν(x) of 0 ≤ ν < 1 for x up to 25, by its power series [DLMF, 10.25.2],
+/// e^{−x} I_ν(x) of 0 ≤ ν < 1 for x up to 25, by its power series [OLBC10, 10.25.2],
 ///
 ///     I_ν(x) = (x/2)^ν / Γ(ν+1) ∑ₖ (x²/4)ᵏ / (k! (ν+1)(ν+2)…(ν+k)),
 ///
@@ -51,7 +51,7 @@ inline constexpr double hankel_from = 25;
   return sum.high * power * std::exp(-x);
 }
 
-/// e^{−x} I_ν(x) for ν ≥ 2¹⁵, uniformly in x, by Debye's expansion [DLMF, 10.41.3] to its fourth term.
+/// e^{−x} I_ν(x) for ν ≥ 2¹⁵, uniformly in x, by Debye's expansion [OLBC10, 10.41.3] to its fourth term.
 [[nodiscard]] inline double bessel_by_debye(double order, double x) {
   const double length = std::hypot(order, x), angle = std::asinh(order / x);
   const double half = std::sinh(angle / 2);
@@ -63,7 +63,7 @@ inline constexpr double hankel_from = 25;
   return std::exp(exponent) * sum / std::sqrt(2 * std::numbers::pi * length);
 }
 
-/// rₖ = I_{ν+k}(x) / I_{ν+k−1}(x) for k = 1 … count, from the recurrence downwards [DLMF, 10.29.1],
+/// rₖ = I_{ν+k}(x) / I_{ν+k−1}(x) for k = 1 … count, from the recurrence downwards [OLBC10, 10.29.1],
 ///
 ///     r_{μ} = x / (2μ + x r_{μ+1}),   μ = ν + k,
 ///
