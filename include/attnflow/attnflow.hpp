@@ -23,6 +23,7 @@
 #include <attnflow/clustering/decision_margins.hpp>
 #include <attnflow/clustering/effective_rank.hpp>
 #include <attnflow/clustering/leaders.hpp>
+#include <attnflow/clustering/merge_tokens.hpp>
 #include <attnflow/clustering/merge_tree.hpp>
 #include <attnflow/energies/interaction_energy.hpp>
 #include <attnflow/ensembles/ensemble.hpp>
@@ -30,15 +31,18 @@
 #include <attnflow/geometry/circle.hpp>
 #include <attnflow/geometry/sphere.hpp>
 #include <attnflow/integrators/concepts.hpp>
+#include <attnflow/integrators/constant_speed.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/geodesic_runge_kutta4.hpp>
 #include <attnflow/integrators/integrate.hpp>
+#include <attnflow/integrators/merging.hpp>
 #include <attnflow/integrators/on_sphere.hpp>
 #include <attnflow/integrators/plan.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
 #include <attnflow/measures/mean_field.hpp>
 #include <attnflow/measures/wasserstein.hpp>
+#include <attnflow/observers/elapsed_time.hpp>
 #include <attnflow/observers/every_seconds.hpp>
 #include <attnflow/observers/progress.hpp>
 #include <attnflow/observers/stop_on_signal.hpp>
@@ -60,6 +64,7 @@
 #include <attnflow/spectral/schur.hpp>
 #include <attnflow/spectral/spectrum.hpp>
 #include <attnflow/systems/circle_dynamics.hpp>
+#include <attnflow/systems/circle_series.hpp>
 #include <attnflow/systems/feed_forward.hpp>
 #include <attnflow/systems/layers.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>

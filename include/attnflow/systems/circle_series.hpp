@@ -35,7 +35,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// What is left out of F is at most bₖ + bₖ₊₁ at k = K, the sum of all later coefficients. K is the least for which
 /// that is within `tolerance` of the largest force of one token on another, F* = maxᵤ e^{|β|(cos u − 1)} |sin u|, about
 /// 0.6/√|β|, and what is left out of Z within the tolerance of 1: about 9 √|β| + 10 for the default, ε of Scalar.
-/// Rounding adds some 8 √(1 + |β|) ε F* with ε of double. So |error of θ̇ᵢ| ≤ (tolerance + 8 √(1 + |β|) ε) F* times the
+/// Rounding adds some 4 √(1 + |β|) ε F* with ε of double. So |error of θ̇ᵢ| ≤ (tolerance + 4 √(1 + |β|) ε) F* times the
 /// same factors as Fᵢ, and for softmax that (1 + |θ̇ᵢ|/F*) / Zᵢ, where 1/n ≤ Zᵢ ≤ 1.
 ///
 /// When not to use it: these errors are relative to the largest force that there can be, not to that which there is.
@@ -43,7 +43,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// of relative size e^{−β(1 − cos u)} down to e^{−2β}, they are all there is from about β = 20 on; and equal tokens
 /// stay equal, but are not without force on each other. There, and near a consensus, CircleDynamics.
 ///
-/// One call costs O(n K) time, K about 4 √|β| + 8 even where little is asked for, and O(n + K) memory, kept by the
+/// One call costs O(n K) time, where K is still about 4 √|β| for a tolerance of 10⁻³, and O(n + K) memory, kept by the
 /// thread as scratch space. Tokens are shared out among threads; the bits do not depend on how many there are.
 template <KernelScalar Scalar_, WeightLaw<Scalar_> Law = Softmax<Scalar_>>
 class CircleSeries {
