@@ -2,6 +2,8 @@
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/integrators/concepts.hpp>
+#include <attnflow/systems/circle_dynamics.hpp>
+#include <attnflow/systems/circle_series.hpp>
 #include <attnflow/systems/feed_forward.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
@@ -18,8 +20,11 @@
 
 namespace {
 
+using attnflow::CircleDynamics;
+using attnflow::CircleSeries;
 using attnflow::FeedForward;
 using attnflow::RescaledDynamics;
+using attnflow::Softmax;
 using attnflow::SphereDynamics;
 using attnflow::Tanh;
 using attnflow::TokenDynamics;
@@ -39,17 +44,21 @@ void for_each_system(std::mt19937_64& generator, Index d, const Check& check) {
   check("RescaledDynamics", RescaledDynamics<Scalar>(head));
   check("SphereDynamics", SphereDynamics<Scalar>(head));
   check("FeedForward", FeedForward(RescaledDynamics<Scalar>(head), W, Tanh{}));
+  if (d > 1) return;
+  check("CircleDynamics", CircleDynamics<Scalar>(Softmax<Scalar>{2}, -1));
+  check("CircleSeries", CircleSeries<Scalar, Unnormalized<Scalar>>(Unnormalized<Scalar>{2}));
 }
 
 template <class System>
 typename System::State velocity(const System& system, const typename System::State& x) {
-  typename System::State dx = System::State::Constant(3, 5, 7);  // of another shape, with something in it
+  constexpr int rows = System::Dim == Eigen::Dynamic ? 3 : System::Dim;
+  typename System::State dx = System::State::Constant(rows, 5, 7);  // of another shape, with something in it
   system(0.4, x, dx);
   return dx;
 }
 
-template <class State>
-bool same_bits(const State& a, const State& b) {
+template <class A, class B>
+bool same_bits(const A& a, const B& b) {
   return a.rows() == b.rows() && a.cols() == b.cols() && (a.array() == b.array()).all();
 }
 
