@@ -2,7 +2,10 @@
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/integrators/concepts.hpp>
+#include <attnflow/systems/driven.hpp>
 #include <attnflow/systems/feed_forward.hpp>
+#include <attnflow/systems/fisher_rao.hpp>
+#include <attnflow/systems/perceptron.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
@@ -18,7 +21,12 @@
 
 namespace {
 
+using attnflow::Driven;
+using attnflow::ExternalField;
 using attnflow::FeedForward;
+using attnflow::FisherRaoDynamics;
+using attnflow::LinearPart;
+using attnflow::Perceptron;
 using attnflow::RescaledDynamics;
 using attnflow::SphereDynamics;
 using attnflow::Tanh;
@@ -39,6 +47,13 @@ void for_each_system(std::mt19937_64& generator, Index d, const Check& check) {
   check("RescaledDynamics", RescaledDynamics<Scalar>(head));
   check("SphereDynamics", SphereDynamics<Scalar>(head));
   check("FeedForward", FeedForward(RescaledDynamics<Scalar>(head), W, Tanh{}));
+  const auto U = reference::random<Tokens<Scalar>>(generator, 16, d),
+             A = reference::random<Tokens<Scalar>>(generator, d, 16);
+  const ExternalField field(Tokens<Scalar>::Ones(d, 1));
+  check("Driven", Driven(TokenDynamics<Scalar>(head), field, LinearPart(W), Perceptron(A, U, Tanh{})));
+  check("Driven on the sphere", Driven(SphereDynamics<Scalar>(head), field, Perceptron(A, U, Tanh{})));
+  if (d > 1)
+    check("FisherRaoDynamics", FisherRaoDynamics<Scalar>({.beta = 2}));  // d − 1 coordinates and a mass
 }
 
 template <class System>
