@@ -5,31 +5,62 @@
 #include "harness.hpp"
 
 #include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/graph.hpp>
+#include <attnflow/attention/hardmax.hpp>
+#include <attnflow/attention/l2_softmax.hpp>
+#include <attnflow/attention/linear.hpp>
 #include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/position_weighted.hpp>
+#include <attnflow/attention/sigmoid.hpp>
+#include <attnflow/attention/sinkhorn.hpp>
 #include <attnflow/attention/softmax.hpp>
+#include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
+#include <type_traits>
 
 namespace {
 
 using attnflow::Alibi;
+using attnflow::Band;
 using attnflow::Causal;
+using attnflow::ExcludeSelf;
+using attnflow::Graph;
+using attnflow::Hardmax;
+using attnflow::L2Softmax;
+using attnflow::Linear;
 using attnflow::NoBias;
 using attnflow::NoMask;
+using attnflow::PositionWeighted;
+using attnflow::Sigmoid;
+using attnflow::Sinkhorn;
 using attnflow::Softmax;
 using attnflow::StrictCausal;
+using attnflow::TokenMasses;
 using attnflow::Unnormalized;
+using attnflow::WeightFunction;
 
-/// The pairs that the mask leaves.
+/// The pairs that are looked at: those in the ranges of the mask.
 template <class Mask>
 double pairs(const Mask& mask, Eigen::Index n) {
   double sum = 0;
   for (Eigen::Index i = 0; i < n; ++i)
     sum += static_cast<double>(mask.keys(i, n).end - mask.keys(i, n).begin);
   return sum;
+}
+
+Graph half_of_all(Eigen::Index n) {
+  return Graph(n, [](Eigen::Index i, Eigen::Index j) { return (i * 31 + j * 17) % 64 < 32; });
+}
+TokenMasses some_masses(Eigen::Index n) {
+  TokenMasses masses;
+  for (Eigen::Index j = 0; j < n; ++j) masses.masses.push_back(1 + static_cast<double>(j % 3));
+  return masses;
 }
 
 /// The definition as a double loop in double (concepts.hpp): a row that times another operator is worth
@@ -45,21 +76,56 @@ bool is_the_law(const Law& law, const Mask& mask, const Bias& bias, Eigen::Index
   const Eigen::MatrixXd keys = head.K.template cast<double>() * x.template cast<double>();
   const Eigen::MatrixXd values = head.V.template cast<double>() * x.template cast<double>();
   double error = 0, scale = 0, largest_score = 1;
-  for (Eigen::Index i = 0; i < n; ++i) {
-    const auto [begin, end] = mask.keys(i, n);
-    Eigen::VectorXd sum = Eigen::VectorXd::Zero(d);
-    double normalizer = 0;
-    for (Eigen::Index j = begin; j < end; ++j) {
-      const double score =
-          law.beta * queries.col(i).dot(keys.col(j)) - bias.slope * std::abs(static_cast<double>(i - j));
-      largest_score = std::max(largest_score, std::abs(score));
-      sum += std::exp(score) * values.col(j);
-      normalizer += std::exp(score);
-    }
-    if (begin < end) sum *= std::exp(law.log_row_factor(std::log(normalizer), n)) / normalizer;
-    scale = std::max(scale, sum.cwiseAbs().maxCoeff());
-    error = std::max(error, (sum - dx.col(i).template cast<double>()).cwiseAbs().maxCoeff());
+  Eigen::VectorXd masses = Eigen::VectorXd::Ones(n);
+  if constexpr (requires { bias.masses; }) {
+    for (Eigen::Index j = 0; j < n; ++j) masses(j) = bias.masses[static_cast<std::size_t>(j)];
+    masses *= static_cast<double>(n) / masses.sum();
   }
+  const auto is_taken = [&](Eigen::Index i, Eigen::Index j) {
+    const auto [begin, end] = mask.keys(i, n);
+    bool taken = begin <= j && j < end;
+    if constexpr (attnflow::PickingMask<Mask>) taken = taken && mask.attends(i, j);
+    return taken;
+  };
+  Eigen::MatrixXd w = Eigen::MatrixXd::Zero(n, n);
+  for (Eigen::Index i = 0; i < n; ++i) {
+    double normalizer = 0, positions = 0, largest = -std::numeric_limits<double>::infinity();
+    for (Eigen::Index j = 0; j < n; ++j) {
+      if (!is_taken(i, j)) continue;
+      const double fall = bias.slope * std::abs(static_cast<double>(i - j));
+      double score = law.beta * queries.col(i).dot(keys.col(j));
+      if constexpr (attnflow::DistanceLaw<Law>)
+        score = -law.beta * law.scale * (queries.col(i) - keys.col(j)).squaredNorm();
+      score -= fall;
+      largest_score = std::max(largest_score, std::abs(score));
+      largest = std::max(largest, score);
+      if constexpr (Law::function == WeightFunction::exponential)
+        w(i, j) = std::exp(score) * masses(j);
+      else if constexpr (Law::function == WeightFunction::logistic)
+        w(i, j) = law.row_factor(n) / (1 + std::exp(-score - law.bias)) * masses(j);
+      else if constexpr (Law::function == WeightFunction::linear)
+        w(i, j) = law.row_factor(n) * score * masses(j);
+      else
+        w(i, j) = score;
+      normalizer += w(i, j);
+      positions += std::exp(-fall) * masses(j);
+    }
+    if (positions == 0) continue;
+    if constexpr (Law::function == WeightFunction::maximum)
+      w.row(i) = (w.row(i).array() == largest).template cast<double>();
+    else if constexpr (attnflow::PositionAware<Law>)
+      w.row(i) *= std::exp(law.log_row_factor(std::log(normalizer), n, std::log(positions))) / normalizer;
+    else if constexpr (Law::function == WeightFunction::exponential)
+      w.row(i) *= std::exp(law.log_row_factor(std::log(normalizer), n)) / normalizer;
+  }
+  if constexpr (attnflow::DoublyStochasticLaw<Law>)
+    for (int sweep = 0; sweep < law.iterations; ++sweep) {
+      w = (w * w.colwise().sum().cwiseInverse().asDiagonal()).eval();
+      w = (w.rowwise().sum().cwiseInverse().asDiagonal() * w).eval();
+    }
+  const Eigen::MatrixXd sums = values * w.transpose();
+  error = (sums - dx.template cast<double>()).cwiseAbs().maxCoeff();
+  scale = sums.cwiseAbs().maxCoeff();
   // The error of a score is a relative error of its weight.
   return error <=
          64 * static_cast<double>(std::numeric_limits<Scalar>::epsilon()) * (1 + largest_score) * scale;
@@ -103,8 +169,14 @@ void add_law(const std::string& name, Eigen::Index n, Eigen::Index d, Law law, M
              Bias bias = {}) {
   bench::add_row("law/" + name + "/" + bench::name_of<Scalar> + bench::size_name(n, d),
                  [=](benchmark::State& state) {
-                   if (!is_the_law<Scalar>(law, mask, bias, d))
-                     return bench::fail(state, "the drift is not that of the law");
+                   bool right = false;
+                   if constexpr (std::is_same_v<Mask, Graph>)
+                     right = is_the_law<Scalar>(law, half_of_all(48), bias, d);
+                   else if constexpr (std::is_same_v<Bias, TokenMasses>)
+                     right = is_the_law<Scalar>(law, mask, some_masses(48), d);
+                   else
+                     right = is_the_law<Scalar>(law, mask, bias, d);
+                   if (!right) return bench::fail(state, "the drift is not that of the law");
                    const attnflow::TokenDynamics<Scalar, Eigen::Dynamic, Law, Mask, Bias> field(
                        bench::general_head<Scalar>(d), law, mask, bias);
                    const auto x = bench::tokens<Scalar>(n, d);
@@ -144,6 +216,17 @@ void add_rows_of() {
     add_law<Scalar>("strict_causal", n, d, Softmax<Scalar>{}, StrictCausal{});
     add_law<Scalar>("alibi", n, d, Softmax<Scalar>{}, NoMask{}, Alibi{0.01});
     add_law<Scalar>("causal_alibi", n, d, Softmax<Scalar>{}, Causal{}, Alibi{0.01});
+    add_law<Scalar>("exclude_self", n, d, Softmax<Scalar>{}, ExcludeSelf{});
+    add_law<Scalar>("band", n, d, Softmax<Scalar>{}, Band{n / 8, n / 8});
+    add_law<Scalar>("graph", n, d, Softmax<Scalar>{}, half_of_all(n));
+    add_law<Scalar>("masses", n, d, Softmax<Scalar>{}, NoMask{}, some_masses(n));
+    add_law<Scalar>("position_weighted", n, d, PositionWeighted<Scalar>{}, StrictCausal{}, Alibi{0.01});
+    add_law<Scalar>("hardmax", n, d, Hardmax<Scalar>{});
+    add_law<Scalar>("sigmoid", n, d, Sigmoid<Scalar>{});
+    add_law<Scalar>("linear", n, d, Linear<Scalar>{});
+    add_law<Scalar>("linear_causal", n, d, Linear<Scalar>{}, Causal{});
+    add_law<Scalar>("l2", n, d, L2Softmax<Scalar>{});
+    add_law<Scalar>("sinkhorn_2_sweeps", n, d, Sinkhorn<Scalar>{1, 2, 0});
     for (const double t : {0., 3.}) add_rescaled<Scalar>(n, d, t);
   }
 }

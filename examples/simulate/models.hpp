@@ -4,7 +4,12 @@
 #include "inputs.hpp"
 
 #include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/hardmax.hpp>
+#include <attnflow/attention/l2_softmax.hpp>
+#include <attnflow/attention/linear.hpp>
 #include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/sigmoid.hpp>
+#include <attnflow/attention/sinkhorn.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/geometry/sphere.hpp>
 #include <attnflow/spectral/invariant_basis.hpp>
@@ -17,12 +22,14 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <type_traits>
+#include <vector>
 
 namespace simulation {
 
 using attnflow::SquareMatrix;
 
-// --- Laws and masks chosen at run time: one instantiation for all but plain attention ----------------------
+// --- Laws and masks chosen at run time: one instantiation for softmax and unnormalised weights under any mask ---
 
 template <class Scalar_>
 struct AnyLaw {
@@ -78,7 +85,8 @@ struct Run {
   Field<Scalar> field;                ///< of all systems but layers,
   std::function<void(State&)> layer;  ///< of which this is one
   Attention attention;                ///< the weights of the law
-  Attention pattern;                  ///< the same as shares of a row: these no law takes out of range
+  Attention
+      pattern;  ///< the same as shares of a row, which no law takes out of range; none where it has no shares
   /// The coordinates that are integrated, where they are not those that are shown.
   std::optional<attnflow::InvariantBasis> coordinates;
   /// From the coordinates that are integrated to those that are shown.
@@ -93,28 +101,38 @@ std::vector<Head<Scalar>> cast_heads(const std::vector<Head<double>>& heads) {
   return result;
 }
 
-/// The system that the options name, with one law, mask and bias.
+/// The rescaled system with one law, mask and bias.
 template <class Scalar, class Law, class Mask, class Bias>
-void set_system(Run<Scalar>& run, const Options& o, const std::vector<Head<Scalar>>& heads, const Law& law,
-                const Mask& mask, const Bias& bias) {
+void set_rescaled(Run<Scalar>& run, const Head<Scalar>& head, const Law& law, const Mask& mask,
+                  const Bias& bias) {
+  using State = Tokens<Scalar>;
+  const auto system =
+      std::make_shared<const attnflow::RescaledDynamics<Scalar, Eigen::Dynamic, Law, Mask, Bias>>(head, law,
+                                                                                                  mask, bias);
+  run.field.velocity = [system](double t, const State& z, State& dz) { (*system)(t, z, dz); };
+  run.field.longest_step = system->max_step();
+  run.attention = [system](double t, const State& z) {
+    return std::vector<SquareMatrix<Scalar>>{system->attention(t, z)};
+  };
+  run.pattern = run.attention;
+}
+
+/// Rows of positive weights as shares.
+template <class Scalar>
+std::vector<SquareMatrix<Scalar>> shares_of(std::vector<SquareMatrix<Scalar>> weights) {
+  for (SquareMatrix<Scalar>& w : weights)
+    for (Index i = 0; i < w.rows(); ++i)
+      if (const Scalar sum = w.row(i).sum(); sum > 0) w.row(i) /= sum;
+  return weights;
+}
+
+/// The other systems: x in space or on the sphere, or layers, with one law, mask and bias.
+template <class Scalar, class Law, class Mask, class Bias>
+void set_drift(Run<Scalar>& run, const Options& o, const std::vector<Head<Scalar>>& heads, const Law& law,
+               const Mask& mask, const Bias& bias) {
   using State = Tokens<Scalar>;
   constexpr int any = Eigen::Dynamic;
-  const auto move_by = [&run](auto system) {
-    run.field.velocity = [system](double t, const State& x, State& dx) { (*system)(t, x, dx); };
-  };
-  if (o.system == "rescaled") {
-    using Softmax = attnflow::Softmax<Scalar>;
-    const auto system = std::make_shared<const attnflow::RescaledDynamics<Scalar, any, Softmax, Mask, Bias>>(
-        heads[0], Softmax{.beta = law.beta}, mask, bias);
-    move_by(system);
-    run.field.longest_step = system->max_step();
-    run.attention = [system](double t, const State& z) {
-      return std::vector<SquareMatrix<Scalar>>{system->attention(t, z)};
-    };
-    run.pattern = run.attention;
-    return;
-  }
-  // Weights depend on where tokens are, not on how they move: those of all other systems are these.
+  // Weights depend on where tokens are, not on how they move: those of all systems are these.
   using Drift = attnflow::TokenDynamics<Scalar, any, Law, Mask, Bias>;
   const auto weights_by = [&](const Law& weight_law) {
     const auto drift = std::make_shared<const Drift>(heads, weight_law, mask, bias);
@@ -125,19 +143,39 @@ void set_system(Run<Scalar>& run, const Options& o, const std::vector<Head<Scala
     };
   };
   run.attention = weights_by(law);
-  run.pattern = run.attention;
-  if constexpr (!Law::rows_sum_to_one)
-    if (!law.normalized) run.pattern = weights_by(Law{.beta = law.beta});
+  if constexpr (std::is_same_v<Law, AnyLaw<Scalar>>)
+    run.pattern = law.normalized ? run.attention : weights_by(Law{.beta = law.beta});
+  else if constexpr (Law::rows_sum_to_one)
+    run.pattern = run.attention;
+  else if constexpr (Law::function == attnflow::WeightFunction::logistic)
+    run.pattern = [attention = run.attention](double t, const State& x) {
+      return shares_of(attention(t, x));
+    };
+  else  // weights of either sign are no shares
+    run.pattern = [](double, const State&) { return std::vector<SquareMatrix<Scalar>>{}; };
   if (o.system == "layers") {
     const auto layers =
         std::make_shared<const attnflow::Layers<Scalar, any, Law, Mask, Bias>>(heads, *o.dt, law, mask, bias);
     run.layer = [layers](State& x) { layers->apply(x); };
   } else if (o.system == "sphere") {
-    move_by(std::make_shared<const attnflow::SphereDynamics<Scalar, any, Law, Mask, Bias>>(heads, law, mask,
-                                                                                           bias));
+    const auto system = std::make_shared<const attnflow::SphereDynamics<Scalar, any, Law, Mask, Bias>>(
+        heads, law, mask, bias);
+    run.field.velocity = [system](double t, const State& x, State& dx) { (*system)(t, x, dx); };
   } else {
-    move_by(std::make_shared<const Drift>(heads, law, mask, bias));
+    const auto system = std::make_shared<const Drift>(heads, law, mask, bias);
+    run.field.velocity = [system](double t, const State& x, State& dx) { (*system)(t, x, dx); };
   }
+}
+
+/// The system that the options name, with one law, mask and bias.
+template <class Scalar, class Law, class Mask, class Bias>
+void set_system(Run<Scalar>& run, const Options& o, const std::vector<Head<Scalar>>& heads, const Law& law,
+                const Mask& mask, const Bias& bias) {
+  if (o.system != "rescaled") return set_drift(run, o, heads, law, mask, bias);
+  if constexpr (std::is_same_v<Law, AnyLaw<Scalar>>)
+    set_rescaled(run, heads[0], attnflow::Softmax<Scalar>{.beta = law.beta}, mask, bias);
+  else if constexpr (Law::rows_sum_to_one)
+    set_rescaled(run, heads[0], law, mask, bias);
 }
 
 /// Sets up the system; moves x to the coordinates that are integrated, or onto the sphere.
@@ -168,8 +206,19 @@ Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Sca
   const AnyMask mask{o.mask == "causal"          ? AnyMask::Kind::causal
                      : o.mask == "strict-causal" ? AnyMask::Kind::strict_causal
                                                  : AnyMask::Kind::none};
-  set_system(run, o, own, AnyLaw<Scalar>{.beta = o.beta, .normalized = o.law == "softmax"}, mask,
-             attnflow::Alibi{.slope = o.alibi.value_or(0)});
+  const attnflow::Alibi bias{.slope = o.alibi.value_or(0)};
+  if (o.law == "hardmax")
+    set_system(run, o, own, attnflow::Hardmax<Scalar>{.beta = o.beta}, mask, bias);
+  else if (o.law == "sinkhorn")
+    set_system(run, o, own, attnflow::Sinkhorn<Scalar>{.beta = o.beta}, attnflow::NoMask{}, bias);
+  else if (o.law == "sigmoid")
+    set_system(run, o, own, attnflow::Sigmoid<Scalar>{.beta = o.beta}, mask, bias);
+  else if (o.law == "linear")
+    set_system(run, o, own, attnflow::Linear<Scalar>{.beta = o.beta}, mask, bias);
+  else if (o.law == "l2")
+    set_system(run, o, own, attnflow::L2Softmax<Scalar>{.beta = o.beta}, mask, bias);
+  else
+    set_system(run, o, own, AnyLaw<Scalar>{.beta = o.beta, .normalized = o.law == "softmax"}, mask, bias);
   return run;
 }
 

@@ -132,7 +132,11 @@ inline Options parse(int argc, char** argv) {
       "--system", o.system,
       "rescaled: z = exp(-tV) x (default) | tokens: x | sphere: x of norm one | layers: residual "
       "layers");
-  model->add_option("--law", o.law, "softmax (default) | unnormalized: exp(score) / n");
+  model->add_option(
+      "--law", o.law,
+      "softmax (default) | unnormalized: exp(score) / n | hardmax: the largest score alone | sinkhorn: "
+      "doubly stochastic | sigmoid: 1 / (1 + exp(-score)) / n | linear: score / n | l2: softmax of "
+      "-beta |Qx - Ky|^2");
   model->add_option("--beta", o.beta, "factor of the scores (default 1)")->check(require_number<double>);
   model->add_option("--mask", o.mask, "none (default) | causal: j <= i | strict-causal: j < i");
   model->add_option("--alibi", o.alibi, "slope L of a bias: scores fall by L |i - j|")
@@ -231,6 +235,11 @@ inline void require_positive(const char* option, const std::optional<double>& va
     refuse(option, ": ", *value, ", expected a positive number");
 }
 
+/// Whether the weights of a token sum to one.
+inline bool rows_sum_to_one(const Options& o) {
+  return o.law == "softmax" || o.law == "hardmax" || o.law == "sinkhorn" || o.law == "l2";
+}
+
 /// Whether attention is the papers': softmax of all scores as they are.
 inline bool is_plain(const Options& o) {
   return o.law == "softmax" && o.mask == "none" && o.alibi.value_or(0) == 0;
@@ -241,14 +250,19 @@ inline bool has_fixed_steps(const Options& o) { return o.system == "layers" || o
 /// Checks what one option says by itself or about another; fills in defaults that depend on others.
 inline void check(Options& o) {
   require_one_of("--system", o.system, {"rescaled", "tokens", "sphere", "layers"});
-  for (const char* law : {"hardmax", "sinkhorn", "sigmoid", "linear", "l2"})
-    if (o.law == law) refuse("--law: ", o.law, " is not available yet, expected softmax or unnormalized");
-  require_one_of("--law", o.law, {"softmax", "unnormalized"});
+  require_one_of("--law", o.law,
+                 {"softmax", "unnormalized", "hardmax", "sinkhorn", "sigmoid", "linear", "l2"});
   require_one_of("--mask", o.mask, {"none", "causal", "strict-causal"});
   if (o.alibi && !std::isfinite(*o.alibi)) refuse("--alibi: ", *o.alibi, ", expected a finite number");
-  if (o.system == "rescaled" && o.law != "softmax")
+  if (o.system == "rescaled" && !rows_sum_to_one(o))
     refuse("--law: ", o.law,
-           ", expected softmax for --system rescaled: its rows must sum to one (use --system tokens)");
+           ", expected softmax, hardmax, sinkhorn or l2 for --system rescaled: rows must sum to one (use "
+           "--system "
+           "tokens)");
+  if (o.law == "sinkhorn" && o.mask != "none")
+    refuse("--mask: ", o.mask,
+           ", expected none for --law sinkhorn: a triangular matrix whose rows and columns sum to one is the "
+           "identity");
   if (o.system == "layers" && !o.stepper.empty())
     refuse("--stepper: ", o.stepper, ", expected to be absent: --system layers is a map, layer after layer");
   if (o.stepper.empty()) o.stepper = "dopri5";

@@ -57,11 +57,12 @@ class PageBuilder {
     for (Index j = 0; j < shown_; ++j)
       for (Index c = 0; c < view_.dim; ++c) view_.positions.push_back(static_cast<double>(x(c, j)));
     clusters_.push_back(x.cols() <= 1000 ? clusters_at(t, inside) : attnflow::required);
-    energy_.push_back(x.cols() <= 300 ? log_energy(t, x) : attnflow::required);
+    energy_.push_back(x.cols() <= 300 && exponential() ? log_energy(t, x) : attnflow::required);
     if (!with_attention_ && x.cols() > 100) return;
-    const SquareMatrix<Scalar> P = run.pattern(t, inside)[0];
-    rank_.push_back(x.cols() <= 100 && P.allFinite() ? static_cast<double>(attnflow::effective_rank(P).rank)
-                                                     : attnflow::required);
+    const std::vector<SquareMatrix<Scalar>> pattern = run.pattern(t, inside);
+    const bool ranked = x.cols() <= 100 && !pattern.empty() && pattern[0].allFinite();
+    rank_.push_back(ranked ? static_cast<double>(attnflow::effective_rank(pattern[0]).rank)
+                           : attnflow::required);
     if (!with_attention_) return;
     const SquareMatrix<Scalar> weights = run.attention(t, inside)[0];
     for (Index i = 0; i < shown_; ++i)
@@ -88,13 +89,17 @@ class PageBuilder {
     show("rank of P", rank_);
     show("log energy log ∑ᵢ Zᵢ", energy_);
     if (whole_ && rescaled()) attnflow::add_limits(view_, analysis, heads_[0].V);
-    if (whole_ && !with_attention_) add_heads();
+    if (whole_ && !with_attention_ && exponential()) add_heads();
     view_.parameters = std::move(parameters);
     return std::move(view_);
   }
 
  private:
   [[nodiscard]] bool rescaled() const { return options_.system == "rescaled"; }
+  /// Whether weights are e^⟨Qx, Ky⟩, normalised or not: laws that the page knows, and that the energy is of.
+  [[nodiscard]] bool exponential() const {
+    return options_.law == "softmax" || options_.law == "unnormalized";
+  }
 
   /// The number of clusters of the positions, as in the report.
   double clusters_at(double t, const Tokens<Scalar>& inside) {

@@ -38,7 +38,9 @@ inline std::string outside_theory(const Options& o) {
     if (holds) because += (because.empty() ? "" : ", ") + what;
   };
   add(o.system == "sphere", "tokens on the unit sphere");
-  add(o.law != "softmax", "weights that do not sum to one (--law " + o.law + ")");
+  add(o.law != "softmax",
+      (rows_sum_to_one(o) ? "another weight law (--law " : "weights that do not sum to one (--law ") + o.law +
+          ")");
   add(o.mask != "none", "a mask (--mask " + o.mask + ")");
   add(o.alibi.value_or(0) != 0, "a positional bias (--alibi)");
   return "the theorems of arXiv:2305.05465 are of softmax attention in R^d without mask and bias; here: " +
@@ -51,7 +53,8 @@ inline std::string expected_of(const Options& o, const std::vector<Head<double>>
   if (o.system != "sphere" || heads.size() > 1 || h.dim() < 2 || o.alibi.value_or(0) != 0 || !(o.beta >= 0) ||
       !h.V.isIdentity(0))
     return "";
-  if (o.mask == "none" && h.Q.isIdentity(0) && h.K.isIdentity(0))
+  if (o.mask == "none" && h.Q.isIdentity(0) && h.K.isIdentity(0) &&
+      (o.law == "softmax" || o.law == "unnormalized"))
     return "all tokens meet, from almost every start (Q = K = V = I, β ≥ 0; arXiv:2312.10794)";
   if (o.mask == "causal" && o.law == "softmax")
     return "all tokens converge to the first, which rests, from almost every start (V = I, β ≥ 0; "

@@ -12,8 +12,16 @@
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
 #include <attnflow/attention/concepts.hpp>
+#include <attnflow/attention/graph.hpp>
+#include <attnflow/attention/hardmax.hpp>
+#include <attnflow/attention/l2_softmax.hpp>
+#include <attnflow/attention/linear.hpp>
 #include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/position_weighted.hpp>
+#include <attnflow/attention/sigmoid.hpp>
+#include <attnflow/attention/sinkhorn.hpp>
 #include <attnflow/attention/softmax.hpp>
+#include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/clustering/boolean_distance.hpp>
 #include <attnflow/clustering/clusters.hpp>

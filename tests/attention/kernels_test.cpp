@@ -4,6 +4,7 @@
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 
+#include "attention/definition.hpp"
 #include "attention/reference.hpp"
 #include "catch.hpp"
 
@@ -18,36 +19,28 @@
 namespace {
 
 namespace ad = attnflow::detail;
+using ad::RowKind;
 using attnflow::Alibi;
 using attnflow::Causal;
 using attnflow::Head;
-using attnflow::KeyRange;
 using attnflow::NoBias;
 using attnflow::NoMask;
-using attnflow::RowRecord;
 using attnflow::SimdLevel;
 using attnflow::Softmax;
 using attnflow::StrictCausal;
 using attnflow::Tokens;
 using attnflow::Unnormalized;
-using attnflow::Weighted;
 using Catch::Matchers::ContainsSubstring;
+using definition::attend_at;
+using definition::check_definition;
+using definition::levels_here;
 using reference::Index;
 using reference::Real;
-using reference::wide;
-using reference::Wide;
-
-std::vector<SimdLevel> levels_here() {
-  std::vector<SimdLevel> levels;
-  for (const SimdLevel level : ad::simd_levels)
-    if (attnflow::has_simd_level(level)) levels.push_back(level);
-  return levels;
-}
 
 /// 2ˣ as the kernels compute it: the sum of a row whose query is x, over one key that is 1.
 template <class Scalar>
 std::vector<Scalar> exp2_of(SimdLevel level, std::vector<Scalar> x) {
-  const auto kernels = ad::row_kernels_at<Scalar, 1, false, false>(level);
+  const auto kernels = ad::row_kernels_at<Scalar, 1, RowKind::plain>(level);
   const auto width = static_cast<std::size_t>(kernels.width);
   const std::size_t count = x.size(), padded = (count + width - 1) / width * width;
   x.resize(padded);
@@ -64,120 +57,6 @@ std::vector<Scalar> exp2_of(SimdLevel level, std::vector<Scalar> x) {
   kernels.bounded(task, 0, static_cast<std::int64_t>(padded));
   sum.resize(count);
   return sum;
-}
-
-/// Runs the operator at a level, which is otherwise chosen once for the program.
-template <class Scalar, class Law, class Mask, class Bias>
-Tokens<Scalar> attend_at(SimdLevel level, const attnflow::ScoreForm<>& form, const Law& law, const Mask& mask,
-                         const Bias& bias, const Tokens<Scalar>& x, bool all_exact,
-                         Weighted what = Weighted::tokens) {
-  constexpr bool ranged = !std::is_same_v<Mask, NoMask>, biased = !std::is_same_v<Bias, NoBias>;
-  auto& scores = ad::PreparedScores<Scalar>::of_this_thread();
-  REQUIRE(scores.prepare_keys(x.data(), x.rows(), x.cols()));
-  const auto kernels = [&] {
-    switch (x.rows()) {
-      case 1:
-        return ad::row_kernels_at<Scalar, 1, ranged, biased>(level);
-      case 2:
-        return ad::row_kernels_at<Scalar, 2, ranged, biased>(level);
-      case 3:
-        return ad::row_kernels_at<Scalar, 3, ranged, biased>(level);
-      case 4:
-        return ad::row_kernels_at<Scalar, 4, ranged, biased>(level);
-      default:
-        return ad::row_kernels_at<Scalar, 0, ranged, biased>(level);
-    }
-  }();
-  const attnflow::ScaledMatrix<>* flow = nullptr;
-  scores.prepare_queries(form, flow, mask, static_cast<double>(bias.slope), kernels, all_exact);
-  Tokens<Scalar> out(x.rows(), x.cols());
-  ad::attend_rows<Eigen::Dynamic>(scores, kernels, what, law, out.data(), nullptr);
-  return out;
-}
-
-/// What a law makes of a score, given log ∑ₗ e^{sᵢₗ}: its definition, an overload for each law.
-template <class Scalar>
-Real log_weight(const Softmax<Scalar>&, Real score, Real log_sum, Index) {
-  return score - log_sum;
-}
-template <class Scalar>
-Real log_weight(const Unnormalized<Scalar>& law, Real score, Real, Index n) {
-  return score - std::log(static_cast<Real>(n)) - (law.less_one ? static_cast<Real>(law.beta) : 0);
-}
-
-/// The weights by their definition, in extended precision.
-template <class Law, class Mask, class Bias>
-Wide weights(const Wide& M, const Law& law, const Mask& mask, const Bias& bias, const Wide& x) {
-  const Index n = x.cols();
-  Wide w = Wide::Zero(n, n);
-  for (Index i = 0; i < n; ++i) {
-    const KeyRange keys = mask.keys(i, n);
-    if (keys.begin >= keys.end) continue;
-    const Wide scores = static_cast<Real>(law.beta) * (x.col(i).transpose() * M * x);
-    const auto score = [&](Index j) {
-      return scores(0, j) - static_cast<Real>(bias.slope) * static_cast<Real>(std::abs(i - j));
-    };
-    Real largest = score(keys.begin), sum = 0;
-    for (Index j = keys.begin; j < keys.end; ++j) largest = std::max(largest, score(j));
-    for (Index j = keys.begin; j < keys.end; ++j) sum += std::exp(score(j) - largest);
-    for (Index j = keys.begin; j < keys.end; ++j) {
-      w(i, j) = std::exp(log_weight(law, score(j), largest + std::log(sum), n));
-    }
-  }
-  return w;
-}
-
-/// attend, attention_matrix and every level against the definition.
-template <class Scalar, class Law, class Mask, class Bias>
-void check_definition(std::mt19937_64& generator, Index n, Index d, const Law& law, const Mask& mask,
-                      const Bias& bias, double size) {
-  CAPTURE(n, d, size, law.beta, bias.slope, Law::rows_sum_to_one);
-  constexpr Real eps = reference::epsilon<Scalar>;
-  Head<Scalar> head{reference::random<Tokens<Scalar>>(generator, d, d),
-                    reference::random<Tokens<Scalar>>(generator, d, d),
-                    reference::random<Tokens<Scalar>>(generator, d, d)};
-  Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, d, n) * static_cast<Scalar>(size);
-  x.array() += static_cast<Scalar>(0.3 * size);
-  const Wide X = wide(x), M = wide(head.Q).transpose() * wide(head.K);
-  const Wide w = weights(M, law, mask, bias, X), sums = X * w.transpose();
-  // Roundings of the scores, and of sums of n weights, as a multiple of the largest weighted token.
-  const Real scores = std::abs(static_cast<Real>(law.beta)) *
-                          (X.cwiseAbs().transpose() *
-                           (wide(head.Q).cwiseAbs().transpose() * wide(head.K).cwiseAbs()) * X.cwiseAbs())
-                              .maxCoeff() +
-                      std::abs(static_cast<Real>(bias.slope)) * static_cast<Real>(n);
-  const Real relative = eps * (static_cast<Real>(2 * d + 8) * scores + static_cast<Real>(2 * n + 16));
-  const Real row = w.rowwise().sum().maxCoeff();  // one for softmax, if there is a row
-  const Real bound =
-      relative * row * X.cwiseAbs().maxCoeff() + static_cast<Real>(std::numeric_limits<Scalar>::min());
-
-  Tokens<Scalar> out;
-  RowRecord rows;
-  attend(head, law, mask, bias, x, out, &rows);
-  const Wide expected = wide(head.V) * sums;
-  CHECK(reference::excess(wide(out), expected, bound * static_cast<Real>(d) * 2) <= 1);
-  const auto P = attention_matrix(head, x, law, mask, bias);
-  CHECK(reference::excess(wide(P), w, relative * row) <= 1);
-  for (Index i = 0; i < n; ++i) {
-    const KeyRange keys = mask.keys(i, n);
-    if (keys.begin >= keys.end) {
-      CHECK(out.col(i).isZero(0));
-      CHECK(P.row(i).isZero(0));
-      CHECK(rows.log_normalizer[static_cast<std::size_t>(i)] == -std::numeric_limits<double>::infinity());
-    } else {
-      const Index key = rows.largest_key[static_cast<std::size_t>(i)];
-      REQUIRE((key >= keys.begin && key < keys.end));
-      CHECK(w.row(i).maxCoeff() <= w(i, key) * (1 + 2 * relative));
-    }
-    for (Index j = 0; j < n; ++j)
-      if (j < keys.begin || j >= keys.end) REQUIRE(P(i, j) == 0);
-  }
-  const auto form = attnflow::score_form(head, law.beta);
-  for (const SimdLevel level : levels_here())
-    for (const bool all_exact : {false, true}) {
-      CAPTURE(std::string(attnflow::name_of(level)), all_exact);
-      CHECK(reference::excess(wide(attend_at(level, form, law, mask, bias, x, all_exact)), sums, bound) <= 1);
-    }
 }
 
 }  // namespace
@@ -257,7 +136,7 @@ TEMPLATE_TEST_CASE("bounded rows give way to exact ones where their bound ends",
   const auto exact_rows = [&](const Tokens<Scalar>& x) {
     REQUIRE(scores.prepare_keys(x.data(), x.rows(), x.cols()));
     scores.prepare_queries(form, flow, NoMask{}, 0.0,
-                           ad::row_kernels_at<Scalar, 3, false, false>(SimdLevel::portable), false);
+                           ad::row_kernels_at<Scalar, 3, RowKind::plain>(SimdLevel::portable), false);
     return scores.exact;
   };
   Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, 3, 33);

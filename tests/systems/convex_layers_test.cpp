@@ -1,5 +1,7 @@
 // Layers of convex combinations: their equation, and what is known of hard and soft ones.
 #include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/graph.hpp>
+#include <attnflow/attention/hardmax.hpp>
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/systems/convex_layers.hpp>
 #include <attnflow/systems/driven.hpp>
@@ -22,6 +24,9 @@ namespace {
 using attnflow::Alibi;
 using attnflow::Causal;
 using attnflow::ConvexLayers;
+using attnflow::ExcludeSelf;
+using attnflow::Graph;
+using attnflow::Hardmax;
 using attnflow::Head;
 using attnflow::NoBias;
 using attnflow::NoMask;
@@ -41,6 +46,12 @@ Head<Scalar> form(const Matrix& B) {
   return {B.cast<Scalar>(), identity.cast<Scalar>(), identity.cast<Scalar>()};
 }
 
+template <class Mask>
+bool attends(const Mask& mask, Index i, Index j) {
+  if constexpr (requires { mask.attends(i, j); }) return mask.attends(i, j);
+  return true;
+}
+
 /// (1 − γ) xᵢ + γ ∑ⱼ wᵢⱼ xⱼ by double loops; a row without keys rests.
 template <class Mask>
 Wide layer(const Wide& B, Real beta, Real slope, const Mask& mask, Real gamma, const Wide& x) {
@@ -48,17 +59,17 @@ Wide layer(const Wide& B, Real beta, Real slope, const Mask& mask, Real gamma, c
   Wide next = x;
   for (Index i = 0; i < n; ++i) {
     const auto range = mask.keys(i, n);
-    if (range.begin >= range.end) continue;
     Wide mean = Wide::Zero(x.rows(), 1);
     Real sum = 0;
     for (Index j = range.begin; j < range.end; ++j) {
+      if (!attends(mask, i, j)) continue;
       Real score = -slope * std::abs(static_cast<Real>(i - j));
       for (Index a = 0; a < x.rows(); ++a)
         for (Index b = 0; b < x.rows(); ++b) score += beta * B(b, a) * x(a, i) * x(b, j);
       sum += std::exp(score);
       mean += std::exp(score) * x.col(j);
     }
-    next.col(i) = (1 - gamma) * x.col(i) + gamma / sum * mean;
+    if (sum > 0) next.col(i) = (1 - gamma) * x.col(i) + gamma / sum * mean;
   }
   return next;
 }
@@ -101,6 +112,8 @@ TEMPLATE_TEST_CASE("a layer of convex combinations is its double loop", "[system
     check(NoMask{}, NoBias{}, 1);
     check(Causal{}, NoBias{}, 0.5);
     check(StrictCausal{}, Alibi{0.4}, 0.8);
+    check(ExcludeSelf{}, NoBias{}, 0.8);
+    check(Graph(11, [](Index i, Index j) { return i > 2 && (i + j) % 3 == 0; }), NoBias{}, 0.8);
   }
 }
 
@@ -163,7 +176,7 @@ TEST_CASE("hard layers with B > 0 go straight to the vertex of their cell", "[sy
     if (best - scores.maxCoeff() > 1e-3) ++i;  // in one cell
   }
   const Matrix start = x;
-  const auto check = [&](const ConvexLayers<double>& layers) {
+  const auto check = [&](const auto& layers) {
     x = start;
     double left = 1;
     for (long t = 0; t < 40; ++t) {
@@ -179,11 +192,13 @@ TEST_CASE("hard layers with B > 0 go straight to the vertex of their cell", "[sy
       REQUIRE(x.leftCols(k) == vertices);                  // the hull stays, to the last bit
     }
   };
-  const Softmax<double> hard{1e9};  // weights of e^{−10⁶} and less
-  check(ConvexLayers(form(B), 0.3, hard));
-  check(ConvexLayers(form(B), attnflow::frank_wolfe_step, hard));
+  check(ConvexLayers(form(B), 0.3, Hardmax<double>{}));
+  check(ConvexLayers(
+      form(B), [](long t) { return 1 / (static_cast<double>(t) + 2); }, Hardmax<double>{}));
+  check(ConvexLayers(form(B), attnflow::frank_wolfe_step,
+                     Softmax<double>{1e9}));  // weights of e^{−10⁶} and less
   // And the flow is e^{−t} x⁰ + (1 − e^{−t}) v: its velocity is v − x.
-  const attnflow::TokenDynamics<double> attention(form(B), hard);
+  const attnflow::TokenDynamics attention(form(B), Hardmax<double>{});
   const Matrix v =
       velocity(attnflow::Driven(attention, attnflow::LinearPart(-Matrix::Identity(2, 2))), 0, start);
   for (Index i = 0; i < n; ++i)
@@ -195,7 +210,7 @@ TEST_CASE("hard layers with B > 0 go straight to the vertex of their cell", "[sy
 TEST_CASE("hard layers with B < 0 need not come to the origin", "[systems][convex_layers]") {
   // d = 1, tokens 3 and −1, γ = 2/(t + 2): they change places, and both end at 1/3 [AGR25, against its statement].
   const Matrix minus = -Matrix::Identity(1, 1);
-  const ConvexLayers layers(form(minus), attnflow::frank_wolfe_step, Softmax<double>{1e15});
+  const ConvexLayers layers(form(minus), attnflow::frank_wolfe_step, Hardmax<double>{});
   Matrix x = (Matrix(1, 2) << 3, -1).finished();
   const std::vector<std::pair<double, double>> known{{-1, 3}, {5 / 3.0, 1 / 3.0}, {1, 1 / 3.0}};
   for (long t = 0; t < 3; ++t) {
@@ -207,6 +222,52 @@ TEST_CASE("hard layers with B < 0 need not come to the origin", "[systems][conve
   CHECK(x(1) == Approx(1 / 3.0).epsilon(1e-14));
   // From t = 2 on the other is at distance 4/3 ∏ₛ (1 − 2/(s + 2)) of it, s = 2, …, t − 1: 8/(t (t + 1)).
   CHECK(x(0) - x(1) == Approx(8 / (2000.0 * 2001)).epsilon(1e-9));
+}
+
+TEST_CASE("leaders rest while they lead, and are never fewer", "[systems][convex_layers]") {
+  // Hardmax with α = 1/2 from the four starts of [AFZ24], random tokens drawn anew; A = I and A = B > 0.
+  std::mt19937_64 generator(135);
+  const auto within = [&](Index n, double size) { return Matrix(size * random(2, n, generator)); };
+  Matrix late(2, 8), triangle(2, 9), square(2, 10), tied(2, 10);
+  late << 1, -1 / 12.0, -1, 0, -0.3, -0.6, 0.8, 0.6, 1 / 3.0, 1 / 12.0, -1, 0.25, -0.7, -0.9, 0.1, 0.15;
+  triangle.leftCols(5) << 1, 0.5, -1, 0.3, 0.1, 1, -0.5, -1, -0.2, -0.2;
+  triangle.rightCols(4) = within(4, 0.4);
+  square.leftCols(4) << 1, 1, -1, -1, 1, -1, 1, -1;
+  square.rightCols(6) = within(6, 0.5);
+  tied.leftCols(6) << square.leftCols(4), Eigen::Vector2d(0.5, 0), Eigen::Vector2d(-0.5, 0);
+  tied.rightCols(4) = within(4, 0.5);
+  const Matrix B = (Matrix(2, 2) << 1, 0.3, 0.3, 0.6).finished();
+  for (const Matrix& A : {Matrix(Matrix::Identity(2, 2)), B})
+    for (const Matrix& start : {late, triangle, square, tied}) {
+      const ConvexLayers layers(form(A), attnflow::convex_step(0.5), Hardmax<double>{});
+      const auto leads = [&](const Matrix& x, Index i) { return layers.attention(x)(i, i) == 1; };
+      Matrix x = start;
+      Index first = 0, last = 0;
+      for (long k = 0; k < 30; ++k) {
+        const Matrix before = x;
+        layers.apply(k, x);
+        last = 0;
+        for (Index i = 0; i < x.cols(); ++i) {
+          if (k == 0 && leads(before, i)) ++first;
+          if (leads(x, i)) ++last;
+          if (!leads(before, i)) continue;
+          REQUIRE(x.col(i) == before.col(i));
+          REQUIRE(leads(x, i));
+        }
+      }
+      CHECK(first >= 2);
+      CHECK(last >= first);
+      if (start.cols() == 8 && A.isIdentity(0)) {  // one more, late
+        CHECK(first == 2);
+        CHECK(last == 3);
+      }
+      if (start.cols() == 10 && A.isIdentity(0)) CHECK(last == 4);
+    }
+  // Two leaders draw (1/2, 0) alike: it comes to the foot of the origin on their edge, and leads nobody.
+  const ConvexLayers layers(form(Matrix::Identity(2, 2)), attnflow::convex_step(0.5), Hardmax<double>{});
+  for (long k = 0; k < 60; ++k) layers.apply(k, tied);
+  CHECK((tied.col(4) - Eigen::Vector2d(1, 0)).norm() <= 1e-10);
+  CHECK(layers.attention(tied)(4, 0) == 0.5);
 }
 
 TEST_CASE("soft layers bring all tokens to one point of their hull", "[systems][convex_layers]") {
@@ -260,6 +321,10 @@ TEST_CASE("convex layers refuse what they are not", "[systems][convex_layers]") 
              ContainsSubstring("ConvexLayers: V is not the identity, expected V = I"));
   CHECK_THAT(refusal([&] { ConvexLayers l(Head<double>::with_value(Matrix::Ones(2, 3)), 0.5); }),
              ContainsSubstring("ConvexLayers: V is 2 x 3"));
+  CHECK_THAT(refusal([&] {
+               ConvexLayers l(head, 0.5, Hardmax<double>{1, attnflow::Ties::all});
+             }),
+             ContainsSubstring("ConvexLayers: the law is Hardmax with Ties::all"));
   CHECK_THAT(refusal([&] { (void)attnflow::convex_step(0); }), ContainsSubstring("convex_step: alpha is 0"));
   CHECK_THAT(refusal([&] { (void)ConvexLayers(head, 0.5).attention(Matrix(Matrix::Ones(3, 1))); }),
              ContainsSubstring("ConvexLayers: x has 3 rows, expected d = 2"));

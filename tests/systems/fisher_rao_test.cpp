@@ -1,4 +1,5 @@
 // Tokens with moving masses: their equation, the energy that they ascend, and solutions that are known.
+#include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
@@ -112,6 +113,13 @@ TEST_CASE("masses at rest are those of ordinary attention", "[systems][fisher_ra
   CHECK((u.topRows(3) - velocity(usa, 0, x)).cwiseAbs().maxCoeff() <= 1e-15);
   CHECK((v.topRows(3) - velocity(sa, 0, x)).cwiseAbs().maxCoeff() <= 1e-15);
   CHECK(u.row(3).isZero(0));
+  // Of any masses: those of a bias.
+  const Vector m = random_masses(generator, 10);
+  const attnflow::SphereDynamics weighted(Head<double>::identity(3), attnflow::Softmax<double>{beta},
+                                          attnflow::NoMask{}, attnflow::TokenMasses{{m.begin(), m.end()}});
+  const Matrix w =
+      velocity(Dynamics({.beta = beta, .rate = 0, .normalized = true}), 0, Dynamics::state(x, m));
+  CHECK((w.topRows(3) - velocity(weighted, 0, x)).cwiseAbs().maxCoeff() <= 1e-15);
 }
 
 TEST_CASE("a token of twice the mass is two tokens", "[systems][fisher_rao]") {

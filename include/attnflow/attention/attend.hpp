@@ -2,22 +2,25 @@
 /// The attention operator: scores → weights → weighted sums of values, without the n × n matrix.
 #pragma once
 
-#include <attnflow/attention/exact_rows.hpp>
+#include <attnflow/attention/attend_rows.hpp>
+#include <attnflow/attention/balance.hpp>
+#include <attnflow/attention/distances.hpp>
+#include <attnflow/attention/forms.hpp>
 #include <attnflow/attention/generic_rows.hpp>
 #include <attnflow/attention/kernels/kernels.hpp>
+#include <attnflow/attention/position_sums.hpp>
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/attention/scores.hpp>
 #include <attnflow/attention/softmax.hpp>
+#include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/value_of.hpp>
-#include <attnflow/parallel/threads.hpp>
 #include <attnflow/types.hpp>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
-#include <numbers>
-#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -26,117 +29,78 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
-/// What a law multiplies a row of softmax weights by.
-template <class Scalar, class Law>
-[[nodiscard]] Scalar row_factor(const Law& law, double log_normalizer, Eigen::Index n) {
-  return static_cast<Scalar>(std::exp(static_cast<double>(law.log_row_factor(log_normalizer, n))));
+/// The kind of row that a law, a mask and a bias make.
+template <class Law, class Mask, class Bias>
+[[nodiscard]] constexpr RowKind row_kind() noexcept {
+  constexpr bool ranged = !std::is_same_v<Mask, NoMask>, biased = !std::is_same_v<Bias, NoBias>;
+  if (Law::function != WeightFunction::exponential || DoublyStochasticLaw<Law> || PickingMask<Mask> ||
+      MassiveBias<Bias>)
+    return RowKind::general;
+  return ranged ? (biased ? RowKind::ranged_biased : RowKind::ranged)
+                : (biased ? RowKind::biased : RowKind::plain);
 }
 
-/// v factor, where nothing times ∞ is nothing.
+/// Sinkhorn's terms of keys, by passes of the operator that keep the logarithms of the sums alone.
+template <class Scalar, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] Balance<double> balance_rows(const ScoreForm<Dim>& form,
+                                           const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+                                           const Law& law, const Mask& mask, const Bias& bias,
+                                           const RowKernels<Scalar>& kernels, PreparedScores<Scalar>& scores,
+                                           const std::vector<double>& log_masses) {
+  require_symmetric(mask);
+  const ScoreForm<Dim> transposed = transposed_form(form);
+  const auto sum = [&](const ScoreForm<Dim>& of, const std::vector<double>& terms,
+                       std::vector<double>& logs) {
+    scores.prepare_queries(of, flow, mask, static_cast<double>(bias.slope), kernels,
+                           kernels.bounded == nullptr, terms);
+    logs.resize(static_cast<std::size_t>(scores.n));
+    for_all_rows(
+        scores, kernels,
+        [&](std::int64_t first, std::int64_t last, std::int64_t) {
+          for (std::int64_t i = first; i < last; ++i)
+            logs[static_cast<std::size_t>(i)] = log_normalizer_of(scores, i);
+        },
+        [&](Eigen::Index i, const ExactRow<Scalar>& row) {
+          logs[static_cast<std::size_t>(i)] = row.log_normalizer(scores.d);
+        });
+  };
+  return balance(
+      law, scores.n, log_masses,
+      [&](const std::vector<double>& terms, std::vector<double>& logs) { sum(form, terms, logs); },
+      [&](const std::vector<double>& terms, std::vector<double>& logs) { sum(transposed, terms, logs); });
+}
+
+/// Linear attention over all tokens without looking at pairs: factor β (∑ⱼ xⱼ xⱼᵀ) uᵢ, with the scores of
+/// prepare_function. Cost: O(n d²).
 template <class Scalar>
-[[nodiscard]] Scalar scaled_entry(Scalar v, Scalar factor) noexcept {
-  return v == Scalar(0) ? Scalar(0) : v * factor;
-}
-
-/// The bounded rows first … last − 1, finished: the sums of their kernel to columns of out.
-template <int Dim, class Scalar, class Law>
-void finish_bounded_rows(const PreparedScores<Scalar>& scores, Weighted what, const Law& law,
-                         std::int64_t first, std::int64_t last, std::int64_t width, Scalar* out) {
-  const std::int64_t d = Dim > 0 ? Dim : scores.d;
-  for (std::int64_t i = first; i < last; ++i) {
-    const auto row = static_cast<std::size_t>(i);
-    const Scalar* mean = scores.mean.data() + i / width * width * d + i % width;
-    const Scalar* own = scores.centred.data() + i * scores.key_step;
-    Scalar* to = out + i * d;
-    const Scalar sum = scores.sum[row];
-    if (sum == Scalar(0)) {  // nothing to attend to
-      for (std::int64_t c = 0; c < d; ++c) to[c] = 0;
-      continue;
+void attend_linearly(const PreparedScores<Scalar>& scores, Weighted what, double factor, Scalar* out) {
+  const std::int64_t d = scores.d, n = scores.n;
+  const auto width = static_cast<std::size_t>(d);
+  static thread_local std::vector<double> second, first;
+  second.assign(width * width, 0);
+  first.assign(width, 0);
+  const Scalar* x = scores.keys();
+  for (std::int64_t j = 0; j < n; ++j, x += d)
+    for (std::int64_t c = 0; c < d; ++c) {
+      const auto value = static_cast<double>(x[c]);
+      first[static_cast<std::size_t>(c)] += value;
+      double* column = second.data() + c * d;
+      for (std::int64_t k = 0; k < d; ++k) column[k] += value * static_cast<double>(x[k]);
     }
-    if (what == Weighted::tokens)
+  x = scores.keys();
+  for (std::int64_t i = 0; i < n; ++i) {
+    const Scalar* own = x + i * d;
+    double weights = 0;  // ∑ⱼ sᵢⱼ
+    if (what == Weighted::displacements)
       for (std::int64_t c = 0; c < d; ++c)
-        to[c] = mean[c * width] + scores.centre[static_cast<std::size_t>(c)];
-    else
-      for (std::int64_t c = 0; c < d; ++c) to[c] = mean[c * width] - own[c];
-    if constexpr (!Law::rows_sum_to_one) {
-      const double log2_sum = std::log2(static_cast<double>(sum)) - static_cast<double>(scores.start[row]);
-      const auto factor =
-          row_factor<Scalar>(law, (log2_sum + scores.centre_score(i)) * std::numbers::ln2, scores.n);
-      for (std::int64_t c = 0; c < d; ++c) to[c] = scaled_entry(to[c], factor);
+        weights += scores.scaled_query(i * d + c) * first[static_cast<std::size_t>(c)];
+    for (std::int64_t c = 0; c < d; ++c) {
+      double sum = what == Weighted::displacements ? -weights * static_cast<double>(own[c]) : 0;
+      const double* column = second.data() + c * d;
+      for (std::int64_t k = 0; k < d; ++k) sum += column[k] * scores.scaled_query(i * d + k);
+      out[i * d + c] = static_cast<Scalar>(sum * factor);
     }
   }
-}
-
-/// An exact row, finished.
-template <class Scalar, class Law>
-void finish_exact_row(const PreparedScores<Scalar>& scores, Weighted what, const Law& law, Eigen::Index i,
-                      const ExactRow<Scalar>& row, Scalar* out, RowRecord* rows) {
-  const Scalar* own = scores.keys() + i * scores.d;
-  Scalar* to = out + i * scores.d;
-  for (Eigen::Index c = 0; c < scores.d; ++c) {
-    const Scalar from = what == Weighted::tokens ? Scalar(0) : own[c];
-    to[c] = row.sum == Scalar(0)
-                ? Scalar(0)
-                : (row.reference[c * row.stride] - from) + row.moment[c * row.stride] / row.sum;
-  }
-  if (Law::rows_sum_to_one && rows == nullptr) return;
-  const double log_normalizer = row.log_normalizer(scores.d);
-  if constexpr (!Law::rows_sum_to_one) {
-    const auto factor = row_factor<Scalar>(law, log_normalizer, scores.n);
-    for (Eigen::Index c = 0; c < scores.d; ++c) to[c] = scaled_entry(to[c], factor);
-  }
-  if (rows == nullptr) return;
-  rows->log_normalizer[static_cast<std::size_t>(i)] = log_normalizer;
-  rows->largest_key[static_cast<std::size_t>(i)] = row.largest_key;
-}
-
-/// What a pair of tokens takes on one thread with AVX-512, in nanoseconds: to tell what is worth sharing out.
-template <class Scalar>
-[[nodiscard]] constexpr double row_cost(Eigen::Index d) noexcept {
-  return (0.28 + 0.05 * static_cast<double>(d)) * (sizeof(Scalar) == sizeof(float) ? 0.45 : 1);
-}
-
-/// All rows of the scores prepared: the bounded ones in tiles, the others by packs. Rows are shared out among
-/// threads; no row's bits depend on the rows beside it.
-template <int Dim, class Scalar, class Law>
-void attend_rows(PreparedScores<Scalar>& scores, const RowKernels<Scalar>& kernels, Weighted what,
-                 const Law& law, Scalar* out, RowRecord* rows) {
-  if (scores.exact.size() < static_cast<std::size_t>(scores.n)) {
-    const RowTask<Scalar> task{scores.n,
-                               scores.d,
-                               scores.centred.data(),
-                               scores.key_step,
-                               scores.queries.data(),
-                               scores.start.data(),
-                               scores.ranged ? scores.begin.data() : nullptr,
-                               scores.ranged ? scores.end.data() : nullptr,
-                               scores.positions.data(),
-                               scores.slope,
-                               scores.sum.data(),
-                               scores.mean.data()};
-    const std::int64_t width = kernels.width, n = scores.n, packs = (n + width - 1) / width;
-    // Tiles of three packs, eight shares or more.
-    const std::int64_t share = std::clamp<std::int64_t>(packs / 24 * 3, 3, 24);
-    parallel_for((packs + share - 1) / share, row_cost<Scalar>(scores.d) * static_cast<double>(n * n),
-                 [&](std::int64_t k) {
-                   const std::int64_t first = k * share * width,
-                                      last = (std::min)((k + 1) * share, packs) * width;
-                   kernels.bounded(task, first, last);
-                   finish_bounded_rows<Dim>(scores, what, law, first, (std::min)(last, n), width, out);
-                 });
-  }
-  const std::span<const Eigen::Index> exact = scores.exact;
-  if (exact.empty()) return;
-  const auto share = static_cast<std::size_t>(4 * kernels.width), shares = (exact.size() + share - 1) / share;
-  const double cost =
-      4 * row_cost<Scalar>(scores.d) * static_cast<double>(exact.size()) * static_cast<double>(scores.n);
-  parallel_for(static_cast<Eigen::Index>(shares), cost, [&](Eigen::Index k) {
-    const std::size_t first = static_cast<std::size_t>(k) * share;
-    for_each_exact_row(scores, kernels, exact.subspan(first, (std::min)(share, exact.size() - first)),
-                       [&](Eigen::Index i, const ExactRow<Scalar>& row) {
-                         finish_exact_row(scores, what, law, i, row, out, rows);
-                       });
-  });
 }
 
 /// The operator in units of 2^e: writes out · 2^{−e} and returns e, which is zero unless tokens are so large
@@ -148,11 +112,9 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
                   const std::type_identity_t<TokenView<Scalar, Dim>>& x, Tokens<Scalar, Dim>& out,
                   RowRecord* rows, bool same_tokens = false) {
   eigen_assert(x.data() != out.data() || x.cols() == 0);
+  constexpr RowKind kind = row_kind<Law, Mask, Bias>();
   out.resize(x.rows(), x.cols());
-  if (rows != nullptr) {
-    rows->log_normalizer.assign(static_cast<std::size_t>(x.cols()), std::numeric_limits<double>::quiet_NaN());
-    rows->largest_key.assign(static_cast<std::size_t>(x.cols()), 0);
-  }
+  clear(rows, x.cols());
   auto& scores = PreparedScores<Scalar>::of_this_thread();
   if (!same_tokens) scores.finite = scores.prepare_keys(x.data(), x.rows(), x.cols());
   if (!scores.finite) {
@@ -160,10 +122,44 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
     return 0;
   }
   if (x.cols() == 0) return 0;
-  constexpr bool ranged = !std::is_same_v<Mask, NoMask>, biased = !std::is_same_v<Bias, NoBias>;
-  const RowKernels<Scalar> kernels = row_kernels<Scalar, Dim, ranged, biased>(x.rows());
-  scores.prepare_queries(form, flow, mask, static_cast<double>(bias.slope), kernels, rows != nullptr);
-  attend_rows<Dim>(scores, kernels, what, law, out.data(), rows);
+  const auto slope = static_cast<double>(bias.slope);
+  const RowKernels<Scalar> kernels = row_kernels<Scalar, Dim, kind>(x.rows());
+  std::vector<double> terms;  // of keys: allocates where there are some
+  if constexpr (MassiveBias<Bias>) log_relative_masses(bias, x.cols(), terms);
+
+  if constexpr (Law::function == WeightFunction::maximum) {
+    static_assert(!MassiveBias<Bias>,
+                  "Hardmax does not take masses: they do not change which score is the largest");
+    scores.prepare_queries(form, flow, mask, slope, kernels, true);
+    scores.function = Law::function;
+    scores.tie_tolerance = law.tolerance;
+    attend_rows<Dim>(scores, kernels, what, law, out.data(), rows);
+  } else if constexpr (Law::function != WeightFunction::exponential) {
+    for (double& term : terms) term = std::exp(term);
+    const double constant = constant_of(law);
+    const bool pairless = Law::function == WeightFunction::linear && std::is_same_v<Mask, NoMask> &&
+                          std::is_same_v<Bias, NoBias>;
+    // Rows are asked for one by one, and scores of any size in plain loops.
+    if (rows != nullptr ||
+        !scores.prepare_function(form, flow, mask, slope, kernels, Law::function, constant, terms))
+      return attend_scaled(generic_form_of<Scalar>(form), flow, what, law, mask, bias, x, out, rows);
+    if (pairless)
+      attend_linearly(scores, what, law.row_factor(x.cols()), out.data());
+    else
+      attend_function_rows(scores, kernels, what, law.row_factor(x.cols()), out.data());
+  } else {
+    if constexpr (DoublyStochasticLaw<Law>) {
+      Balance<double> balanced = balance_rows<Scalar>(form, flow, law, mask, bias, kernels, scores, terms);
+      balanced.write(rows);
+      terms = std::move(balanced.key_terms);
+      if (!all_finite(terms)) {
+        out.setConstant(std::numeric_limits<Scalar>::quiet_NaN());
+        return 0;
+      }
+    }
+    scores.prepare_queries(form, flow, mask, slope, kernels, rows != nullptr, terms);
+    attend_rows<Dim>(scores, kernels, what, law, out.data(), rows, positions_for<Law>(mask, bias, terms));
+  }
   return scores.exponent;
 }
 
@@ -209,27 +205,6 @@ struct ScaledValue {
   }
 };
 
-/// What the operator of a scalar takes the scores from.
-template <class Scalar, int Dim>
-using Form = std::conditional_t<KernelScalar<Scalar>, ScoreForm<Dim>, GenericForm<Scalar, Dim>>;
-
-/// The form of a head.
-template <class Scalar, int Dim>
-[[nodiscard]] Form<Scalar, Dim> form_of(const Head<Scalar, Dim>& head, double beta) {
-  if constexpr (KernelScalar<Scalar>)
-    return score_form(head, beta);
-  else
-    return generic_form(head, beta);
-}
-/// The form for a scalar of scores given in double.
-template <class Scalar, int Dim>
-[[nodiscard]] decltype(auto) form_for(const ScoreForm<Dim>& form) {
-  if constexpr (KernelScalar<Scalar>)
-    return (form);
-  else
-    return GenericForm<Scalar, Dim>{form.M.matrix.template cast<Scalar>(), 0, form.M.log_scale, form.beta};
-}
-
 }  // namespace detail
 
 /// The operator on scores given as a form (see ScoreForm) with e^{tV} = E applied to the tokens first:
@@ -269,8 +244,8 @@ void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask& mask, con
   detail::require_dimension("attend", x, head.dim());
   const detail::ScaledValue<Scalar, Dim> value(head.V);
   Tokens<Scalar, Dim> sums;
-  const int exponent = detail::attend_scaled(detail::form_of(head, law.beta), nullptr, Weighted::tokens, law,
-                                             mask, bias, x, sums, rows) +
+  const int exponent = detail::attend_scaled(detail::form_of(head, law), nullptr, Weighted::tokens, law, mask,
+                                             bias, x, sums, rows) +
                        value.exponent;
   value.apply(sums, out);
   if (exponent != 0) detail::scale_by_power_of_two(out, exponent);

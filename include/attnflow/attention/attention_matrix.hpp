@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <stdexcept>
 #include <type_traits>
 #include <vector>
 
@@ -32,39 +33,64 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
   constexpr double nothing = -std::numeric_limits<double>::infinity();
   SquareMatrix<Scalar> result(n, n);
   if (n == 0) return result;
-  constexpr bool biased = !std::is_same_v<Bias, NoBias>;
-  const RowKernels<Scalar> kernels = exact_kernels_at<Scalar, biased>(simd_level());
+  constexpr RowKind kind = exact_kind(row_kind<Law, Mask, Bias>());
+  constexpr bool plain = kind == RowKind::plain;
+  const RowKernels<Scalar> kernels = exact_kernels_at<Scalar, kind>(simd_level());
   const double steepest = (std::numeric_limits<double>::max)() / (8 * static_cast<double>(n + 1));
   const double slope = std::clamp(static_cast<double>(bias.slope), -steepest, steepest);
-  scores.prepare_queries(form, flow, mask, slope, kernels, true);
+  std::vector<double> terms;
+  if constexpr (MassiveBias<Bias>) log_relative_masses(bias, n, terms);
+  if constexpr (DoublyStochasticLaw<Law>) {
+    terms = balance_rows<Scalar>(form, flow, law, mask, bias, kernels, scores, terms).key_terms;
+    if (!all_finite(terms))
+      throw std::overflow_error("log_attention: the scores are beyond what Sinkhorn's logarithms can be");
+  }
+  const auto positions = positions_for<Law>(mask, bias, terms);
+  scores.prepare_queries(form, flow, mask, slope, kernels, true, terms);
   std::vector<double> w(static_cast<std::size_t>(n));
-  for_each_exact_row(
-      scores, kernels, std::span<const Eigen::Index>(scores.exact),
-      [&](Eigen::Index i, const ExactRow<Scalar>& row) {
-        const KeyRange range = mask.keys(i, n);
-        const double away = std::abs(static_cast<double>(i - row.largest_key));
-        double sum = 0;
-        for (Eigen::Index j = range.begin; j < range.end; ++j) {
-          double delta = 0;
-          for (Eigen::Index c = 0; c < d; ++c)
-            delta += static_cast<double>(row.direction[c * row.stride]) *
-                     static_cast<double>(scores.keys()[j * d + c] - row.reference[c * row.stride]);
-          if (!biased) delta = (std::min)(delta, 0.0);
-          double difference = row.score(delta);
-          if (biased)
-            difference = (std::min)(difference + slope * (away - std::abs(static_cast<double>(i - j))), 0.0);
-          w[static_cast<std::size_t>(j)] = difference;
-          sum += std::exp(difference);
-        }
-        double shift = -std::log(sum);
-        if constexpr (!Law::rows_sum_to_one)
-          if (range.begin < range.end)
-            shift += static_cast<double>(law.log_row_factor(row.log_normalizer(d), n));
-        for (Eigen::Index j = 0; j < n; ++j)
-          result(i, j) = static_cast<Scalar>(
-              range.begin <= j && j < range.end ? w[static_cast<std::size_t>(j)] + shift : nothing);
-      });
+  for_each_exact_row(scores, kernels, std::span<const Eigen::Index>(scores.exact),
+                     [&](Eigen::Index i, const ExactRow<Scalar>& row) {
+                       result.row(i).setConstant(static_cast<Scalar>(nothing));
+                       if (row.sum == Scalar(0)) return;  // nothing to attend to
+                       const KeyRange range = mask.keys(i, n);
+                       const double away = std::abs(static_cast<double>(i - row.largest_key));
+                       double sum = 0;
+                       for (Eigen::Index j = range.begin; j < range.end; ++j) {
+                         if (!is_attended(mask, i, j)) continue;
+                         double delta = 0;
+                         for (Eigen::Index c = 0; c < d; ++c)
+                           delta +=
+                               static_cast<double>(row.direction[c * row.stride]) *
+                               static_cast<double>(scores.keys()[j * d + c] - row.reference[c * row.stride]);
+                         if (plain) delta = (std::min)(delta, 0.0);
+                         double difference = row.score(delta);
+                         if (!plain) {
+                           difference += slope * (away - std::abs(static_cast<double>(i - j)));
+                           if (!terms.empty())
+                             difference += terms[static_cast<std::size_t>(j)] -
+                                           terms[static_cast<std::size_t>(row.largest_key)];
+                           difference = (std::min)(difference, 0.0);
+                         }
+                         w[static_cast<std::size_t>(j)] = difference;
+                         sum += std::exp(difference);
+                       }
+                       double shift = -std::log(sum);
+                       if constexpr (!Law::rows_sum_to_one)
+                         shift += positions.log_row_factor(law, row.log_normalizer(d), n, i);
+                       for (Eigen::Index j = range.begin; j < range.end; ++j)
+                         if (is_attended(mask, i, j))
+                           result(i, j) = static_cast<Scalar>(w[static_cast<std::size_t>(j)] + shift);
+                     });
   return result;
+}
+
+/// The same for a law of distances.
+template <class Scalar, class Wide, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] SquareMatrix<Scalar> log_weights(const DistanceForm<Wide, Dim>& form,
+                                               const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+                                               const Law& law, const Mask& mask, const Bias& bias,
+                                               const std::type_identity_t<TokenView<Scalar, Dim>>& x) {
+  return log_weights_of_distances<Scalar>(form, flow, law, mask, bias, x);
 }
 
 /// Replaces logarithms of weights by the weights.
@@ -77,12 +103,18 @@ void exponentiate(SquareMatrix<Scalar>& P) {
       p = exponential(p);
 }
 
-/// The weights themselves, of the same arguments.
-template <class Scalar, class... Arguments>
-[[nodiscard]] SquareMatrix<Scalar> weights(const Arguments&... arguments) {
-  SquareMatrix<Scalar> P = log_weights<Scalar>(arguments...);
-  exponentiate(P);
-  return P;
+/// The weights themselves, of the same arguments. Laws that are no exponentials have no other way: plain loops.
+template <class Scalar, int Dim, class FormType, class Law, class Mask, class Bias>
+[[nodiscard]] SquareMatrix<Scalar> weights(const FormType& form, const ScaledMatrix<Dim>* flow,
+                                           const Law& law, const Mask& mask, const Bias& bias,
+                                           const TokenView<Scalar, Dim>& x) {
+  if constexpr (Law::function == WeightFunction::exponential) {
+    SquareMatrix<Scalar> P = log_weights<Scalar>(form, flow, law, mask, bias, x);
+    exponentiate(P);
+    return P;
+  } else {
+    return function_weights(generic_form_of<Scalar>(form), flow, law, mask, bias, x);
+  }
 }
 
 }  // namespace detail
@@ -113,18 +145,20 @@ requires TokenSource<X, typename X::Scalar, Dim>
   return P;
 }
 
-/// log P of one head on tokens x, P = law(β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j)); −∞ where the mask leaves j out.
+/// log P of one head on tokens x, P = law(β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j)); −∞ where the mask leaves j out. For laws of
+/// exponentials: weights of others may vanish or be negative.
 /// \throws std::invalid_argument if the head, the law, the bias, the number of rows of x or an entry of it is wrong.
 template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw<Scalar> Law = Softmax<Scalar>,
           AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
-[[nodiscard]] SquareMatrix<Scalar> log_attention(const Head<Scalar, Dim>& head, const X& x,
-                                                 const Law& law = {}, const Mask& mask = {},
-                                                 const Bias& bias = {}) {
+[[nodiscard]] SquareMatrix<Scalar> log_attention(
+    const Head<Scalar, Dim>& head, const X& x, const Law& law = {}, const Mask& mask = {},
+    const Bias& bias = {}) requires(Law::function == WeightFunction::exponential) {
   head.validate("log_attention");
   law.validate();
   bias.validate();
   detail::require_dimension("log_attention", x, head.dim());
-  return detail::log_weights<Scalar>(detail::form_of(head, law.beta), nullptr, law, mask, bias, x);
+  return detail::log_weights<Scalar>(detail::form_of(head, law), nullptr, law, mask, bias,
+                                     detail::TokenView<Scalar, Dim>(x));
 }
 
 /// The weights of one head on tokens x; rows sum to one where the law says so [GLPR23, eq. (P)], and are zero where
@@ -134,9 +168,18 @@ template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw<Scal
 [[nodiscard]] SquareMatrix<Scalar> attention_matrix(const Head<Scalar, Dim>& head, const X& x,
                                                     const Law& law = {}, const Mask& mask = {},
                                                     const Bias& bias = {}) {
-  SquareMatrix<Scalar> P = log_attention(head, x, law, mask, bias);
-  detail::exponentiate(P);
-  return P;
+  if constexpr (Law::function == WeightFunction::exponential) {
+    SquareMatrix<Scalar> P = log_attention(head, x, law, mask, bias);
+    detail::exponentiate(P);
+    return P;
+  } else {
+    head.validate("attention_matrix");
+    law.validate();
+    bias.validate();
+    detail::require_dimension("attention_matrix", x, head.dim());
+    return detail::weights<Scalar, Dim>(detail::form_of(head, law), nullptr, law, mask, bias,
+                                        detail::TokenView<Scalar, Dim>(x));
+  }
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

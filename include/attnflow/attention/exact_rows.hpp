@@ -31,7 +31,7 @@ struct ExactRow {
   const Scalar* moment = nullptr;
   Eigen::Index stride = 1;
   double half_scale = 0;
-  double fall = 0;  ///< what the positional bias takes from the largest score
+  double fall = 0;  ///< what the positional bias takes from the largest score, less what the key's term adds
 
   /// The score of a difference of keys, ⟨direction, y⟩ half_scale², in two factors neither of which overflows.
   [[nodiscard]] double score(double product) const noexcept { return (product * half_scale) * half_scale; }
@@ -67,8 +67,25 @@ void for_each_exact_row(const PreparedScores<Scalar>& scores, const RowKernels<S
          *sum = take(1);
   static thread_local std::vector<double> half_scale;
   half_scale.resize(width);
-  const ExactTask<Scalar> task{scores.n, scores.d,     scores.keys(), direction, half, begin, end,
-                               position, scores.slope, best,          reference, sum,  moment};
+  ExactTask<Scalar> task;
+  task.n = scores.n;
+  task.d = scores.d;
+  task.keys = scores.keys();
+  task.queries = direction;
+  task.half = half;
+  task.begin = begin;
+  task.end = end;
+  task.position = position;
+  task.slope = scores.slope;
+  task.key_terms = scores.key_terms.data();
+  task.picked = scores.picked;
+  task.hard = scores.function == WeightFunction::maximum;
+  task.tolerance = static_cast<Scalar>(scores.tie_tolerance);
+  task.best = best;
+  task.reference = reference;
+  task.sum = sum;
+  task.moment = moment;
+  const bool terms = kernels.kind == RowKind::general;
   for (std::size_t first = 0; first < rows.size(); first += width) {
     const std::size_t filled = (std::min)(width, rows.size() - first);
     for (std::size_t l = 0; l < width; ++l) {
@@ -88,10 +105,13 @@ void for_each_exact_row(const PreparedScores<Scalar>& scores, const RowKernels<S
     kernels.exact(task);
     for (std::size_t l = 0; l < filled; ++l) {
       const double away = std::abs(static_cast<double>(position[l]) - static_cast<double>(best[l]));
-      finish(rows[first + l],
-             ExactRow<Scalar>{static_cast<Eigen::Index>(best[l]), sum[l], direction + l, reference + l,
-                              moment + l, static_cast<Eigen::Index>(width), half_scale[l],
-                              static_cast<double>(scores.slope) * std::numbers::ln2 * away});
+      const auto key = static_cast<Eigen::Index>(best[l]);
+      double fall = static_cast<double>(scores.slope) * std::numbers::ln2 * away;
+      if (terms && sum[l] != Scalar(0))
+        fall -= scores.largest_term +
+                static_cast<double>(scores.key_terms[static_cast<std::size_t>(key)]) * std::numbers::ln2;
+      finish(rows[first + l], ExactRow<Scalar>{key, sum[l], direction + l, reference + l, moment + l,
+                                               static_cast<Eigen::Index>(width), half_scale[l], fall});
     }
   }
 }

@@ -3,8 +3,12 @@
 #pragma once
 
 #include <attnflow/algebra/scaled_matrix.hpp>
+#include <attnflow/attention/balance.hpp>
 #include <attnflow/attention/concepts.hpp>
+#include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/position_sums.hpp>
 #include <attnflow/attention/row_record.hpp>
+#include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/parallel/threads.hpp>
@@ -16,6 +20,7 @@
 #include <cstddef>
 #include <limits>
 #include <numbers>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -88,16 +93,20 @@ template <class Scalar, int Dim>
   return form;
 }
 
-/// What e^{f} is for a law whose rows do not sum to one, f = log_row_factor(log ∑ⱼ e^{sᵢⱼ}, n). A law that takes the
-/// logarithm as a double alone cannot pass its derivatives on.
-template <class Scalar, class Law>
-[[nodiscard]] Scalar generic_log_row_factor(const Law& law, const Scalar& log_normalizer, Eigen::Index n) {
+/// f = log_row_factor(log ∑ⱼ e^{sᵢⱼ}, n) of a law whose rows do not sum to one. A law that takes the logarithm as a
+/// double alone cannot pass its derivatives on.
+template <class Scalar, class Law, class Positions>
+[[nodiscard]] Scalar generic_log_row_factor(const Law& law, const Positions& positions,
+                                            const Scalar& log_normalizer, Eigen::Index n, Eigen::Index i) {
   static_assert(
       requires {
         { law.log_row_factor(log_normalizer, n) } -> std::convertible_to<Scalar>;
       },
       "the law's log_row_factor(log_normalizer, n) has to take and to return the scalar of the tokens, too");
-  return law.log_row_factor(log_normalizer, n);
+  if constexpr (requires { positions.log_sum(i, n); })
+    return law.log_row_factor(log_normalizer, n, positions.log_sum(i, n));
+  else
+    return law.log_row_factor(log_normalizer, n);
 }
 
 /// e^s, and nothing where that underflows: there a derivative e^s s' would be 0 · ∞, which is nothing as well.
@@ -108,7 +117,7 @@ template <class Scalar>
   return exp(s);
 }
 
-/// One row of scores: those of its keys less the largest, sᵢⱼ − sᵢᵣ.
+/// One row of scores: those of its keys less the largest, sᵢⱼ − sᵢᵣ; −∞ for keys that the mask leaves out.
 template <class Scalar>
 struct GenericRow {
   KeyRange range;
@@ -118,7 +127,7 @@ struct GenericRow {
   std::vector<Scalar> query, temporary;  ///< d numbers each
   std::vector<Scalar> moment;
 
-  [[nodiscard]] bool empty() const noexcept { return range.begin >= range.end; }
+  bool empty = true;  ///< nothing to attend to
 };
 
 /// The rows of one evaluation, by plain loops in the scalar of the tokens:
@@ -143,9 +152,11 @@ class GenericRows {
  public:
   int exponent = 0;  ///< keys() are tokens times 2^{−exponent}
 
+  /// \param terms  added to the scores of each key: n numbers, or none. They outlive the rows.
   GenericRows(const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
-              const Mask& mask, double slope, const TokenView<Scalar, Dim>& x)
-      : form_(form), mask_(mask), slope_(slope), n_(x.cols()), d_(x.rows()), keys_(x.data()) {
+              const Mask& mask, double slope, const TokenView<Scalar, Dim>& x,
+              std::span<const Scalar> terms = {})
+      : form_(form), mask_(mask), slope_(slope), terms_(terms), n_(x.cols()), d_(x.rows()), keys_(x.data()) {
     const Number largest = largest_number(keys_, n_ * d_);
     finite_ = std::isfinite(largest);
     if (!finite_ || n_ == 0) return;
@@ -176,43 +187,111 @@ class GenericRows {
   /// Tokens times 2^{−exponent}, d × n.
   [[nodiscard]] const Scalar* keys() const noexcept { return keys_; }
 
+  /// Whether row i takes key j of its range.
+  [[nodiscard]] bool takes(Eigen::Index i, Eigen::Index j) const { return is_attended(mask_, i, j); }
+
   /// Makes row i.
   void make(Eigen::Index i, GenericRow<Scalar>& row) const {
-    row.range = mask_.keys(i, n_);
-    row.largest_key = 0;
-    if (row.empty()) return;
-    const Number half = make_query(i, row);
+    Number half = 0;
+    if (!begin(i, row, half)) return;
     const Eigen::Index r = row.largest_key = find_largest(i, row, half);
-    row.difference.assign(static_cast<std::size_t>(row.range.end - row.range.begin), Scalar(0));
     for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
       if (j == r) continue;
-      Scalar product = row.query[0] * Scalar(keys_[j * d_] - keys_[r * d_]);
-      for (Eigen::Index c = 1; c < d_; ++c) {
-        const Scalar delta = keys_[j * d_ + c] - keys_[r * d_ + c];
-        const Scalar term = row.query[static_cast<std::size_t>(c)] * delta;
-        product += term;
+      Scalar& difference = row.difference[static_cast<std::size_t>(j - row.range.begin)];
+      if (!takes(i, j)) {
+        difference = static_cast<Scalar>(-std::numeric_limits<Number>::infinity());
+        continue;
       }
-      Scalar s = score(product, half);
+      Scalar s = score(product_with_difference(row, j, r), half);
       if (slope_ != 0) s += static_cast<Scalar>(static_cast<Number>(fall(i, r) - fall(i, j)));
+      if (!terms_.empty()) s += term(j) - term(r);
       const Number number = value_of(s);
       if (number == -std::numeric_limits<Number>::infinity())
         s = static_cast<Scalar>(number);  // whatever its derivative has become
       else if (number > 0)                // by rounding: r is the largest
         s = std::isfinite(number) ? Scalar(s - static_cast<Scalar>(number)) : Scalar(0);
-      row.difference[static_cast<std::size_t>(j - row.range.begin)] = s;
+      difference = s;
     }
-    Scalar product = row.query[0] * keys_[r * d_];
-    for (Eigen::Index c = 1; c < d_; ++c) {
-      const Scalar term = row.query[static_cast<std::size_t>(c)] * keys_[r * d_ + c];
-      product += term;
+    row.largest_score = score_of(i, r, row, half);
+  }
+
+  /// Makes row i with the scores themselves for differences, at most the largest finite number.
+  void make_scores(Eigen::Index i, GenericRow<Scalar>& row) const {
+    Number half = 0;
+    if (!begin(i, row, half)) return;
+    constexpr Number largest = (std::numeric_limits<Number>::max)();
+    for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
+      if (!takes(i, j)) continue;
+      const Scalar s = score_of(i, j, row, half);
+      const bool beyond = !(std::abs(value_of(s)) <= largest);
+      row.difference[static_cast<std::size_t>(j - row.range.begin)] =
+          beyond ? static_cast<Scalar>(value_of(s) < 0 ? -largest : largest) : s;
     }
-    row.largest_score = score(product, half);
-    if (slope_ != 0) row.largest_score -= static_cast<Scalar>(static_cast<Number>(fall(i, r)));
+  }
+
+  /// Makes row i with zeros for the keys that share the largest score, see Hardmax::tolerance, and −∞ for others.
+  void make_ties(Eigen::Index i, double tolerance, GenericRow<Scalar>& row) const {
+    Number half = 0;
+    if (!begin(i, row, half)) return;
+    const Eigen::Index r = row.largest_key = find_largest(i, row, half);
+    row.largest_score = score_of(i, r, row, half);
+    Eigen::Index first = row.range.end;
+    for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
+      Number delta = value_of(product_with_difference(row, j, r)), size = 0;
+      for (Eigen::Index c = 0; c < d_; ++c)
+        size += std::abs(value_of(row.query[static_cast<std::size_t>(c)]) *
+                         (numbers_[static_cast<std::size_t>(j * d_ + c)] -
+                          numbers_[static_cast<std::size_t>(r * d_ + c)]));
+      if (slope_ != 0) {
+        delta = (delta * half) * half + static_cast<Number>(fall(i, r) - fall(i, j));
+        size = (size * half) * half;
+      }
+      const bool tied = takes(i, j) && !(delta < -static_cast<Number>(tolerance) * size);
+      row.difference[static_cast<std::size_t>(j - row.range.begin)] =
+          tied ? Scalar(0) : static_cast<Scalar>(-std::numeric_limits<Number>::infinity());
+      if (tied) first = (std::min)(first, j);
+    }
+    row.largest_key = first;
   }
 
  private:
   [[nodiscard]] double fall(Eigen::Index i, Eigen::Index j) const {
     return slope_ * std::abs(static_cast<double>(i - j));
+  }
+  [[nodiscard]] const Scalar& term(Eigen::Index j) const { return terms_[static_cast<std::size_t>(j)]; }
+  /// Room for the differences of row i, and its query. \returns false where there is nothing to attend to.
+  [[nodiscard]] bool begin(Eigen::Index i, GenericRow<Scalar>& row, Number& half) const {
+    row.range = mask_.keys(i, n_);
+    row.largest_key = 0;
+    row.empty = nearest_key(mask_, i, n_) < 0;
+    if (row.empty) return false;
+    half = make_query(i, row);
+    row.difference.assign(static_cast<std::size_t>(row.range.end - row.range.begin), Scalar(0));
+    return true;
+  }
+  /// ⟨query, xⱼ − xᵣ⟩.
+  [[nodiscard]] Scalar product_with_difference(const GenericRow<Scalar>& row, Eigen::Index j,
+                                               Eigen::Index r) const {
+    Scalar product = row.query[0] * Scalar(keys_[j * d_] - keys_[r * d_]);
+    for (Eigen::Index c = 1; c < d_; ++c) {
+      const Scalar delta = keys_[j * d_ + c] - keys_[r * d_ + c];
+      const Scalar part = row.query[static_cast<std::size_t>(c)] * delta;
+      product += part;
+    }
+    return product;
+  }
+  /// sᵢⱼ.
+  [[nodiscard]] Scalar score_of(Eigen::Index i, Eigen::Index j, const GenericRow<Scalar>& row,
+                                Number half) const {
+    Scalar product = row.query[0] * keys_[j * d_];
+    for (Eigen::Index c = 1; c < d_; ++c) {
+      const Scalar part = row.query[static_cast<std::size_t>(c)] * keys_[j * d_ + c];
+      product += part;
+    }
+    Scalar s = score(product, half);
+    if (slope_ != 0) s -= static_cast<Scalar>(static_cast<Number>(fall(i, j)));
+    if (!terms_.empty()) s += term(j);
+    return s;
   }
   /// The score of a product ⟨query, y⟩, in two factors neither of which overflows.
   [[nodiscard]] static Scalar score(const Scalar& product, Number half) {
@@ -262,14 +341,18 @@ class GenericRows {
   /// The key of largest score.
   [[nodiscard]] Eigen::Index find_largest(Eigen::Index i, const GenericRow<Scalar>& row, Number half) const {
     Eigen::Index best = row.range.begin;
+    while (!takes(i, best)) ++best;
     for (Eigen::Index j = best + 1; j < row.range.end; ++j) {
+      if (!takes(i, j)) continue;
       Number product = 0;
       for (Eigen::Index c = 0; c < d_; ++c)
         product += value_of(row.query[static_cast<std::size_t>(c)]) *
                    (numbers_[static_cast<std::size_t>(j * d_ + c)] -
                     numbers_[static_cast<std::size_t>(best * d_ + c)]);
-      const Number rise = (product * half) * half;
-      if (slope_ == 0 ? rise > 0 : rise + static_cast<Number>(fall(i, best) - fall(i, j)) > 0) best = j;
+      Number rise = (product * half) * half;
+      if (slope_ != 0) rise += static_cast<Number>(fall(i, best) - fall(i, j));
+      if (!terms_.empty()) rise += value_of(term(j)) - value_of(term(best));
+      if (rise > 0) best = j;
     }
     return best;
   }
@@ -277,6 +360,7 @@ class GenericRows {
   const GenericForm<Scalar, Dim>& form_;
   const Mask& mask_;
   double slope_;
+  std::span<const Scalar> terms_;
   Eigen::Index n_, d_;
   const Scalar* keys_;
   bool finite_ = true;
@@ -299,6 +383,85 @@ void for_each_generic_row(Eigen::Index n, Eigen::Index d, F&& f) {
     for (Eigen::Index i = 0; i < n; ++i) f(i);
 }
 
+/// b of a logistic law; zero for others.
+template <class Law>
+[[nodiscard]] double constant_of(const Law& law) noexcept {
+  if constexpr (Law::function == WeightFunction::logistic)
+    return static_cast<double>(law.bias);
+  else
+    return static_cast<void>(law), 0.0;
+}
+
+/// What a logistic or linear law makes of a score, without its row factor.
+template <class Scalar, class Law>
+[[nodiscard]] Scalar weight_of(const Law& law, const Scalar& score) {
+  if constexpr (Law::function == WeightFunction::linear) {
+    return score;
+  } else {
+    const Scalar s = score + static_cast<Scalar>(static_cast<Value<Scalar>>(constant_of(law)));
+    if (value_of(s) >= 0) return Scalar(Scalar(1) / Scalar(Scalar(1) + exponential(Scalar(-s))));
+    const Scalar power = exponential(s);
+    return Scalar(power / Scalar(Scalar(1) + power));
+  }
+}
+
+/// The terms of keys of a law and a bias, in the scalar of the tokens: logarithms of masses, and those of Sinkhorn. Laws
+/// that are no exponentials have factors in their place.
+template <class Scalar, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] Balance<Scalar> generic_terms(const GenericForm<Scalar, Dim>& form,
+                                            const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+                                            const Law& law, const Mask& mask, const Bias& bias,
+                                            const TokenView<Scalar, Dim>& x) {
+  Balance<Scalar> terms;
+  if constexpr (MassiveBias<Bias>) {
+    std::vector<double> logs;
+    log_relative_masses(bias, x.cols(), logs);
+    for (const double log : logs)
+      terms.key_terms.push_back(static_cast<Scalar>(
+          static_cast<Value<Scalar>>(Law::function == WeightFunction::exponential ? log : std::exp(log))));
+  }
+  if constexpr (DoublyStochasticLaw<Law>) {
+    require_symmetric(mask);
+    const GenericForm<Scalar, Dim> transposed = transposed_form(form);
+    const auto sum = [&](const GenericForm<Scalar, Dim>& of, const std::vector<Scalar>& given,
+                         std::vector<Scalar>& logs) {
+      const GenericRows<Scalar, Dim, Mask> scores(of, flow, mask, static_cast<double>(bias.slope), x, given);
+      logs.resize(static_cast<std::size_t>(x.cols()));
+      for_each_generic_row<Scalar>(x.cols(), x.rows(), [&](Eigen::Index i) {
+        using std::log;
+        static thread_local GenericRow<Scalar> row;
+        scores.make(i, row);
+        Scalar& to = logs[static_cast<std::size_t>(i)];
+        if (row.empty) {
+          to = static_cast<Scalar>(-std::numeric_limits<Value<Scalar>>::infinity());
+          return;
+        }
+        Scalar total = Scalar(0);
+        for (const Scalar& difference : row.difference) {
+          const Scalar weight = exponential(difference);
+          total += weight;
+        }
+        to = row.largest_score + Scalar(log(total));
+      });
+    };
+    const std::vector<Scalar> masses = terms.key_terms;
+    terms = balance(
+        law, x.cols(), masses,
+        [&](const std::vector<Scalar>& given, std::vector<Scalar>& logs) { sum(form, given, logs); },
+        [&](const std::vector<Scalar>& given, std::vector<Scalar>& logs) { sum(transposed, given, logs); });
+  }
+  return terms;
+}
+
+/// The same as doubles, for what sees positions.
+template <class Scalar>
+[[nodiscard]] std::vector<double> numbers_of(const std::vector<Scalar>& entries) {
+  std::vector<double> numbers;
+  numbers.reserve(entries.size());
+  for (const Scalar& entry : entries) numbers.push_back(static_cast<double>(value_of(entry)));
+  return numbers;
+}
+
 /// attend_scaled (attend.hpp) in the scalar of the tokens.
 template <class Scalar, int Dim, class Law, class Mask, class Bias>
 int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
@@ -307,24 +470,40 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
                   RowRecord* rows, bool /*same_tokens*/ = false) {
   eigen_assert(x.data() != out.data() || x.cols() == 0);
   using Number = Value<Scalar>;
+  constexpr bool exponentials = Law::function == WeightFunction::exponential,
+                 hard = Law::function == WeightFunction::maximum;
+  static_assert(!hard || !MassiveBias<Bias>,
+                "Hardmax does not take masses: they do not change which score is the largest");
   const Eigen::Index n = x.cols(), d = x.rows();
   out.resize(d, n);
-  if (rows != nullptr) {
-    rows->log_normalizer.assign(static_cast<std::size_t>(n), std::numeric_limits<double>::quiet_NaN());
-    rows->largest_key.assign(static_cast<std::size_t>(n), 0);
-  }
-  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), x);
-  if (!scores.finite()) {
-    out.setConstant(static_cast<Scalar>(std::numeric_limits<Number>::quiet_NaN()));
+  clear(rows, n);
+  const auto nan = static_cast<Scalar>(std::numeric_limits<Number>::quiet_NaN());
+  if (!std::isfinite(largest_number(x.data(), n * d))) {
+    out.setConstant(nan);
     return 0;
   }
+  const Balance<Scalar> terms = generic_terms(form, flow, law, mask, bias, x);
+  terms.write(rows);
+  if (!std::isfinite(
+          largest_number(terms.key_terms.data(), static_cast<Eigen::Index>(terms.key_terms.size())))) {
+    out.setConstant(nan);
+    return 0;
+  }
+  const std::vector<double> term_numbers = numbers_of(terms.key_terms);
+  const auto positions = positions_for<Law>(mask, bias, term_numbers);
+  const GenericRows<Scalar, Dim, Mask> scores(
+      form, flow, mask, static_cast<double>(bias.slope), x,
+      exponentials ? std::span<const Scalar>(terms.key_terms) : std::span<const Scalar>());
   const Scalar* keys = scores.keys();
   for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
     using std::log;
     static thread_local GenericRow<Scalar> row;
-    scores.make(i, row);
+    if constexpr (hard)
+      scores.make_ties(i, law.tolerance, row);
+    else
+      scores.make(i, row);
     const Scalar* own = keys + i * d;
-    if (row.empty()) {
+    if (row.empty) {
       for (Eigen::Index c = 0; c < d; ++c)
         out(c, i) = own[c] - own[c];  // zero, with derivatives that are zero
       if (rows != nullptr)
@@ -342,31 +521,99 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
       sum += weight;
       for (Eigen::Index c = 0; c < d; ++c) {
         const Scalar delta = keys[j * d + c] - reference[c];
-        const Scalar term = weight * delta;
-        row.moment[static_cast<std::size_t>(c)] += term;
+        const Scalar part = weight * delta;
+        row.moment[static_cast<std::size_t>(c)] += part;
       }
     }
     const Scalar log_normalizer = row.largest_score + Scalar(log(sum));
-    Scalar factor = Scalar(1);
-    if constexpr (!Law::rows_sum_to_one)
-      factor = exponential(generic_log_row_factor<Scalar>(law, log_normalizer, n));
-    for (Eigen::Index c = 0; c < d; ++c) {
-      const Scalar mean = row.moment[static_cast<std::size_t>(c)] / sum;
-      Scalar entry = reference[c] + mean;
-      if (what == Weighted::displacements) entry = Scalar(reference[c] - own[c]) + mean;
-      if constexpr (!Law::rows_sum_to_one) {
-        // Nothing times ∞ is nothing.
-        const bool nothing =
-            value_of(factor) == 0 || (value_of(entry) == 0 && !std::isfinite(value_of(factor)));
-        entry = nothing ? Scalar(0) : Scalar(entry * factor);
-      }
-      out(c, i) = entry;
+    if (rows != nullptr) {
+      rows->log_normalizer[static_cast<std::size_t>(i)] = static_cast<double>(value_of(log_normalizer));
+      rows->largest_key[static_cast<std::size_t>(i)] = row.largest_key;
     }
-    if (rows == nullptr) return;
-    rows->log_normalizer[static_cast<std::size_t>(i)] = static_cast<double>(value_of(log_normalizer));
-    rows->largest_key[static_cast<std::size_t>(i)] = row.largest_key;
+    if constexpr (exponentials || hard) {
+      Scalar factor = Scalar(1);
+      bool single = false, plain = Law::rows_sum_to_one;
+      if constexpr (hard) {
+        single = law.ties == Ties::first;
+        plain = law.ties != Ties::all;
+        if (!plain) factor = sum;
+      } else if constexpr (!Law::rows_sum_to_one) {
+        factor = exponential(generic_log_row_factor<Scalar>(law, positions, log_normalizer, n, i));
+      }
+      for (Eigen::Index c = 0; c < d; ++c) {
+        Scalar mean = row.moment[static_cast<std::size_t>(c)] / sum;
+        if (single) mean = Scalar(0);
+        Scalar entry = reference[c] + mean;
+        if (what == Weighted::displacements) entry = Scalar(reference[c] - own[c]) + mean;
+        if (!plain) {
+          // Nothing times ∞ is nothing.
+          const bool nothing =
+              value_of(factor) == 0 || (value_of(entry) == 0 && !std::isfinite(value_of(factor)));
+          entry = nothing ? Scalar(0) : Scalar(entry * factor);
+        }
+        out(c, i) = entry;
+      }
+    } else {
+      scores.make_scores(i, row);
+      for (Eigen::Index c = 0; c < d; ++c) row.moment[static_cast<std::size_t>(c)] = own[c] - own[c];
+      for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
+        if (!scores.takes(i, j)) continue;
+        Scalar weight = weight_of(law, row.difference[static_cast<std::size_t>(j - row.range.begin)]);
+        if (!terms.key_terms.empty()) weight *= terms.key_terms[static_cast<std::size_t>(j)];
+        for (Eigen::Index c = 0; c < d; ++c) {
+          Scalar key = keys[j * d + c];
+          if (what == Weighted::displacements) key -= own[c];
+          const Scalar part = weight * key;
+          row.moment[static_cast<std::size_t>(c)] += part;
+        }
+      }
+      const auto factor = static_cast<Scalar>(static_cast<Number>(law.row_factor(n)));
+      for (Eigen::Index c = 0; c < d; ++c) out(c, i) = row.moment[static_cast<std::size_t>(c)] * factor;
+    }
   });
   return scores.exponent;
+}
+
+/// The weights of a law that is no exponential, entry by entry.
+template <class Scalar, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> function_weights(
+    const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const Law& law,
+    const Mask& mask, const Bias& bias, const TokenView<Scalar, Dim>& x) {
+  const Eigen::Index n = x.cols(), d = x.rows();
+  const Balance<Scalar> factors = generic_terms(form, flow, law, mask, bias, x);
+  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), x);
+  if (!scores.finite()) refuse("attention_matrix: x has an entry that is not finite");
+  detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(n, n);
+  result.setConstant(Scalar(0));
+  // Scores are of keys times 2^{−exponent} on both sides.
+  for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
+    static thread_local GenericRow<Scalar> row;
+    if constexpr (Law::function == WeightFunction::maximum)
+      scores.make_ties(i, law.tolerance, row);
+    else
+      scores.make_scores(i, row);
+    if (row.empty) return;
+    Eigen::Index count = 0;
+    for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
+      if (!scores.takes(i, j)) continue;
+      const Scalar& score = row.difference[static_cast<std::size_t>(j - row.range.begin)];
+      if constexpr (Law::function == WeightFunction::maximum) {
+        if (value_of(score) != 0 || (law.ties == Ties::first && j != row.largest_key)) continue;
+        result(i, j) = Scalar(1);
+        ++count;
+      } else {
+        Scalar weight = weight_of(law, score);
+        weight *= static_cast<Scalar>(static_cast<Value<Scalar>>(law.row_factor(n)));
+        if (!factors.key_terms.empty()) weight *= factors.key_terms[static_cast<std::size_t>(j)];
+        result(i, j) = weight;
+      }
+    }
+    if constexpr (Law::function == WeightFunction::maximum)
+      if (law.ties == Ties::average && count > 1)
+        for (Eigen::Index j = row.range.begin; j < row.range.end; ++j)
+          result(i, j) /= static_cast<Scalar>(static_cast<Value<Scalar>>(count));
+  });
+  return result;
 }
 
 /// log_weights (attention_matrix.hpp) in the scalar of the tokens.
@@ -376,15 +623,20 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
     const Mask& mask, const Bias& bias, const std::type_identity_t<TokenView<Scalar, Dim>>& x) {
   using Number = Value<Scalar>;
   const Eigen::Index n = x.cols(), d = x.rows();
-  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), x);
-  if (!scores.finite()) refuse("log_attention: x has an entry that is not finite");
+  if (!std::isfinite(largest_number(x.data(), n * d)))
+    refuse("log_attention: x has an entry that is not finite");
+  const Balance<Scalar> terms = generic_terms(form, flow, law, mask, bias, x);
+  const std::vector<double> term_numbers = numbers_of(terms.key_terms);
+  const auto positions = positions_for<Law>(mask, bias, term_numbers);
+  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), x,
+                                              terms.key_terms);
   detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(n, n);
   result.setConstant(static_cast<Scalar>(-std::numeric_limits<Number>::infinity()));
   for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
     using std::log;
     static thread_local GenericRow<Scalar> row;
     scores.make(i, row);
-    if (row.empty()) return;
+    if (row.empty) return;
     Scalar sum = Scalar(0);
     for (const Scalar& difference : row.difference) {
       const Scalar weight = exponential(difference);
@@ -393,7 +645,7 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
     const Scalar log_sum = log(sum);
     Scalar shift = -log_sum;
     if constexpr (!Law::rows_sum_to_one)
-      shift += generic_log_row_factor<Scalar>(law, Scalar(row.largest_score + log_sum), n);
+      shift += generic_log_row_factor<Scalar>(law, positions, Scalar(row.largest_score + log_sum), n, i);
     for (Eigen::Index j = row.range.begin; j < row.range.end; ++j)
       result(i, j) = row.difference[static_cast<std::size_t>(j - row.range.begin)] + shift;
   });

@@ -4,6 +4,8 @@
 
 #include <attnflow/types.hpp>
 
+#include <cstddef>
+#include <limits>
 #include <vector>
 
 namespace attnflow::inline ATTNFLOW_ABI {
@@ -13,7 +15,22 @@ namespace attnflow::inline ATTNFLOW_ABI {
 struct RowRecord {
   std::vector<double> log_normalizer;  ///< log ∑ⱼ exp(sᵢⱼ); ±∞ only where it is beyond 10³⁰⁸
   std::vector<Eigen::Index> largest_key;  ///< argmaxⱼ sᵢⱼ, the token that i attends to most
+  /// For Sinkhorn, whose scores here have gⱼ added: how many sweeps over columns and rows were made, and the largest
+  /// |∑ᵢ Pᵢⱼ − 1| that is left.
+  int iterations = 0;
+  double marginal_error = 0;
 };
+
+namespace detail {
+/// Makes a record of n rows that are not known yet; nothing where there is none.
+inline void clear(RowRecord* rows, Eigen::Index n) {
+  if (rows == nullptr) return;
+  rows->log_normalizer.assign(static_cast<std::size_t>(n), std::numeric_limits<double>::quiet_NaN());
+  rows->largest_key.assign(static_cast<std::size_t>(n), 0);
+  rows->iterations = 0;
+  rows->marginal_error = 0;
+}
+}  // namespace detail
 
 /// What is summed over the keys of a row.
 enum class Weighted {

@@ -6,6 +6,7 @@
 #include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/attention/kernels/multiply.hpp>
+#include <attnflow/attention/masks.hpp>
 #include <attnflow/detail/aligned_vector.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/types.hpp>
@@ -13,8 +14,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <numbers>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -55,6 +58,10 @@ template <RealScalar Scalar, int Dim>
 
 namespace detail {
 
+/// What counts for a key whatever the query: nothing, or a number for each key, added to its scores (exponentials) or a
+/// factor of its weights (other functions).
+using KeyTerms = std::span<const double>;
+
 /// The tokens and queries of one evaluation, laid out for the kernels. Scratch space: grows, never shrinks, one
 /// for each thread.
 ///
@@ -71,6 +78,10 @@ namespace detail {
 /// They carry a direction whose largest entry is below 4, and half_scale with F ⟨uᵢ, y⟩ = (⟨direction, y⟩ half_scale)
 /// half_scale. It is at most the largest finite number, so that a difference of scores is 0 for δ = 0 and −∞ or
 /// finite for δ < 0, but never NaN, however large the scale.
+///
+/// Terms of keys (see KeyTerms) are counted from the largest of them. Rows of other functions than the exponential see
+/// no shift by themselves: their exponents start from the score of c, and c times the sum of the weights is added in
+/// the end. Either all of them are bounded, or none is.
 template <class Scalar>
 class PreparedScores {
  public:
@@ -87,6 +98,12 @@ class PreparedScores {
   AlignedVector<Scalar> sum, mean;
   std::vector<Eigen::Index> exact;  ///< the rows that are not bounded, in order
   Scalar slope = 0;                 ///< of the positional bias, in base two
+  AlignedVector<Scalar>
+      key_terms;            ///< of general kernels, in base two; of other functions, factors of the weights
+  double largest_term = 0;  ///< from which they are counted
+  PickedKeys picked;        ///< keys that rows leave out although they are in their range
+  WeightFunction function = WeightFunction::exponential;  ///< of the rows prepared last
+  double tie_tolerance = 0;                               ///< of the maximum
 
   /// Tokens times 2^{−exponent}, d × n.
   [[nodiscard]] const Scalar* keys() const noexcept { return keys_; }
@@ -95,24 +112,65 @@ class PreparedScores {
   bool prepare_keys(const Scalar* x, Eigen::Index rows, Eigen::Index columns);
 
   /// Prepares sᵢⱼ = β xᵢᵀ Eᵀ M E xⱼ − slope |i − j| for packs of rows; E is the identity where `flow` is null.
-  /// \param all_exact  no row is bounded.
+  /// \param all_exact  no row is bounded. \param terms  of keys, for general kernels; none or n numbers.
   template <int Dim, class Mask>
   void prepare_queries(const ScoreForm<Dim>& form, const ScaledMatrix<Dim>* flow, const Mask& mask,
-                       double fall, const RowKernels<Scalar>& kernels, bool all_exact) {
-    set_ranges(mask, fall, kernels.biased, kernels.width);
-    const double log = flow == nullptr ? form.M.log_scale
-                                       : ScaledMatrix<Dim>::clamp_log(form.M.log_scale + 2 * flow->log_scale);
-    multiply_queries(form.transposed.data(), form.narrow.data(),
-                     flow == nullptr ? nullptr : flow->matrix.data());
+                       double fall, const RowKernels<Scalar>& kernels, bool all_exact, KeyTerms terms = {}) {
+    function = WeightFunction::exponential;
+    set_ranges(mask, fall, kernels);
+    set_key_terms(kernels, terms);
+    const double log = multiply_by_form(form, flow);
     const auto own_key = [&](Eigen::Index i) {
       if constexpr (std::is_same_v<Mask, NoMask>) return i;
-      const KeyRange range = mask.keys(i, n);
-      return range.begin < range.end ? std::clamp(i, range.begin, range.end - 1) : Eigen::Index(0);
+      return (std::max)(Eigen::Index(0), nearest_key(mask, i, n));
     };
     if (given_ != nullptr)
       set_queries<Dim, std::is_same_v<Mask, NoMask>>(given_, form.beta, log, kernels, all_exact, own_key);
     else
       set_queries<Dim, std::is_same_v<Mask, NoMask>>(u_.data(), form.beta, log, kernels, all_exact, own_key);
+  }
+
+  /// Prepares logistic or linear rows for general kernels: their exponents are eᵢⱼ = (sᵢⱼ + constant) log₂ e, or without
+  /// the logarithm for a linear law. \param factors  of the weights of each key; none or n numbers.
+  /// \returns false where scores cannot be taken from sums of that size: nothing is prepared then.
+  template <int Dim, class Mask>
+  [[nodiscard]] bool prepare_function(const ScoreForm<Dim>& form, const ScaledMatrix<Dim>* flow,
+                                      const Mask& mask, double fall, const RowKernels<Scalar>& kernels,
+                                      WeightFunction wanted, double constant, KeyTerms factors) {
+    if (exponent > 0) return false;
+    function = wanted;
+    const double unit = wanted == WeightFunction::linear ? 1 : std::numbers::log2e;
+    set_ranges(mask, fall / std::numbers::log2e * unit, kernels);
+    const double log = multiply_by_form(form, flow);
+    beta_ = form.beta * multiple_;
+    log_ = log;
+    factor_ = beta_ == 0 ? 0 : beta_ * unit * (log == 0 ? 1.0 : std::exp(log));
+    if (query_exponent_ != 0) factor_ *= std::ldexp(1.0, query_exponent_);
+    const double largest = (std::numeric_limits<Scalar>::max)() / 16;
+    if (!std::isfinite(factor_) ||
+        std::abs(static_cast<double>(slope)) * static_cast<double>(n) > std::sqrt(largest))
+      return false;
+    exact.clear();
+    largest_term = 0;
+    key_terms.assign(static_cast<std::size_t>(n), Scalar(1));
+    for (std::size_t j = 0; j < factors.size(); ++j) key_terms[j] = static_cast<Scalar>(factors[j]);
+    const auto count = static_cast<std::size_t>(n), coordinates = static_cast<std::size_t>(d);
+    const auto lanes = static_cast<std::size_t>(kernels.width), padded = (count + lanes - 1) / lanes * lanes;
+    make_room(padded, coordinates);
+    for (std::size_t i = 0; i < padded; ++i) {
+      Scalar* q = queries.data() + i / lanes * lanes * coordinates + i % lanes;
+      double score = 0, size = 0;
+      for (std::size_t c = 0; c < coordinates; ++c) {
+        const double value = i < count ? query(static_cast<Eigen::Index>(i * coordinates + c)) * factor_ : 0;
+        q[c * lanes] = static_cast<Scalar>(value);
+        score += value * static_cast<double>(centre[c]);
+        size = (std::max)(size, std::abs(value));
+      }
+      start[i] = static_cast<Scalar>(score + constant * unit);
+      // What a score is summed up from stays far from the largest number.
+      if (!(size * (radius_ + largest_) * static_cast<double>(d) < largest)) return false;
+    }
+    return true;
   }
 
   /// Direction and half_scale of row i, as exact rows have them: d numbers `stride` apart.
@@ -130,6 +188,9 @@ class PreparedScores {
     return product * factor_;
   }
 
+  /// Number k of the queries of prepare_function, with the factor of the scores.
+  [[nodiscard]] double scaled_query(Eigen::Index k) const { return query(k) * factor_; }
+
   /// The scratch space of this thread.
   [[nodiscard]] static PreparedScores& of_this_thread() {
     static thread_local PreparedScores scratch;
@@ -138,7 +199,23 @@ class PreparedScores {
 
  private:
   template <class Mask>
-  void set_ranges(const Mask& mask, double fall, bool biased, int width);
+  void set_ranges(const Mask& mask, double fall, const RowKernels<Scalar>& kernels);
+  void set_key_terms(const RowKernels<Scalar>& kernels, KeyTerms terms);
+  /// Room for the rows: queries, starts, sums, means.
+  void make_room(std::size_t padded, std::size_t coordinates) {
+    queries.resize(padded * coordinates);
+    mean.resize(padded * coordinates);
+    start.resize(padded);
+    sum.resize(padded);
+  }
+  /// The queries of the form, with the flow. \returns the logarithm of the scale of the scores.
+  template <int Dim>
+  double multiply_by_form(const ScoreForm<Dim>& form, const ScaledMatrix<Dim>* flow) {
+    multiply_queries(form.transposed.data(), form.narrow.data(),
+                     flow == nullptr ? nullptr : flow->matrix.data());
+    return flow == nullptr ? form.M.log_scale
+                           : ScaledMatrix<Dim>::clamp_log(form.M.log_scale + 2 * flow->log_scale);
+  }
   void multiply_queries(const double* Mt, const float* narrow, const double* E);
   template <int Dim, bool PlainKeys, class U, class OwnKey>
   void set_queries(const U* u, double beta, double log, const RowKernels<Scalar>& kernels, bool all_exact,
@@ -156,8 +233,13 @@ class PreparedScores {
     return (std::min)(half, (std::numeric_limits<double>::max)());
   }
 
+  template <class Mask>
+  const std::uint8_t* bits_of(const Mask& mask);
+
   const Scalar* x_ = nullptr;
   const Scalar* keys_ = nullptr;
+  std::vector<std::uint8_t> bits_;
+  double term_span_ = 0;  // of key_terms
   std::vector<Scalar> scaled_, low_, high_, product_;
   std::vector<double> transposed_, v_;
   std::vector<double> u_;
@@ -224,14 +306,14 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
 
 template <class Scalar>
 template <class Mask>
-void PreparedScores<Scalar>::set_ranges(const Mask& mask, double fall, bool biased, int width) {
+void PreparedScores<Scalar>::set_ranges(const Mask& mask, double fall, const RowKernels<Scalar>& kernels) {
   // Where n slopes would overflow, smaller ones do: nobody but the nearest key counts.
   const double steepest =
       static_cast<double>((std::numeric_limits<Scalar>::max)()) / (8 * static_cast<double>(n + 1));
   slope = static_cast<Scalar>(std::clamp(fall * std::numbers::log2e, -steepest, steepest));
-  const auto padded = static_cast<std::size_t>((n + width - 1) / width * width);
-  ranged = !std::is_same_v<Mask, NoMask>;
-  if constexpr (!std::is_same_v<Mask, NoMask>) {
+  const auto padded = static_cast<std::size_t>((n + kernels.width - 1) / kernels.width * kernels.width);
+  ranged = has_ranges(kernels.kind) || !std::is_same_v<Mask, NoMask>;
+  if (ranged) {
     begin.assign(padded, Scalar(0));
     end.assign(padded, Scalar(0));
     for (Eigen::Index i = 0; i < n; ++i) {
@@ -241,10 +323,49 @@ void PreparedScores<Scalar>::set_ranges(const Mask& mask, double fall, bool bias
       end[static_cast<std::size_t>(i)] = some ? static_cast<Scalar>(range.end) : Scalar(0);
     }
   }
-  if (biased && positions.size() < padded) {
+  picked = {};
+  if constexpr (std::is_same_v<Mask, ExcludeSelf>)
+    picked.not_self = true;
+  else if constexpr (requires { mask.bits(); })
+    picked.bits = mask.bits();
+  else if constexpr (PickingMask<Mask>)
+    picked.bits = bits_of(mask);
+  if (has_bias(kernels.kind) && positions.size() < padded) {
     positions.resize(padded);
     for (std::size_t i = 0; i < padded; ++i) positions[i] = static_cast<Scalar>(i);
   }
+}
+
+/// The keys that a mask picks, as kernels read them. Cost: n² calls, n² / 8 bytes.
+template <class Scalar>
+template <class Mask>
+const std::uint8_t* PreparedScores<Scalar>::bits_of(const Mask& mask) {
+  bits_.assign(static_cast<std::size_t>((n + 15) / 16 * 2 * n), 0);
+  for (Eigen::Index i = 0; i < n; ++i) {
+    const KeyRange range = mask.keys(i, n);
+    for (Eigen::Index j = range.begin; j < range.end; ++j)
+      if (mask.attends(i, j))
+        bits_[static_cast<std::size_t>(i / 8 * n + j)] |= static_cast<std::uint8_t>(1U << (i % 8));
+  }
+  return bits_.data();
+}
+
+template <class Scalar>
+void PreparedScores<Scalar>::set_key_terms(const RowKernels<Scalar>& kernels, KeyTerms terms) {
+  largest_term = term_span_ = 0;
+  if (kernels.kind != RowKind::general) return;
+  key_terms.assign(static_cast<std::size_t>(n), Scalar(0));
+  if (terms.empty()) return;
+  largest_term = terms[0];
+  double least = largest_term;
+  for (const double term : terms) {
+    largest_term = (std::max)(largest_term, term);
+    least = (std::min)(least, term);
+  }
+  constexpr double lowest = -static_cast<double>((std::numeric_limits<Scalar>::max)()) / 16;
+  for (std::size_t j = 0; j < terms.size(); ++j)
+    key_terms[j] = static_cast<Scalar>((std::max)((terms[j] - largest_term) * std::numbers::log2e, lowest));
+  term_span_ = (largest_term - least) * std::numbers::log2e;
 }
 
 /// uᵢ = Eᵀ Mᵀ E xᵢ, from tokens whose products neither overflow nor vanish.
@@ -311,21 +432,19 @@ void PreparedScores<Scalar>::set_queries(const U* u, double beta, double log,
   factor_ = beta_ == 0 ? 0 : beta_ * std::numbers::log2e * (log == 0 ? 1.0 : std::exp(log));
   if (query_exponent_ != 0) factor_ *= std::ldexp(1.0, query_exponent_);
   exact.clear();
-  const double positional = std::abs(static_cast<double>(slope)) * static_cast<double>(n);
+  const double positional = std::abs(static_cast<double>(slope)) * static_cast<double>(n) + term_span_;
   // n numbers of size R times 2^{highest} stay finite.
   const double room = std::numeric_limits<Scalar>::max_exponent - 4 - std::ilogb(static_cast<double>(n)) -
                       (radius_ > 1 ? std::ilogb(radius_) : 0);
-  const double limit = (std::min)(highest, room) - (slope < 0 ? positional : 0);
+  // From the own key's term the largest is at most their span away.
+  const double limit = (std::min)(highest, room) - (slope < 0 ? positional : term_span_);
   if (all_exact || exponent > 0 || !std::isfinite(factor_) || positional > (single ? 0x1p17 : 0x1p40)) {
     for (Eigen::Index i = 0; i < n; ++i) exact.push_back(i);
     return;
   }
-  queries.resize(padded * coordinates);
-  mean.resize(padded * coordinates);
-  start.resize(padded);
-  sum.resize(padded);
+  make_room(padded, coordinates);
   const U factor = static_cast<U>(factor_);
-  const bool few = kernels.pack != nullptr && slope == 0;
+  const bool few = kernels.pack != nullptr && slope == 0 && term_span_ == 0;
   if constexpr (std::is_same_v<U, Scalar> && PlainKeys)
     if (few && kernels.pack({n, u, centred.data(), factor, static_cast<Scalar>(radius_ * (1 + 1e-6)),
                              static_cast<Scalar>(limit), static_cast<Scalar>(longest)},
@@ -355,6 +474,7 @@ void PreparedScores<Scalar>::set_queries(const U* u, double beta, double log,
     const auto square = static_cast<double>((squares[0] + squares[1]) + (squares[2] + squares[3]));
     double score = static_cast<double>((products[0] + products[1]) + (products[2] + products[3]));
     score -= static_cast<double>(slope) * std::abs(static_cast<double>(static_cast<Eigen::Index>(i) - own));
+    if (term_span_ != 0) score += static_cast<double>(key_terms[static_cast<std::size_t>(own)]);
     start[i] = static_cast<Scalar>(-score);
     // How large |F uᵢ| R may be. Kernels of few coordinates do not look for weights that vanish.
     const double reach = (std::min)(few ? limit - std::abs(score) : limit + score, widest);

@@ -38,6 +38,12 @@ struct Simd<double> {
   ATTNFLOW_AVX2_INLINE Mask greater(const Pack& a, const Pack& b) { return _mm256_cmp_pd(a, b, _CMP_GT_OQ); }
   ATTNFLOW_AVX2_INLINE Mask both(const Mask& a, const Mask& b) { return _mm256_and_pd(a, b); }
   ATTNFLOW_AVX2_INLINE bool any(const Mask& m) { return _mm256_movemask_pd(m) != 0; }
+  /// Lane l where bit l is set.
+  ATTNFLOW_AVX2_INLINE Mask lanes(unsigned bits) {
+    const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
+    const __m256i set = _mm256_and_si256(_mm256_set1_epi64x(static_cast<long long>(bits)), bit);
+    return _mm256_castsi256_pd(_mm256_cmpeq_epi64(set, bit));
+  }
   ATTNFLOW_AVX2_INLINE Pack select(const Mask& m, const Pack& a, const Pack& b) {
     return _mm256_blendv_pd(b, a, m);
   }
@@ -67,6 +73,11 @@ struct Simd<float> {
   ATTNFLOW_AVX2_INLINE Mask greater(const Pack& a, const Pack& b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
   ATTNFLOW_AVX2_INLINE Mask both(const Mask& a, const Mask& b) { return _mm256_and_ps(a, b); }
   ATTNFLOW_AVX2_INLINE bool any(const Mask& m) { return _mm256_movemask_ps(m) != 0; }
+  ATTNFLOW_AVX2_INLINE Mask lanes(unsigned bits) {
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i set = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), bit);
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, bit));
+  }
   ATTNFLOW_AVX2_INLINE Pack select(const Mask& m, const Pack& a, const Pack& b) {
     return _mm256_blendv_ps(b, a, m);
   }

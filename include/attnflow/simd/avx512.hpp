@@ -42,6 +42,8 @@ struct Simd<double> {
   }
   ATTNFLOW_AVX512_INLINE Mask both(Mask a, Mask b) { return static_cast<Mask>(a & b); }
   ATTNFLOW_AVX512_INLINE bool any(Mask m) { return m != 0; }
+  /// Lane l where bit l is set.
+  ATTNFLOW_AVX512_INLINE Mask lanes(unsigned bits) { return static_cast<Mask>(bits); }
   ATTNFLOW_AVX512_INLINE Pack select(Mask m, const Pack& a, const Pack& b) {
     return _mm512_mask_blend_pd(m, b, a);
   }
@@ -80,6 +82,8 @@ struct Simd<float> {
   }
   ATTNFLOW_AVX512_INLINE Mask both(Mask a, Mask b) { return static_cast<Mask>(a & b); }
   ATTNFLOW_AVX512_INLINE bool any(Mask m) { return m != 0; }
+  /// Lane l where bit l is set.
+  ATTNFLOW_AVX512_INLINE Mask lanes(unsigned bits) { return static_cast<Mask>(bits); }
   ATTNFLOW_AVX512_INLINE Pack select(Mask m, const Pack& a, const Pack& b) {
     return _mm512_mask_blend_ps(m, b, a);
   }

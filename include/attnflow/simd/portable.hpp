@@ -79,6 +79,17 @@ struct Simd {
     }
   }
 
+  /// Lane l where bit l is set.
+  ATTNFLOW_PORTABLE_INLINE Mask lanes(unsigned bits) {
+    if constexpr (width == 1)
+      return static_cast<Mask>(bits & 1U);
+    else if constexpr (width == 2)
+      return Mask{-Bits<T>(bits & 1U), -Bits<T>(bits >> 1U & 1U)};
+    else
+      return Mask{-Bits<T>(bits & 1U), -Bits<T>(bits >> 1U & 1U), -Bits<T>(bits >> 2U & 1U),
+                  -Bits<T>(bits >> 3U & 1U)};
+  }
+
   /// a 2^k, where k stands in the low bits of `shifted`.
   ATTNFLOW_PORTABLE_INLINE Pack times_power_of_two(const Pack& a, const Pack& shifted) {
     if constexpr (width == 1) {

@@ -18,7 +18,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// The step sizes of Frank and Wolfe's method: γₖ = 2/(k + 2), which is 1 for the first layer, k = 0. \pre k ≥ 0.
 [[nodiscard]] inline double frank_wolfe_step(long k) noexcept { return 2 / (static_cast<double>(k) + 2); }
 
-/// γ = α/(1 + α) for the step α of layers that are divided by 1 + α: (x + α y)/(1 + α) = (1 − γ) x + γ y [AFZ25].
+/// γ = α/(1 + α) for the step α of layers that are divided by 1 + α: (x + α y)/(1 + α) = (1 − γ) x + γ y [AFZ24].
 /// \throws std::invalid_argument unless α is positive and finite.
 [[nodiscard]] inline double convex_step(double alpha) {
   if (!(alpha > 0) || !std::isfinite(alpha))
@@ -30,7 +30,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 ///
 ///     xᵢᵏ⁺¹ = (1 − γₖ) xᵢᵏ + γₖ ∑ⱼ wᵢⱼ xⱼᵏ = xᵢᵏ + γₖ ∑ⱼ wᵢⱼ (xⱼᵏ − xᵢᵏ),   w = law(⟨Q xᵢᵏ, K xⱼᵏ⟩),   0 < γₖ ≤ 1.
 ///
-/// As β → ∞ token i goes towards the tokens that maximise ⟨Q xᵢ, K y⟩: the layers of [AFZ25] with γ = α/(1 + α), and a
+/// As β → ∞ token i goes towards the tokens that maximise ⟨Q xᵢ, K y⟩: the layers of [AFZ24] with γ = α/(1 + α), and a
 /// step of Frank and Wolfe's method on the hull of the tokens [AGR25]. For QᵀK = I, finite β of either sign and γ that
 /// does not vanish, all tokens meet in a point of that hull.
 ///
@@ -59,12 +59,13 @@ class ConvexLayers {
   }
   /// γₖ by a function, such as frank_wolfe_step. Errors as above; each γₖ is looked at when its layer is applied.
   ConvexLayers(Head<Scalar_, Dim_> head, Schedule gamma, Law law = {}, Mask mask = {}, Bias bias = {})
-      : form_(detail::form_of((validate(head), law.validate(), bias.validate(), head), law.beta)),
+      : form_(detail::form_of((validate(head), law.validate(), bias.validate(), head), law)),
         dim_(head.dim()),
         schedule_(std::move(gamma)),
         law_(std::move(law)),
         mask_(std::move(mask)),
         bias_(std::move(bias)) {
+    detail::require_rows_of_one(law_, "ConvexLayers");
     if (!schedule_) detail::refuse("ConvexLayers: gamma is an empty function, expected k -> gamma_k");
   }
 
@@ -88,7 +89,8 @@ class ConvexLayers {
   template <TokenSource<Scalar_, Dim_> X>
   [[nodiscard]] SquareMatrix<Scalar> attention(const X& x) const {
     detail::require_dimension("ConvexLayers", x, dim_);
-    return detail::weights<Scalar>(form_, nullptr, law_, mask_, bias_, x);
+    return detail::weights<Scalar, Dim>(form_, nullptr, law_, mask_, bias_,
+                                        detail::TokenView<Scalar, Dim>(x));
   }
 
   /// γₖ. \throws std::invalid_argument unless it is in (0, 1].
@@ -108,7 +110,7 @@ class ConvexLayers {
       detail::refuse("ConvexLayers: V is not the identity, expected V = I: tokens are averaged as they are");
   }
 
-  detail::Form<Scalar, Dim> form_;
+  detail::FormOf<Scalar, Dim, Law> form_;
   Eigen::Index dim_;
   Schedule schedule_;
   Law law_;

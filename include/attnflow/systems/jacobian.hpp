@@ -70,6 +70,11 @@ void project_jacobian(const Tokens<Scalar, Dim>& x, const Tokens<Scalar, Dim>& d
   }
 }
 
+/// Laws of exponentials of products, one row by itself: those that add_attention_jacobian may be right for.
+template <class Law>
+concept HasKnownRows =
+    Law::function == WeightFunction::exponential && !DistanceLaw<Law> && !DoublyStochasticLaw<Law>;
+
 /// Rows either sum to one or are exponentials over a constant: of another factor this file has no derivative.
 /// \throws std::invalid_argument
 template <class Law>

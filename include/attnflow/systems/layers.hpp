@@ -89,11 +89,12 @@ class RescaledLayers {
   /// is singular to working precision: −1/Δt is an eigenvalue of V.
   RescaledLayers(Head<Scalar_, Dim_> head, double step, Law law = {}, Mask mask = {}, Bias bias = {})
       : head_((head.validate("RescaledLayers"), law.validate(), bias.validate(), std::move(head))),
-        form_(detail::form_of(detail::without_derivatives(head_), law.beta)),
+        form_(detail::form_of(detail::without_derivatives(head_), law)),
         step_(detail::positive_layer_step<Scalar>(step, "RescaledLayers")),
         law_(std::move(law)),
         mask_(std::move(mask)),
         bias_(std::move(bias)) {
+    detail::require_rows_of_one(law_, "RescaledLayers");
     // In units of a power of two, so that what is solved neither overflows nor vanishes.
     const Eigen::MatrixXd move = step_ * detail::in_double(head_.V);
     Eigen::MatrixXd R = Eigen::MatrixXd::Identity(move.rows(), move.cols()) + move;
@@ -132,7 +133,7 @@ class RescaledLayers {
   /// P of layer k, from Rᵏ zᵏ. \throws std::invalid_argument if a token is not finite.
   [[nodiscard]] SquareMatrix<Scalar> attention(long k, const State& z) const {
     const ScaledMatrix<Dim> flow = power(growth_, k);
-    return detail::weights<Scalar>(form_, &flow, law_, mask_, bias_, z);
+    return detail::weights<Scalar, Dim>(form_, &flow, law_, mask_, bias_, detail::TokenView<Scalar, Dim>(z));
   }
 
   /// zᵏ = R⁻ᵏ xᵏ.
@@ -158,7 +159,7 @@ class RescaledLayers {
   }
 
   Head<Scalar, Dim> head_;
-  detail::Form<Scalar, Dim> form_;
+  detail::FormOf<Scalar, Dim, Law> form_;
   double step_;
   ScaledMatrix<Dim> growth_, shrinkage_;         // R, R⁻¹
   detail::ColumnMajor<Scalar, Dim, Dim> value_;  // Δt R⁻¹ V

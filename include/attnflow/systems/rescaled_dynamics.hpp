@@ -103,15 +103,18 @@ class RescaledDynamics {
   static constexpr int Dim = Dim_;
   using State = Tokens<Scalar, Dim>;
 
-  /// \throws std::invalid_argument naming the matrix, unless the shapes of Q, K, V agree and all is finite.
+  /// \throws std::invalid_argument naming the matrix, unless the shapes of Q, K, V agree and all is finite; for Hardmax
+  /// with Ties::all, whose rows do not sum to one.
   explicit RescaledDynamics(Head<Scalar_, Dim_> head, Law law = {}, Mask mask = {}, Bias bias = {})
       : head_((head.validate("RescaledDynamics"), law.validate(), bias.validate(), std::move(head))),
-        form_(detail::form_of(detail::without_derivatives(head_), law.beta)),
+        form_(detail::form_of(detail::without_derivatives(head_), law)),
         value_(detail::without_derivatives(head_.V)),
         exponential_(detail::in_double(head_.V)),
         law_(std::move(law)),
         mask_(std::move(mask)),
-        bias_(std::move(bias)) {}
+        bias_(std::move(bias)) {
+    detail::require_rows_of_one(law_, "RescaledDynamics");
+  }
 
   /// Writes the velocity at (t, z) to dz, resized to fit. \pre z and dz are different objects, z has d rows,
   /// t is finite.
@@ -135,15 +138,16 @@ class RescaledDynamics {
   [[nodiscard]] SquareMatrix<Scalar> attention(double t, const Z& z) const {
     detail::require_dimension("RescaledDynamics", z, dim());
     const ScaledMatrix<Dim>& flow = exponential_.recall(t);
-    return detail::weights<Scalar>(form_, &flow, law_, mask_, bias_, z);
+    return detail::weights<Scalar, Dim>(form_, &flow, law_, mask_, bias_, detail::TokenView<Scalar, Dim>(z));
   }
 
   /// log P at (t, z), finite where P underflows. \throws as attention().
   template <TokenSource<Scalar_, Dim_> Z>
-  [[nodiscard]] SquareMatrix<Scalar> log_attention(double t, const Z& z) const {
+  [[nodiscard]] SquareMatrix<Scalar> log_attention(double t, const Z& z) const
+      requires(Law::function == WeightFunction::exponential) {
     detail::require_dimension("RescaledDynamics", z, dim());
     const ScaledMatrix<Dim>& flow = exponential_.recall(t);
-    return detail::log_weights<Scalar>(form_, &flow, law_, mask_, bias_, z);
+    return detail::log_weights<Scalar>(form_, &flow, law_, mask_, bias_, detail::TokenView<Scalar, Dim>(z));
   }
 
   /// Log-normalisers and the token that each token attends to most. Cost: one drift.
@@ -163,7 +167,8 @@ class RescaledDynamics {
   /// that of TokenDynamics::jacobian for M_t = e^{tVᵀ} M e^{tV}, less V on the diagonal blocks.
   /// Cost: O(n² d² + n d³).
   /// \throws std::overflow_error where an entry is beyond double.
-  [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& z) const requires KernelScalar<Scalar_> {
+  [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& z) const
+      requires(KernelScalar<Scalar_>&& detail::HasKnownRows<Law>) {
     const ScaledMatrix<Dim>& flow = exponential_.recall(t);
     ScaledMatrix<Dim> M = form_.M;
     M.matrix = (form_.beta * flow.matrix.transpose() * M.matrix * flow.matrix).eval();
@@ -172,7 +177,7 @@ class RescaledDynamics {
     detail::add_attention_jacobian<true>(attention(t, z), z, M, head_.V, J);
     const Eigen::Index d = dim(), n = z.cols();
     for (Eigen::Index i = 0; i < n; ++i)
-      if (const KeyRange range = mask_.keys(i, n); range.begin < range.end)
+      if (detail::nearest_key(mask_, i, n) >= 0)
         J.block(i * d, i * d, d, d) -= head_.V.template cast<double>();
     detail::require_finite_jacobian(J, "RescaledDynamics");
     return J;
@@ -208,7 +213,7 @@ class RescaledDynamics {
   }
 
   Head<Scalar, Dim> head_;
-  detail::Form<Scalar, Dim> form_;
+  detail::FormOf<Scalar, Dim, Law> form_;
   detail::ScaledValue<Scalar, Dim> value_;
   MatrixExponential<Dim> exponential_;
   Law law_;

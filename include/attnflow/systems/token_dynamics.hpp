@@ -22,15 +22,15 @@ namespace attnflow::inline ATTNFLOW_ABI {
 namespace detail {
 
 /// The heads of one layer, validated, each with the form of its scores.
-template <class Scalar, int Dim>
+template <class Scalar, int Dim, class Law>
 struct HeadBank {
   std::vector<Head<Scalar, Dim>> heads;
-  std::vector<Form<Scalar, Dim>> forms;
+  std::vector<FormOf<Scalar, Dim, Law>> forms;
   std::vector<ScaledValue<Scalar, Dim>> values;
   static constexpr int none = (std::numeric_limits<int>::min)();
   int unit = none;  // the largest exponent of a V that is not zero
 
-  HeadBank(std::vector<Head<Scalar, Dim>> given, double beta, const std::string& owner)
+  HeadBank(std::vector<Head<Scalar, Dim>> given, const Law& law, const std::string& owner)
       : heads(std::move(given)) {
     if (heads.empty()) refuse(owner, ": no head given, expected at least one");
     for (std::size_t h = 0; h < heads.size(); ++h) {
@@ -38,7 +38,7 @@ struct HeadBank {
       heads[h].validate(name);
       if (heads[h].dim() != heads[0].dim())
         refuse(name, ": V has d = ", heads[h].dim(), ", expected ", heads[0].dim(), " as in head 0");
-      forms.push_back(form_of(heads[h], beta));
+      forms.push_back(form_of(heads[h], law));
       values.emplace_back(heads[h].V);
       if (!vanishes(heads[h].V)) unit = (std::max)(unit, values[h].exponent);
     }
@@ -46,7 +46,7 @@ struct HeadBank {
   }
 
   /// out = ∑ₕ ∑ⱼ wʰᵢⱼ Vₕ xⱼ, to Tokens or to a map of their shape. The tokens are laid out once for all heads.
-  template <class Law, class Mask, class Bias, class Out>
+  template <class Mask, class Bias, class Out>
   void attend(const Law& law, const Mask& mask, const Bias& bias, const TokenView<Scalar, Dim>& x,
               Out& out) const {
     static thread_local Tokens<Scalar, Dim> sums, update;
@@ -67,7 +67,7 @@ struct HeadBank {
     if (exponent != 0) scale_by_power_of_two(out, exponent);
   }
 
-  [[nodiscard]] const Form<Scalar, Dim>& form(std::size_t head, const char* owner) const {
+  [[nodiscard]] const FormOf<Scalar, Dim, Law>& form(std::size_t head, const char* owner) const {
     if (head >= forms.size())
       throw std::out_of_range(std::string(owner) + "::attention: head " + std::to_string(head) + " of " +
                               std::to_string(forms.size()));
@@ -109,7 +109,7 @@ class TokenDynamics {
 
   /// Several heads, all for tokens of one dimension. Errors as above, naming the head.
   explicit TokenDynamics(std::vector<Head<Scalar_, Dim_>> heads, Law law = {}, Mask mask = {}, Bias bias = {})
-      : bank_(std::move(heads), (law.validate(), bias.validate(), law.beta), "TokenDynamics"),
+      : bank_(std::move(heads), (law.validate(), bias.validate(), law), "TokenDynamics"),
         law_(std::move(law)),
         mask_(std::move(mask)),
         bias_(std::move(bias)) {}
@@ -137,7 +137,8 @@ class TokenDynamics {
   template <TokenSource<Scalar_, Dim_> X>
   [[nodiscard]] SquareMatrix<Scalar> attention(double /*t*/, const X& x, std::size_t head = 0) const {
     detail::require_dimension("TokenDynamics", x, dim());
-    return detail::weights<Scalar>(bank_.form(head, "TokenDynamics"), nullptr, law_, mask_, bias_, x);
+    return detail::weights<Scalar, Dim>(bank_.form(head, "TokenDynamics"), nullptr, law_, mask_, bias_,
+                                        detail::TokenView<Scalar, Dim>(x));
   }
 
   /// The derivative of the drift, nd × nd; token i owns rows and columns i d … i d + d − 1. For
@@ -145,9 +146,11 @@ class TokenDynamics {
   ///
   ///     ∂ẋᵢ/∂x_k = Pᵢₖ V (I + (x_k − mᵢ)(Mᵀ xᵢ)ᵀ) + δᵢₖ V Cᵢ Mᵀ,   M = β QᵀK;
   ///
-  /// rows that are not normalised have 0 in place of mᵢ. Heads add. Cost: O(H (n² d² + n d³)).
+  /// rows that are not normalised have 0 in place of mᵢ. Heads add. For laws of exponentials of β ⟨Q xᵢ, K xⱼ⟩, one row
+  /// by itself. Cost: O(H (n² d² + n d³)).
   /// \throws std::overflow_error where an entry is beyond double.
-  [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& x) const requires KernelScalar<Scalar_> {
+  [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& x) const
+      requires(KernelScalar<Scalar_>&& detail::HasKnownRows<Law>) {
     detail::require_known_rows(law_, x.cols(), "TokenDynamics");
     const Eigen::Index size = x.size();
     Eigen::MatrixXd J = Eigen::MatrixXd::Zero(size, size);
@@ -169,7 +172,7 @@ class TokenDynamics {
   [[nodiscard]] const Law& law() const noexcept { return law_; }
 
  private:
-  detail::HeadBank<Scalar, Dim> bank_;
+  detail::HeadBank<Scalar, Dim, Law> bank_;
   Law law_;
   [[no_unique_address]] Mask mask_;
   [[no_unique_address]] Bias bias_;

@@ -14,19 +14,21 @@
 
 /// `keyword` template, for every kind of row of one scalar type: coordinates, masks, biases.
 // NOLINTBEGIN(bugprone-macro-parentheses): template arguments stand in none.
-#define ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, D)                            \
-  keyword template RowKernels<T> row_kernels_at<T, D, false, false>(SimdLevel); \
-  keyword template RowKernels<T> row_kernels_at<T, D, true, false>(SimdLevel);  \
-  keyword template RowKernels<T> row_kernels_at<T, D, false, true>(SimdLevel);  \
-  keyword template RowKernels<T> row_kernels_at<T, D, true, true>(SimdLevel);
-#define ATTNFLOW_DETAIL_INSTANCES(keyword, T)                           \
-  keyword template TokenKernels<T> token_kernels_at<T>(SimdLevel);      \
-  keyword template RowKernels<T> exact_kernels_at<T, false>(SimdLevel); \
-  keyword template RowKernels<T> exact_kernels_at<T, true>(SimdLevel);  \
-  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 0)                          \
-  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 1)                          \
-  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 2)                          \
-  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 3)                          \
+#define ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, D)                                      \
+  keyword template RowKernels<T> row_kernels_at<T, D, RowKind::plain>(SimdLevel);         \
+  keyword template RowKernels<T> row_kernels_at<T, D, RowKind::ranged>(SimdLevel);        \
+  keyword template RowKernels<T> row_kernels_at<T, D, RowKind::biased>(SimdLevel);        \
+  keyword template RowKernels<T> row_kernels_at<T, D, RowKind::ranged_biased>(SimdLevel); \
+  keyword template RowKernels<T> row_kernels_at<T, D, RowKind::general>(SimdLevel);
+#define ATTNFLOW_DETAIL_INSTANCES(keyword, T)                                      \
+  keyword template TokenKernels<T> token_kernels_at<T>(SimdLevel);                 \
+  keyword template RowKernels<T> exact_kernels_at<T, RowKind::plain>(SimdLevel);   \
+  keyword template RowKernels<T> exact_kernels_at<T, RowKind::biased>(SimdLevel);  \
+  keyword template RowKernels<T> exact_kernels_at<T, RowKind::general>(SimdLevel); \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 0)                                     \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 1)                                     \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 2)                                     \
+  ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 3)                                     \
   ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 4)
 // NOLINTEND(bugprone-macro-parentheses)
 

@@ -47,22 +47,22 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 template <class T>
 struct RowKernels {
   int width;
-  bool biased;  ///< positions are read, whatever the slope
+  RowKind kind;
   void (*bounded)(const RowTask<T>&, std::int64_t first, std::int64_t last);
   void (*exact)(const ExactTask<T>&);
   bool (*pack)(const QueryTask<T>&, T* queries, T* start);  ///< null for many coordinates
 };
 
 /// The kernels for D coordinates, or any number of them where D is 0, of one level.
-template <class T, int D, bool Ranged, bool Biased>
+template <class T, int D, RowKind Kind>
 [[nodiscard]] RowKernels<T> row_kernels_at(SimdLevel level) {
-#define ATTNFLOW_DETAIL_KERNELS(space)                                              \
-  if constexpr (D > 0)                                                              \
-    return {space::Simd<T>::width, Biased, space::small_rows<T, D, Ranged, Biased>, \
-            space::exact_rows<T, D, Biased>, space::pack_rows<T, D>};               \
-  else                                                                              \
-    return {space::Simd<T>::width, Biased, space::large_rows<T, Ranged, Biased>,    \
-            space::exact_rows<T, 0, Biased>, nullptr};
+#define ATTNFLOW_DETAIL_KERNELS(space)                                          \
+  if constexpr (D > 0)                                                          \
+    return {space::Simd<T>::width, Kind, space::small_rows<T, D, Kind>,         \
+            space::exact_rows<T, D, exact_kind(Kind)>, space::pack_rows<T, D>}; \
+  else                                                                          \
+    return {space::Simd<T>::width, Kind, space::large_rows<T, Kind>,            \
+            space::exact_rows<T, 0, exact_kind(Kind)>, nullptr};
 #if ATTNFLOW_X86_LEVELS
   if (level == SimdLevel::avx512) {
     ATTNFLOW_DETAIL_KERNELS(avx512)
@@ -77,40 +77,40 @@ template <class T, int D, bool Ranged, bool Biased>
 }
 
 /// The kernels for d coordinates, where Dim is d or Eigen::Dynamic, which is −1.
-template <class T, int Dim, bool Ranged, bool Biased>
+template <class T, int Dim, RowKind Kind>
 [[nodiscard]] RowKernels<T> row_kernels(std::int64_t d) {
   const SimdLevel level = simd_level();
   if constexpr (Dim > most_small_coordinates) {
-    return row_kernels_at<T, 0, Ranged, Biased>(level);
+    return row_kernels_at<T, 0, Kind>(level);
   } else if constexpr (Dim > 0) {
-    return row_kernels_at<T, Dim, Ranged, Biased>(level);
+    return row_kernels_at<T, Dim, Kind>(level);
   } else {
     switch (d) {
       case 1:
-        return row_kernels_at<T, 1, Ranged, Biased>(level);
+        return row_kernels_at<T, 1, Kind>(level);
       case 2:
-        return row_kernels_at<T, 2, Ranged, Biased>(level);
+        return row_kernels_at<T, 2, Kind>(level);
       case 3:
-        return row_kernels_at<T, 3, Ranged, Biased>(level);
+        return row_kernels_at<T, 3, Kind>(level);
       case 4:
-        return row_kernels_at<T, 4, Ranged, Biased>(level);
+        return row_kernels_at<T, 4, Kind>(level);
       default:
-        return row_kernels_at<T, 0, Ranged, Biased>(level);
+        return row_kernels_at<T, 0, Kind>(level);
     }
   }
 }
 
 /// The kernels of exact rows alone, for any number of coordinates: for those who want P itself, late in a run or once.
-template <class T, bool Biased>
+template <class T, RowKind Kind>
 [[nodiscard]] RowKernels<T> exact_kernels_at(SimdLevel level) {
 #if ATTNFLOW_X86_LEVELS
   if (level == SimdLevel::avx512)
-    return {avx512::Simd<T>::width, Biased, nullptr, avx512::exact_rows<T, 0, Biased>, nullptr};
+    return {avx512::Simd<T>::width, Kind, nullptr, avx512::exact_rows<T, 0, exact_kind(Kind)>, nullptr};
   if (level == SimdLevel::avx2)
-    return {avx2::Simd<T>::width, Biased, nullptr, avx2::exact_rows<T, 0, Biased>, nullptr};
+    return {avx2::Simd<T>::width, Kind, nullptr, avx2::exact_rows<T, 0, exact_kind(Kind)>, nullptr};
 #endif
   static_cast<void>(level);
-  return {portable::Simd<T>::width, Biased, nullptr, portable::exact_rows<T, 0, Biased>, nullptr};
+  return {portable::Simd<T>::width, Kind, nullptr, portable::exact_rows<T, 0, exact_kind(Kind)>, nullptr};
 }
 
 /// What is done to tokens beside attention, at this program's level; see row_kernels.inc.

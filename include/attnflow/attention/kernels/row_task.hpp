@@ -2,6 +2,7 @@
 /// What the kernels of attention read and write.
 #pragma once
 
+#include <attnflow/attention/concepts.hpp>
 #include <attnflow/detail/abi.hpp>
 
 #include <cstdint>
@@ -10,6 +11,32 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// Up to this many coordinates stay in registers and have kernels of their own.
 inline constexpr int most_small_coordinates = 4;
+
+/// What rows have beside scores, an exponential and a sum over all keys. A kernel is compiled for each.
+enum class RowKind {
+  plain,          ///< nothing
+  ranged,         ///< a range of keys for each row
+  biased,         ///< a positional bias
+  ranged_biased,  ///< both
+  general         ///< both, and what KeyTerms and PickedKeys say
+};
+[[nodiscard]] constexpr bool has_ranges(RowKind kind) noexcept {
+  return kind == RowKind::ranged || kind == RowKind::ranged_biased || kind == RowKind::general;
+}
+[[nodiscard]] constexpr bool has_bias(RowKind kind) noexcept {
+  return kind == RowKind::biased || kind == RowKind::ranged_biased || kind == RowKind::general;
+}
+/// The kind of an exact row, which always has a range.
+[[nodiscard]] constexpr RowKind exact_kind(RowKind kind) noexcept {
+  return kind == RowKind::general ? kind : has_bias(kind) ? RowKind::biased : RowKind::plain;
+}
+
+/// Keys that rows leave out although they are in their range; read by general kernels alone.
+struct PickedKeys {
+  bool not_self = false;  ///< row i leaves out key i
+  const std::uint8_t* bits =
+      nullptr;  ///< null, or row i takes key j where byte j + (i / 8) n has bit i mod 8
+};
 
 /// Rows of attention, laid out for the kernels: W rows make a pack, a row for each lane. Numbers of a pack that
 /// belong to a coordinate stand together: entry (c, i) of `queries` is at (i / W) W d + c W + i mod W.
@@ -33,6 +60,13 @@ struct RowTask {
   T slope = 0;
   T* sum = nullptr;   ///< for each row
   T* mean = nullptr;  ///< d numbers for each row, in packs
+
+  // For general kernels. Functions other than the exponential leave sums in the place of means, and eᵢⱼ is sᵢⱼ log₂ e
+  // (logistic) or sᵢⱼ itself (linear).
+  WeightFunction function = WeightFunction::exponential;
+  const T* key_terms =
+      nullptr;  ///< n: added to the exponents of a key; factors of the weights of other functions
+  PickedKeys picked;
 
   /// Few coordinates stand without gaps. Many begin at a cache line each, whose number is no multiple of 8: keys 512
   /// bytes apart would share a few sets of the first cache and drive each other out.
@@ -70,6 +104,12 @@ struct ExactTask {
   const T* end = nullptr;       ///< W
   const T* position = nullptr;  ///< W: the row's own position
   T slope = 0;
+  const T* key_terms = nullptr;  ///< n, general kernels: added to exponents
+  PickedKeys picked;             ///< general kernels
+  /// General kernels: weights are 1 for keys that share the largest score, and 0 for others. They share it that are below
+  /// it by at most tolerance times ∑ₖ |queryₖ (key j − key r)ₖ|; best is then the first of them.
+  bool hard = false;
+  T tolerance = 0;
   T* best = nullptr;       ///< W: r, a whole number; begin where the row is empty
   T* reference = nullptr;  ///< d × W: key r
   T* sum = nullptr;        ///< W

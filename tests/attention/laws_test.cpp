@@ -1,0 +1,332 @@
+#include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/graph.hpp>
+#include <attnflow/attention/masks.hpp>
+
+#include "attention/definition.hpp"
+#include "catch.hpp"
+
+namespace {
+
+using attnflow::Alibi;
+using attnflow::Band;
+using attnflow::Causal;
+using attnflow::ExcludeSelf;
+using attnflow::Graph;
+using attnflow::Hardmax;
+using attnflow::Head;
+using attnflow::L2Softmax;
+using attnflow::Linear;
+using attnflow::NoBias;
+using attnflow::NoMask;
+using attnflow::PositionWeighted;
+using attnflow::RowRecord;
+using attnflow::Sigmoid;
+using attnflow::Sinkhorn;
+using attnflow::Softmax;
+using attnflow::StrictCausal;
+using attnflow::Ties;
+using attnflow::TokenMasses;
+using attnflow::Tokens;
+using attnflow::Unnormalized;
+using attnflow::Weighted;
+using Catch::Matchers::ContainsSubstring;
+using definition::check_definition;
+using reference::Index;
+using reference::Real;
+using reference::wide;
+using reference::Wide;
+
+/// A graph without a pattern, some of whose rows are empty.
+Graph any_graph(Index n) {
+  return Graph(n, [](Index i, Index j) { return i % 7 != 3 && (i * 31 + j * j * 17) % 5 < 2; });
+}
+TokenMasses any_masses(Index n, double slope = 0) {
+  TokenMasses masses{{}, slope};
+  for (Index j = 0; j < n; ++j) masses.masses.push_back(0.1 + static_cast<double>(j * 7 % 5));
+  return masses;
+}
+
+}  // namespace
+
+// Each law with each mask and bias that it takes is its double loop, at every level; 70 tokens make tiles of three, two and
+// one packs and a part of one at every width, 700 several chunks and panels.
+TEMPLATE_TEST_CASE("masks with holes are their definition at every level", "[attention][laws]", float,
+                   double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(11);
+  for (const Index d : {1, 3, 6})
+    for (const Index n : {1, 2, 17, 70}) {
+      const double beta = 1.5 / static_cast<double>(d);
+      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{beta}, ExcludeSelf{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{beta}, any_graph(n), Alibi{0.2}, 2);
+      check_definition<Scalar>(generator, n, d, Unnormalized<Scalar>{beta}, Band{4, 9}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{-beta}, Band{-2, 5}, NoBias{}, 1);
+    }
+  check_definition<Scalar>(generator, 700, 3, Softmax<Scalar>{1}, ExcludeSelf{}, NoBias{}, 1);
+  check_definition<Scalar>(generator, 700, 6, Softmax<Scalar>{1}, any_graph(700), Alibi{0.2}, 1);
+}
+
+TEMPLATE_TEST_CASE("laws of exponentials are their definition at every level", "[attention][laws]", float,
+                   double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(12);
+  for (const Index d : {1, 2, 3, 6})
+    for (const Index n : {1, 2, 17, 70}) {
+      const double beta = 1.5 / static_cast<double>(d);
+      check_definition<Scalar>(generator, n, d, L2Softmax<Scalar>{beta, 0.5}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, PositionWeighted<Scalar>{beta}, StrictCausal{}, Alibi{0.3},
+                               1);
+      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{beta}, Causal{}, any_masses(n, 0.1), 1);
+      check_definition<Scalar>(generator, n, d, PositionWeighted<Scalar>{beta, true}, Causal{},
+                               any_masses(n, -0.1), 1);
+    }
+}
+
+TEMPLATE_TEST_CASE("laws without exponentials are their definition at every level", "[attention][laws]",
+                   float, double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(13);
+  for (const Index d : {1, 2, 3, 6})
+    for (const Index n : {1, 2, 17, 70}) {
+      check_definition<Scalar>(generator, n, d, Hardmax<Scalar>{}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Hardmax<Scalar>{-1, Ties::first}, ExcludeSelf{}, Alibi{0.1},
+                               1);
+      check_definition<Scalar>(generator, n, d, Sigmoid<Scalar>{2, -1}, Causal{}, NoBias{}, 2);
+      check_definition<Scalar>(generator, n, d, Sigmoid<Scalar>{1, 0.5, false}, ExcludeSelf{},
+                               any_masses(n, 0.2), 1);
+      check_definition<Scalar>(generator, n, d, Linear<Scalar>{}, NoMask{}, NoBias{}, 2);
+      check_definition<Scalar>(generator, n, d, Linear<Scalar>{-0.7}, Causal{}, Alibi{0.1}, 2);
+    }
+}
+
+TEMPLATE_TEST_CASE("Sinkhorn is the doubly stochastic scaling", "[attention][laws]", float, double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(14);
+  for (const Index d : {2, 6})
+    for (const Index n : {1, 2, 17, 70}) {
+      const double beta = 0.8 / static_cast<double>(d);
+      check_definition<Scalar>(generator, n, d, Sinkhorn<Scalar>{beta}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Sinkhorn<Scalar>{beta, 2}, NoMask{}, any_masses(n), 1);
+    }
+  // Two tokens that may not attend to themselves change places, whatever their scores.
+  check_definition<Scalar>(generator, 2, 3, Sinkhorn<Scalar>{1}, ExcludeSelf{}, NoBias{}, 1);
+}
+
+TEST_CASE("Sinkhorn keeps the mean, reports its marginals, and is softmax without iterations",
+          "[attention][laws]") {
+  std::mt19937_64 generator(15);
+  const Head<double> head{reference::random<Tokens<double>>(generator, 3, 3),
+                          reference::random<Tokens<double>>(generator, 3, 3), Eigen::Matrix3d::Identity()};
+  const Tokens<double> x = reference::random<Tokens<double>>(generator, 3, 40);
+  Tokens<double> out, softmax;
+  RowRecord rows;
+  attend(head, Sinkhorn<double>{1}, NoMask{}, NoBias{}, x, out, &rows);
+  CHECK(rows.iterations > 2);
+  CHECK(rows.marginal_error <= 1e-12);
+  CHECK((out.rowwise().sum() - x.rowwise().sum()).cwiseAbs().maxCoeff() <= 40 * 1e-12);
+  const auto P = attention_matrix(head, x, Sinkhorn<double>{1});
+  CHECK((P.colwise().sum().array() - 1).abs().maxCoeff() <= 2e-12);
+  CHECK((P.rowwise().sum().array() - 1).abs().maxCoeff() <= 1e-14);
+
+  attend(head, Sinkhorn<double>{1, 0}, NoMask{}, NoBias{}, x, out, &rows);
+  attend(head, Softmax<double>{1}, NoMask{}, NoBias{}, x, softmax);
+  CHECK(rows.iterations == 0);
+  CHECK(rows.marginal_error > 0.1);
+  CHECK((out - softmax).cwiseAbs().maxCoeff() <= 1e-14);
+  // Row and column potentials do not count: with Q = K distances and products have one scaling.
+  Head<double> symmetric = head;
+  symmetric.K = symmetric.Q;
+  const Wide Q = wide(symmetric.Q), X = wide(x);
+  Wide K0(40, 40);
+  for (Index i = 0; i < 40; ++i)
+    for (Index j = 0; j < 40; ++j) K0(i, j) = std::exp(-(Q * X.col(i) - Q * X.col(j)).squaredNorm() / 2);
+  for (int sweep = 0; sweep < 20000; ++sweep) {
+    for (Index j = 0; j < 40; ++j) K0.col(j) /= K0.col(j).sum();
+    for (Index i = 0; i < 40; ++i) K0.row(i) /= K0.row(i).sum();
+  }
+  CHECK((wide(attention_matrix(symmetric, x, Sinkhorn<double>{1})) - K0).cwiseAbs().maxCoeff() <= 1e-11);
+  CHECK_THROWS_WITH(attend(head, Sinkhorn<double>{1}, Band{1, 0}, NoBias{}, x, out),
+                    ContainsSubstring("Sinkhorn: the mask lets a token attend to one that does not"));
+}
+
+TEMPLATE_TEST_CASE("ties are shared, decided or counted", "[attention][laws]", float, double) {
+  using Scalar = TestType;
+  // The corners of a square, turned so that equal scores are not equal in rounding: the origin and the axes tie.
+  const Scalar c = std::cos(Scalar(0.3)), s = std::sin(Scalar(0.3));
+  Eigen::Matrix<Scalar, 2, 2> turn;
+  turn << c, -s, s, c;
+  Tokens<Scalar> x(2, 7);
+  x << 1, -1, -1, 1, 0, Scalar(0.5), 0,  //
+      1, 1, -1, -1, 0, 0, Scalar(0.25);
+  for (const bool turned : {false, true}) {
+    Tokens<Scalar> y = x;
+    if (turned) y = turn * x;
+    const auto head = Head<Scalar>::identity(2);
+    Tokens<Scalar> average, first, all;
+    attend(head, Hardmax<Scalar>{}, NoMask{}, NoBias{}, y, average);
+    attend(head, Hardmax<Scalar>{1, Ties::first}, NoMask{}, NoBias{}, y, first);
+    RowRecord rows;
+    attend(head, Hardmax<Scalar>{1, Ties::all}, NoMask{}, NoBias{}, y, all, &rows);
+    const Scalar eps = 8 * std::numeric_limits<Scalar>::epsilon();
+    for (Index i = 0; i < 4; ++i) CHECK(average.col(i) == y.col(i));  // leaders follow themselves
+    CHECK((average.col(5) - (y.col(0) + y.col(3)) / 2).norm() <= eps);
+    CHECK((average.col(6) - (y.col(0) + y.col(1)) / 2).norm() <= eps);
+    CHECK((average.col(4) - y.rowwise().mean()).norm() <= eps);  // all seven tie at the origin
+    CHECK(first.col(5) == y.col(0));
+    CHECK(first.col(6) == y.col(0));
+    CHECK(first.col(4) == y.col(0));
+    CHECK((all.col(5) - (y.col(0) + y.col(3))).norm() <= eps);
+    CHECK(rows.largest_key == std::vector<Index>{0, 1, 2, 3, 0, 0, 0});
+    const auto P = attention_matrix(head, y, Hardmax<Scalar>{});
+    CHECK(P(5, 0) == Scalar(0.5));
+    CHECK(P(5, 3) == Scalar(0.5));
+    CHECK(attention_matrix(head, y, Hardmax<Scalar>{1, Ties::all}).row(6).sum() == 2);
+  }
+  // Scores 0.1 and 0.0999, whose difference 0.0001 is made of 0.0999 and 0.1: equal to 5·10⁻⁴ of that.
+  Tokens<Scalar> close(2, 3), mean;
+  close << 1, 0, Scalar(0.1),  //
+      0, Scalar(0.999), Scalar(0.1);
+  attend(Head<Scalar>::identity(2), Hardmax<Scalar>{1, Ties::average, 1e-3}, ExcludeSelf{}, NoBias{}, close,
+         mean);
+  CHECK(mean(0, 2) == Scalar(0.5));
+  attend(Head<Scalar>::identity(2), Hardmax<Scalar>{1, Ties::average, 1e-4}, ExcludeSelf{}, NoBias{}, close,
+         mean);
+  CHECK(mean(0, 2) == Scalar(1));
+  // Each token's best match is itself, and with itself left out its neighbour.
+  Tokens<Scalar> arc(2, 5);
+  for (Index j = 0; j < 5; ++j) {
+    const Scalar angle = Scalar(0.2) * static_cast<Scalar>(j * (j + 1));
+    arc.col(j) << std::cos(angle), std::sin(angle);
+  }
+  Tokens<Scalar> out;
+  attend(Head<Scalar>::identity(2), Hardmax<Scalar>{}, NoMask{}, NoBias{}, arc, out);
+  CHECK(out == arc);
+  attend(Head<Scalar>::identity(2), Hardmax<Scalar>{1, Ties::first}, ExcludeSelf{}, NoBias{}, arc, out);
+  CHECK(out.col(0) == arc.col(1));
+  CHECK(out.col(1) == arc.col(0));
+}
+
+TEMPLATE_TEST_CASE("hardmax is the limit of softmax at any scale", "[attention][laws]", float, double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(16);
+  const Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, 3, 33);
+  const auto head = Head<Scalar>::identity(3);
+  Tokens<Scalar> hard, soft;
+  attend(head, Hardmax<Scalar>{}, NoMask{}, NoBias{}, x, hard);
+  attend(head, Softmax<Scalar>{1e30}, NoMask{}, NoBias{}, x, soft);
+  CHECK(hard == soft);
+  // Scores that underflow or overflow decide as well.
+  for (const double size : {1e-25, 1e25}) {
+    const Tokens<Scalar> y = x * static_cast<Scalar>(size);
+    Tokens<Scalar> scaled;
+    attend(head, Hardmax<Scalar>{}, NoMask{}, NoBias{}, y, scaled);
+    CHECK((scaled - hard * static_cast<Scalar>(size)).cwiseAbs().maxCoeff() <=
+          4 * std::numeric_limits<Scalar>::epsilon() * static_cast<Scalar>(size));
+  }
+}
+
+TEMPLATE_TEST_CASE("distances are taken from differences", "[attention][laws]", float, double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(17);
+  const Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, 2, 30);
+  const auto head = Head<Scalar>::identity(2);
+  const L2Softmax<Scalar> law{2};
+  Tokens<Scalar> near_origin, far_away;
+  attend(head, law, NoMask{}, NoBias{}, x, near_origin);
+  // Moved by a power of two: tokens lose bits, and are compared with what is left of them.
+  const Scalar shift = std::is_same_v<Scalar, float> ? Scalar(0x1p12) : Scalar(0x1p30);
+  Tokens<Scalar> moved = x;
+  moved.array() += shift;
+  Tokens<Scalar> back = moved;
+  back.array() -= shift;
+  attend(head, law, NoMask{}, NoBias{}, back, near_origin);
+  attend(head, law, NoMask{}, NoBias{}, moved, far_away);
+  far_away.array() -= shift;
+  CHECK((far_away - near_origin).cwiseAbs().maxCoeff() <= 4 * shift * std::numeric_limits<Scalar>::epsilon());
+  const auto P = attention_matrix(head, moved, law);
+  CHECK((P - attention_matrix(head, back, law)).cwiseAbs().maxCoeff() <=
+        400 * std::numeric_limits<Scalar>::epsilon());
+  // On the sphere with Q = K and c = 1/2, distances are products.
+  Tokens<Scalar> unit = x;
+  unit.colwise().normalize();
+  CHECK((attention_matrix(head, unit, L2Softmax<Scalar>{2, 0.5}) -
+         attention_matrix(head, unit, Softmax<Scalar>{2}))
+            .cwiseAbs()
+            .maxCoeff() <= 100 * std::numeric_limits<Scalar>::epsilon());
+  // log ∑ⱼ e^{−β c ‖Q xᵢ − K xⱼ‖²}.
+  RowRecord rows;
+  attend(head, law, NoMask{}, NoBias{}, moved, far_away, &rows);
+  double sum = 0;
+  for (Index j = 0; j < 30; ++j)
+    sum += std::exp(-2 * static_cast<double>((moved.col(4) - moved.col(j)).squaredNorm()));
+  CHECK(std::abs(rows.log_normalizer[4] - std::log(sum)) <=
+        1000 * double(std::numeric_limits<Scalar>::epsilon()));
+  // Of any size: the nearest key counts alone, or all alike.
+  for (const double size : {1e-30, 1e30}) {
+    const Tokens<Scalar> y = x * static_cast<Scalar>(size);
+    Tokens<Scalar> out;
+    attend(head, law, NoMask{}, NoBias{}, y, out);
+    const Tokens<Scalar> expected = size > 1 ? y : Tokens<Scalar>(y.rowwise().mean().replicate(1, 30));
+    CHECK((out - expected).cwiseAbs().maxCoeff() <=
+          64 * std::numeric_limits<Scalar>::epsilon() * static_cast<Scalar>(size));
+  }
+}
+
+TEST_CASE("a mass counts as often as it says", "[attention][laws]") {
+  std::mt19937_64 generator(18);
+  const Head<double> head{reference::random<Tokens<double>>(generator, 2, 2),
+                          reference::random<Tokens<double>>(generator, 2, 2),
+                          reference::random<Tokens<double>>(generator, 2, 2)};
+  const Tokens<double> x = reference::random<Tokens<double>>(generator, 2, 4);
+  Tokens<double> copies(2, 8);
+  copies << x.col(0), x.col(1), x.col(1), x.col(1), x.col(2), x.col(2), x.col(3), x.col(3);
+  const TokenMasses masses{{1, 3, 2, 2}};
+  const auto check = [&](const auto& law) {
+    Tokens<double> weighted, plain;
+    attend(head, law, NoMask{}, masses, x, weighted);
+    attend(head, law, NoMask{}, NoBias{}, copies, plain);
+    CHECK((weighted.col(0) - plain.col(0)).norm() <= 1e-12);
+    CHECK((weighted.col(1) - plain.col(2)).norm() <= 1e-12);
+    CHECK((weighted.col(3) - plain.col(7)).norm() <= 1e-12);
+  };
+  check(Softmax<double>{1.5});
+  check(Unnormalized<double>{1.5});
+  check(Sigmoid<double>{1.5, -0.5});
+  check(Linear<double>{});
+  check(L2Softmax<double>{1.5});
+  check(Sinkhorn<double>{1.5, 1000, 1e-14});
+}
+
+TEST_CASE("laws, masks and masses refuse what makes no sense", "[attention][laws]") {
+  const auto head = Head<double>::identity(2);
+  const Tokens<double> x = Tokens<double>::Ones(2, 3);
+  Tokens<double> out;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const auto attending = [&](const auto& law, const auto& mask, const auto& bias) {
+    return [&head, &x, &out, law, mask, bias] { attend(head, law, mask, bias, x, out); };
+  };
+  CHECK_THROWS_WITH(attending(Hardmax<double>{nan}, NoMask{}, NoBias{})(),
+                    ContainsSubstring("Hardmax::beta is nan"));
+  CHECK_THROWS_WITH(attending(Hardmax<double>{1, Ties::first, -1}, NoMask{}, NoBias{})(),
+                    ContainsSubstring("Hardmax::tolerance is -1, expected a number from 0 to below 1"));
+  CHECK_THROWS_WITH(attending(Sigmoid<double>{1, nan}, NoMask{}, NoBias{})(),
+                    ContainsSubstring("Sigmoid::bias is nan"));
+  CHECK_THROWS_WITH(attending(Linear<double>{nan}, NoMask{}, NoBias{})(),
+                    ContainsSubstring("Linear::beta is nan"));
+  CHECK_THROWS_WITH(attending(L2Softmax<double>{1, 0}, NoMask{}, NoBias{})(),
+                    ContainsSubstring("L2Softmax::scale is 0, expected a positive number"));
+  CHECK_THROWS_WITH(attending(Sinkhorn<double>{1, -1}, NoMask{}, NoBias{})(),
+                    ContainsSubstring("Sinkhorn::iterations is -1"));
+  CHECK_THROWS_WITH(attending(PositionWeighted<double>{nan}, NoMask{}, NoBias{})(),
+                    ContainsSubstring("PositionWeighted::beta is nan"));
+  CHECK_THROWS_WITH(attending(Softmax<double>{}, NoMask{}, TokenMasses{{1, 2}})(),
+                    ContainsSubstring("TokenMasses: 2 masses for 3 tokens"));
+  CHECK_THROWS_WITH(attending(Softmax<double>{}, NoMask{}, TokenMasses{{1, 0, 2}})(),
+                    ContainsSubstring("TokenMasses::masses[1] is 0, expected a positive number"));
+  CHECK_THROWS_WITH(attending(Softmax<double>{}, any_graph(4), NoBias{})(),
+                    ContainsSubstring("Graph: for 4 tokens, but there are 3"));
+  CHECK_THROWS_WITH(Graph::from_matrix(Eigen::MatrixXd::Ones(2, 3)),
+                    ContainsSubstring("Graph: the matrix is 2 x 3"));
+  CHECK(Graph::from_matrix(Eigen::MatrixXd::Ones(3, 3)).symmetric());
+  CHECK(!Graph(3, [](Index i, Index j) { return i < j; }).symmetric());
+}
