@@ -84,10 +84,17 @@
 #include <attnflow/spectral/leading_eigenpair.hpp>
 #include <attnflow/spectral/schur.hpp>
 #include <attnflow/spectral/spectrum.hpp>
+#include <attnflow/systems/activations.hpp>
+#include <attnflow/systems/averaged.hpp>
 #include <attnflow/systems/circle_dynamics.hpp>
 #include <attnflow/systems/circle_series.hpp>
+#include <attnflow/systems/convex_layers.hpp>
+#include <attnflow/systems/drift_parts.hpp>
+#include <attnflow/systems/driven.hpp>
 #include <attnflow/systems/feed_forward.hpp>
+#include <attnflow/systems/fisher_rao.hpp>
 #include <attnflow/systems/layers.hpp>
+#include <attnflow/systems/perceptron.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>

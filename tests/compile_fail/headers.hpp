@@ -19,6 +19,7 @@
 #include <attnflow/observers/stop_when.hpp>
 #include <attnflow/observers/trajectory.hpp>
 #include <attnflow/polytope/convex_hull.hpp>
+#include <attnflow/systems/driven.hpp>
 #include <attnflow/systems/feed_forward.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>

@@ -4,7 +4,10 @@
 #include <attnflow/integrators/concepts.hpp>
 #include <attnflow/systems/circle_dynamics.hpp>
 #include <attnflow/systems/circle_series.hpp>
+#include <attnflow/systems/driven.hpp>
 #include <attnflow/systems/feed_forward.hpp>
+#include <attnflow/systems/fisher_rao.hpp>
+#include <attnflow/systems/perceptron.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
@@ -22,7 +25,12 @@ namespace {
 
 using attnflow::CircleDynamics;
 using attnflow::CircleSeries;
+using attnflow::Driven;
+using attnflow::ExternalField;
 using attnflow::FeedForward;
+using attnflow::FisherRaoDynamics;
+using attnflow::LinearPart;
+using attnflow::Perceptron;
 using attnflow::RescaledDynamics;
 using attnflow::Softmax;
 using attnflow::SphereDynamics;
@@ -44,6 +52,13 @@ void for_each_system(std::mt19937_64& generator, Index d, const Check& check) {
   check("RescaledDynamics", RescaledDynamics<Scalar>(head));
   check("SphereDynamics", SphereDynamics<Scalar>(head));
   check("FeedForward", FeedForward(RescaledDynamics<Scalar>(head), W, Tanh{}));
+  const auto U = reference::random<Tokens<Scalar>>(generator, 16, d),
+             A = reference::random<Tokens<Scalar>>(generator, d, 16);
+  const ExternalField field(Tokens<Scalar>::Ones(d, 1));
+  check("Driven", Driven(TokenDynamics<Scalar>(head), field, LinearPart(W), Perceptron(A, U, Tanh{})));
+  check("Driven on the sphere", Driven(SphereDynamics<Scalar>(head), field, Perceptron(A, U, Tanh{})));
+  if (d > 1)
+    check("FisherRaoDynamics", FisherRaoDynamics<Scalar>({.beta = 2}));  // d − 1 coordinates and a mass
   if (d > 1) return;
   check("CircleDynamics", CircleDynamics<Scalar>(Softmax<Scalar>{2}, -1));
   check("CircleSeries", CircleSeries<Scalar, Unnormalized<Scalar>>(Unnormalized<Scalar>{2}));

@@ -1,3 +1,6 @@
+#include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/graph.hpp>
+#include <attnflow/attention/masks.hpp>
 #include <attnflow/systems/layers.hpp>
 
 #include "attention/reference.hpp"
@@ -44,6 +47,46 @@ TEMPLATE_TEST_CASE("a layer is an Euler step of the drift", "[systems][layers]",
         CHECK(reference::excess(wide(y), expected, bound) <= 1);
         CHECK(layers.step() == step);
       }
+}
+
+TEST_CASE("layers under masks and biases are their double loops", "[systems][layers]") {
+  std::mt19937_64 generator(75);
+  const auto check = [&](auto mask, auto bias) {
+    const Index d = 3, n = 13;
+    const auto head = random_head<double>(generator, d), other = random_head<double>(generator, d);
+    const auto x = reference::random<Tokens<double>>(generator, d, n);
+    const double step = 0.4;
+    Wide expected = wide(x);
+    for (const auto& h : {head, other})
+      for (Index i = 0; i < n; ++i) {
+        const auto range = mask.keys(i, n);
+        Wide mean = Wide::Zero(d, 1);
+        Real sum = 0;
+        for (Index j = range.begin; j < range.end; ++j) {
+          if constexpr (requires { mask.attends(i, j); })
+            if (!mask.attends(i, j)) continue;
+          const Wide score = (wide(h.Q) * wide(x).col(i)).transpose() * (wide(h.K) * wide(x).col(j));
+          const Real weight = std::exp(Real(0.7L) * score(0) -
+                                       static_cast<Real>(bias.slope) * std::abs(static_cast<Real>(i - j)));
+          sum += weight;
+          mean += weight * wide(x).col(j);
+        }
+        if (sum > 0) expected.col(i) += static_cast<Real>(step) / sum * (wide(h.V) * mean);
+      }
+    Tokens<double> y = x;
+    const Layers layers(std::vector{head, other}, step, Softmax<double>{0.7}, mask, bias);
+    layers.apply(y);
+    // Scores of size 2 d², two heads whose V has rows of size d.
+    CHECK(reference::excess(wide(y), expected, 200 * reference::epsilon<double>) <= 1);
+    if (expected.col(0) == wide(x).col(0)) CHECK(y.col(0) == x.col(0));  // nothing to attend to
+  };
+  check(attnflow::NoMask{}, attnflow::NoBias{});
+  check(attnflow::Causal{}, attnflow::NoBias{});
+  check(attnflow::StrictCausal{}, attnflow::NoBias{});
+  check(attnflow::StrictCausal{}, attnflow::Alibi{0.3});
+  check(attnflow::Band{2, 1}, attnflow::NoBias{});
+  check(attnflow::ExcludeSelf{}, attnflow::Alibi{0.3});
+  check(attnflow::Graph(13, [](Index i, Index j) { return i > 0 && (i * j) % 3 == 1; }), attnflow::NoBias{});
 }
 
 TEST_CASE("rescaled layers are the layers seen from a moving frame", "[systems][layers]") {

@@ -1,5 +1,5 @@
 /// \file
-/// The product of a square matrix with columns, compiled once for all shapes of a scalar type.
+/// The product of a matrix with columns, compiled once for all shapes of a scalar type.
 #pragma once
 
 #include <attnflow/detail/column_major.hpp>
@@ -13,39 +13,50 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 /// Up to so many rows a general product costs more than it gives.
 inline constexpr Eigen::Index few_rows = 8;
 
-/// y = a x for d × d and d × n matrices without padding, by a general product.
+/// y = a x for m × d and d × n matrices without padding, by a general product.
 template <class Scalar>
-void multiply_many_rows(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
+void multiply_many_rows(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index m, Eigen::Index d,
+                        Eigen::Index n) {
   // A general product sums the columns beyond a multiple of four in another order. Fill up to one, so that equal
   // columns have equal products wherever they stand: equal tokens stay equal.
   using Matrix = ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
   const auto multiply_whole = [&](const Scalar* from, Scalar* to, Eigen::Index columns) {
-    const Eigen::Map<const Matrix> A(a, d, d),
+    const Eigen::Map<const Matrix> A(a, m, d),
         X(from, d, columns);  // one kind of product: it takes long to compile
-    Eigen::Map<Matrix>(to, d, columns).noalias() = A * X;
+    Eigen::Map<Matrix>(to, m, columns).noalias() = A * X;
   };
   const Eigen::Index whole = n / 4 * 4, rest = n - whole;
   if (whole > 0) multiply_whole(x, y, whole);
   if (rest == 0) return;
   static thread_local Matrix filled, products;
   filled.setZero(d, 4);
-  products.resize(d, 4);
+  products.resize(m, 4);
   std::copy_n(x + whole * d, rest * d, filled.data());
   multiply_whole(filled.data(), products.data(), 4);
-  std::copy_n(products.data(), rest * d, y + whole * d);
+  std::copy_n(products.data(), rest * m, y + whole * m);
 }
 
-/// The same by the better way. Where d is known to be at most `Most`, and that is few, only one is compiled.
+/// The same by a plain loop. Every product becomes a Scalar before it is added, see multiply_entries.
+template <class Scalar>
+void multiply_few_rows(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index m, Eigen::Index d,
+                       Eigen::Index n) {
+  for (Eigen::Index j = 0; j < n; ++j, x += d, y += m)
+    for (Eigen::Index i = 0; i < m; ++i) {
+      Scalar sum = a[i] * x[0];
+      for (Eigen::Index k = 1; k < d; ++k) {
+        const Scalar term = a[i + k * m] * x[k];
+        sum += term;
+      }
+      y[i] = sum;
+    }
+}
+
+/// For m = d, by the better way. Where d is known to be at most `Most`, and that is few, only one is compiled.
 template <int Most = Eigen::Dynamic, class Scalar>
 void multiply(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
   if constexpr (Most == Eigen::Dynamic || Most > few_rows)
-    if (d > few_rows) return multiply_many_rows(a, x, y, d, n);
-  for (Eigen::Index j = 0; j < n; ++j, x += d, y += d)
-    for (Eigen::Index i = 0; i < d; ++i) {
-      Scalar sum = a[i] * x[0];
-      for (Eigen::Index k = 1; k < d; ++k) sum += a[i + k * d] * x[k];
-      y[i] = sum;
-    }
+    if (d > few_rows) return multiply_many_rows(a, x, y, d, d, n);
+  multiply_few_rows(a, x, y, d, d, n);
 }
 
 /// y = A x for a square A, y resized. \pre x and y are different objects.

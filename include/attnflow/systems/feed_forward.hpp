@@ -3,78 +3,22 @@
 #pragma once
 
 #include <attnflow/algebra/multiply.hpp>
+#include <attnflow/algebra/norm_bound.hpp>
 #include <attnflow/attention/generic_rows.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/integrators/concepts.hpp>
+#include <attnflow/systems/activations.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
 
-#include <cmath>
 #include <concepts>
 #include <limits>
-#include <numbers>
 #include <string>
 #include <utility>
 
 namespace attnflow::inline ATTNFLOW_ABI {
-
-/// A function σ of one number, applied to every coordinate. Where its slope is bounded, sup |σ'| may be named
-/// `slope`; FeedForward then knows a largest step.
-template <class A, class Scalar>
-concept Activation = requires(const A& sigma, Scalar y) {
-  { sigma(y) } -> std::same_as<Scalar>;
-};
-
-/// σ(y) = y.
-struct Identity {
-  /// sup |σ'|.
-  static constexpr double slope = 1;
-  /// y itself.
-  template <RealScalar Scalar>
-  [[nodiscard]] Scalar operator()(const Scalar& y) const {
-    return y;
-  }
-};
-
-/// σ(y) = max(y, 0); NaN stays NaN.
-struct Relu {
-  /// sup |σ'|.
-  static constexpr double slope = 1;
-  /// max(y, 0).
-  template <RealScalar Scalar>
-  [[nodiscard]] Scalar operator()(const Scalar& y) const {
-    return y < Scalar(0) ? Scalar(0) : y;
-  }
-};
-
-/// σ(y) = tanh y.
-struct Tanh {
-  /// sup |σ'|.
-  static constexpr double slope = 1;
-  /// tanh y.
-  template <RealScalar Scalar>
-  [[nodiscard]] Scalar operator()(const Scalar& y) const {
-    using std::tanh;
-    return tanh(y);
-  }
-};
-
-/// σ(y) = y Φ(y) with the normal distribution function Φ [HG16], by erfc: for y < 0 nothing cancels. A user's scalar
-/// needs an erfc beside its type, which Eigen::AutoDiffScalar does not have.
-struct Gelu {
-  static constexpr double slope =
-      1.1289041451;  ///< at y = √2, where σ'' = (2 − y²) φ(y) vanishes; rounded up
-  /// y Φ(y).
-  template <RealScalar Scalar>
-  [[nodiscard]] Scalar operator()(const Scalar& y) const {
-    using std::erfc;
-    const Scalar argument = -y * static_cast<Scalar>(std::numbers::sqrt2_v<detail::Value<Scalar>> / 2);
-    const Scalar tail = erfc(argument);                                   // 2 Φ(y)
-    return tail == Scalar(0) ? Scalar(0) : Scalar(y / Scalar(2) * tail);  // also at y = −∞
-  }
-};
 
 /// A system with a feed-forward part behind its attention [GLPR23, §8]: for RescaledDynamics
 ///
@@ -168,11 +112,9 @@ class FeedForward {
   /// Late in a run a follower's displacement u = zᵢ − z_leader obeys u̇ = −W D V u with a diagonal 0 ≤ |D| ≤
   /// sup |σ'|, so that ρ(W D V) ≤ sup |σ'| ‖W‖ ‖V‖. The system's h ρ(V) ≤ 1 then becomes h ρ(W D V) ≤ 1 for a
   /// normal V; for another V it is an estimate, and the error control has the last word.
-  [[nodiscard]] double max_step() const noexcept requires StepBoundedField<System> && requires {
-    { Sigma::slope } -> std::convertible_to<double>;
-  }
-  {
-    const double growth = static_cast<double>(Sigma::slope) * weights_bound();
+  [[nodiscard]] double max_step() const noexcept requires
+      StepBoundedField<System> && detail::BoundedSlope<Sigma> {
+    const double growth = static_cast<double>(Sigma::slope) * detail::norm_bound(W_);
     const double step = static_cast<double>(system_.max_step());
     return growth > 0 ? step / growth : std::numeric_limits<double>::infinity();
   }
@@ -207,11 +149,6 @@ class FeedForward {
   void activate(State& y) const {
     if (has_inside_) y.colwise() += detail::private_copy(inside_);
     y = y.unaryExpr([this](Scalar entry) { return activation_(entry); });
-  }
-
-  [[nodiscard]] double weights_bound() const noexcept {
-    const detail::ColumnMajor<double, Dim, Dim> size = detail::in_double(W_).cwiseAbs();
-    return std::sqrt(size.colwise().sum().maxCoeff()) * std::sqrt(size.rowwise().sum().maxCoeff());
   }
 
   System system_;

@@ -50,6 +50,26 @@ void add_attention_jacobian(const SquareMatrix<Scalar>& P, const Tokens<Scalar, 
   }
 }
 
+/// From the derivative J of a drift aᵢ(x) to that of its projection P(xᵢ) aᵢ on the tangents of the sphere, in place:
+///
+///     ∂(P(xᵢ) aᵢ)/∂xₖ = P(xᵢ) ∂aᵢ/∂xₖ − δᵢₖ (⟨xᵢ, aᵢ⟩ I + xᵢ aᵢᵀ − 2 ⟨xᵢ, aᵢ⟩ xᵢ xᵢᵀ / ‖xᵢ‖²) / ‖xᵢ‖².
+///
+/// O(n² d²). \pre no token is at the origin.
+template <class Scalar, int Dim>
+void project_jacobian(const Tokens<Scalar, Dim>& x, const Tokens<Scalar, Dim>& drift, Eigen::MatrixXd& J) {
+  const Eigen::Index d = x.rows();
+  for (Eigen::Index i = 0; i < x.cols(); ++i) {
+    const Eigen::VectorXd token = x.col(i).template cast<double>(), a = drift.col(i).template cast<double>();
+    const double inverse = 1 / token.squaredNorm(), radial = token.dot(a) * inverse;
+    auto rows = J.middleRows(i * d, d);
+    const Eigen::RowVectorXd along = inverse * (token.transpose() * rows);
+    rows.noalias() -= token * along;
+    auto own = rows.middleCols(i * d, d);
+    own.noalias() -= (inverse * token) * (a - 2 * radial * token).transpose();
+    own.diagonal().array() -= radial;
+  }
+}
+
 /// Laws of exponentials of products, one row by itself: those that add_attention_jacobian may be right for.
 template <class Law>
 concept HasKnownRows =

@@ -94,19 +94,16 @@ class SphereDynamics {
     Eigen::MatrixXd J = drift_.jacobian(t, x);
     State drift;
     drift_(t, x, drift);
-    const Eigen::Index d = x.rows();
-    for (Eigen::Index i = 0; i < x.cols(); ++i) {
-      const Eigen::VectorXd token = x.col(i).template cast<double>(),
-                            a = drift.col(i).template cast<double>();
-      const double inverse = 1 / token.squaredNorm(), radial = token.dot(a) * inverse;
-      auto rows = J.middleRows(i * d, d);
-      const Eigen::RowVectorXd along = inverse * (token.transpose() * rows);
-      rows.noalias() -= token * along;
-      auto own = rows.middleCols(i * d, d);
-      own.noalias() -= (inverse * token) * (a - 2 * radial * token).transpose();
-      own.diagonal().array() -= radial;
-    }
+    project_jacobian(x, drift, J);
     return J;
+  }
+
+  /// Replaces each vector vᵢ by P(xᵢ) vᵢ, see sphere::project_tangent. \pre x and v are different objects.
+  void project(const State& x, State& v) const { sphere::project_tangent(x, v); }
+  /// Replaces the derivative J of a drift aᵢ by that of P(xᵢ) aᵢ. \pre no token is at the origin.
+  void project_jacobian(const State& x, const State& drift,
+                        Eigen::MatrixXd& J) const requires KernelScalar<Scalar_> {
+    detail::project_jacobian(x, drift, J);
   }
 
   /// d, the dimension of the tokens.
