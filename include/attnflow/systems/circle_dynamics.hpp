@@ -45,7 +45,7 @@ class CircleDynamics {
   /// \param value  v, by which forces are multiplied.
   /// \throws std::invalid_argument unless law and bias are valid and v is finite.
   explicit CircleDynamics(Law law = {}, double value = 1, Mask mask = {}, Bias bias = {})
-      : form_(detail::form_of(Head<Scalar, 2>::identity(), (law.validate(), bias.validate(), law.beta))),
+      : form_(detail::form_of(Head<Scalar, 2>::identity(), (law.validate(), bias.validate(), law))),
         law_(std::move(law)),
         value_(value),
         mask_(std::move(mask)),
@@ -79,7 +79,7 @@ class CircleDynamics {
   [[nodiscard]] SquareMatrix<Scalar> attention(double /*t*/, const State& theta) const {
     Tokens<Scalar, 2> x;
     place(theta, x);
-    return detail::weights<Scalar>(form_, nullptr, law_, mask_, bias_, x);
+    return detail::weights<Scalar, 2>(form_, nullptr, law_, mask_, bias_, detail::TokenView<Scalar, 2>(x));
   }
 
   /// The derivative of the field, n × n. With u = θₖ − θᵢ and Sᵢ = ∑ⱼ wᵢⱼ sin(θⱼ − θᵢ), which is left out where rows are
@@ -89,7 +89,8 @@ class CircleDynamics {
   ///
   /// and rows sum to zero. O(n²).
   /// \throws std::invalid_argument if an angle is not finite, std::overflow_error where an entry is beyond double.
-  [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& theta) const requires KernelScalar<Scalar_> {
+  [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& theta) const
+      requires(KernelScalar<Scalar_>&& detail::HasKnownRows<Law>) {
     const Eigen::Index n = theta.cols();
     detail::require_known_rows(law_, n, "CircleDynamics");
     const SquareMatrix<Scalar> w = attention(t, theta);
@@ -124,7 +125,7 @@ class CircleDynamics {
     circle::points(theta, theta.cols() > 0 ? theta(0, 0) : Scalar(0), x);
   }
 
-  detail::Form<Scalar, 2> form_;
+  detail::FormOf<Scalar, 2, Law> form_;
   Law law_;
   double value_;
   [[no_unique_address]] Mask mask_;
