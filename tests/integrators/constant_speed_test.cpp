@@ -1,7 +1,10 @@
+#include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/integrators/constant_speed.hpp>
 #include <attnflow/integrators/integrate.hpp>
+#include <attnflow/integrators/merging.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
 #include <attnflow/observers/elapsed_time.hpp>
+#include <attnflow/systems/circle_dynamics.hpp>
 #include <attnflow/types.hpp>
 
 #include "catch.hpp"
@@ -108,6 +111,43 @@ TEST_CASE("where the field vanishes the run stands still", "[constant_speed]") {
   REQUIRE(integrate(field, RungeKutta4<State>{}, x, FixedSteps{.to = 3, .step = 0.01}).outcome ==
           Outcome::reached_end);
   CHECK(x.norm() <= 2 * 0.01);
+}
+
+// Masses 3/5 and 2/5 on the circle at the distance u: u̇ = −e^{β (cos u − 1)} sin u, so the last merge takes
+// ∫ e^{β (1 − cos u)} / sin u du, about e^{40} and e^{630} units of time.
+TEST_CASE("metastable clusters merge at their time, whatever e^beta is", "[constant_speed][circle]") {
+  using Angles = attnflow::Tokens<double, 1>;
+  using Field = attnflow::CircleDynamics<double, attnflow::Unnormalized<double>>;
+  for (const double beta : {500., 8000.}) {
+    const double tolerance = 1e-3, distance = 0.4;
+    const ConstantSpeed<Field> field(Field({beta, true}), std::log(beta));
+    attnflow::Merging<RungeKutta4<Angles>> stepper(tolerance, attnflow::TokenSpace::circle);
+    ElapsedTime<Field> elapsed(field);
+    Angles theta(1, 5);
+    theta << 1, 1 + distance, 1, 1 + distance, 1;
+    const auto look = [&](const attnflow::StepView<Angles>& step) {
+      elapsed(step);
+      return stepper.events().empty() ? attnflow::Flow::proceed : attnflow::Flow::stop;
+    };
+    REQUIRE(integrate(field, stepper, theta, FixedSteps{.to = 1, .step = 2e-5}, look).outcome ==
+            Outcome::stopped_by_observer);
+    REQUIRE(stepper.events().size() == 1);
+    CHECK((theta.array() - (1 + 0.4 * distance)).abs().maxCoeff() <= 1e-12);  // the mean has not moved
+    double exact = 0;
+    const int parts = 100000;  // Simpson's rule
+    for (int k = 0; k <= parts; ++k) {
+      const double u = tolerance + (distance - tolerance) * k / parts, half = std::sin(u / 2);
+      exact += (k == 0 || k == parts ? 1
+                : k % 2 == 1         ? 4
+                                     : 2) *
+               std::exp(2 * beta * half * half) / std::sin(u);
+    }
+    exact *= (distance - tolerance) / parts / 3;
+    CAPTURE(beta, elapsed.t(), exact);
+    // Of the distance that a step makes, times the slope β sin u of the logarithm, the fourth power or so; at the end
+    // the last step oversteps the tolerance, of no weight.
+    CHECK(elapsed.t() == Approx(exact).epsilon(1e-3));
+  }
 }
 
 TEST_CASE("the speed has to be a positive number", "[constant_speed]") {

@@ -68,7 +68,7 @@ struct NormalCoordinates {
 /// circles at constant speed is exact. The field has to be tangent; what it has along the radius is dropped.
 ///
 /// Coordinates fail at the antipode of x, |y| = π, the injectivity radius. A step in which a stage would go farther than
-/// π/2 is made in 2, 4, 8, … equal parts instead, of four evaluations each, as many as it takes for every stage to stay
+/// π/2 is made in 2, 4, 8, … equal parts instead, of four evaluations each beside those of the tries before, until all stay
 /// within; if 1024 are not enough, the state becomes NaN, and the run ends as non_finite. A start off the sphere is
 /// scaled to it; a token at the origin stays.
 ///

@@ -31,7 +31,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// of equal tokens are right relative to themselves, however small beside the weights of size one within. When all
 /// tokens are near each other, errors are small against their differences: angles are taken from the first one.
 ///
-/// One call costs O(n²) time, about three times that of SphereDynamics for accuracy's sake, and O(n) memory. For
+/// One call costs O(n²) time, three to six times that of SphereDynamics for the sake of accuracy, and O(n) memory. For
 /// many tokens and moderate β there is CircleSeries, O(n √β).
 template <RealScalar Scalar_, WeightLaw<Scalar_> Law = Softmax<Scalar_>, AttentionMask Mask = NoMask,
           PositionalBias Bias = NoBias>
