@@ -1,6 +1,7 @@
-// Causal attention on the sphere [KPR24]: each token attends to itself and to those before it, with V = I. The first token
-// rests and in the end all others join it, but for large β only after a very long time. Until then tokens gather at Rényi
-// centres, those that come before all others near them: cars that park where they are dropped, if there is room.
+// Causal attention on the sphere [KPR24]: each token attends to itself and to those before it, with V = I. The first
+// token rests and in the end all others join it, but for large β only after a very long time. Until then tokens
+// gather at Rényi centres, those that come before all others near them: cars that park where they are dropped, if
+// there is room.
 #include "gallery/exhibit.hpp"
 #include "gallery/layers.hpp"
 
@@ -126,7 +127,8 @@ struct Circle {
     for (const MatrixXd& x : run.x) angles.push_back(attnflow::sphere::angle(x.col(i), run.x.front().col(i)));
     return angles;
   }
-  /// Until T_j a strong centre, the s-th token, has not moved by εδ: earlier tokens, farther than δ, draw it by h(δ) each.
+  /// Until T_j a strong centre, the s-th token, has not moved by εδ: earlier tokens, farther than δ, draw it by h(δ)
+  /// each.
   [[nodiscard]] double certain(Index i) const {
     return epsilon * delta / (static_cast<double>(i + 1) * force(beta, delta));
   }
@@ -294,8 +296,8 @@ Figure::Panel numbers(gallery::Exhibit& exhibit, attnflow::Generator& generator)
   const auto strong_mean = [&](Index d, double beta) {
     return attnflow::mean_strong_centres(n, attnflow::cap_share(d, delta_of(beta)));
   };
-  // Rényi's constant times the places on the circle, less what n tokens have not filled yet: e^{−2γ}/τ of a place after τ
-  // tokens for each, to first order.
+  // Rényi's constant times the places on the circle, less what n tokens have not filled yet: e^{−2γ}/τ of a place
+  // after τ tokens for each, to first order.
   const auto parked = [&](double beta) {
     const double places = 2 * std::numbers::pi / delta_of(beta), each = static_cast<double>(n) / places;
     return places * (attnflow::parking_constant - std::exp(-2 * std::numbers::egamma) / each);

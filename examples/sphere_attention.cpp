@@ -2,8 +2,8 @@
 //
 //     dE/dt = (1/n) ∑ᵢ gᵢ ‖ẋᵢ‖²,   E = (1/(2βn²)) ∑ᵢⱼ e^{β⟨xᵢ, xⱼ⟩},
 //
-// gᵢ the mean of e^{β⟨xᵢ, xⱼ⟩} over j for softmax attention (SA), and 1 without its denominator (USA), which is faster by
-// e^β where tokens are near each other. Tokens that start in an open hemisphere meet exponentially fast.
+// gᵢ the mean of e^{β⟨xᵢ, xⱼ⟩} over j for softmax attention (SA), and 1 without its denominator (USA), which is
+// faster by e^β where tokens are near each other. Tokens that start in an open hemisphere meet exponentially fast.
 #include "gallery/exhibit.hpp"
 #include "gallery/layers.hpp"
 

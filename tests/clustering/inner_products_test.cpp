@@ -118,7 +118,7 @@ TEST_CASE("histograms of inner products are those of the list", "[clustering]") 
     const auto found = inner_product_histogram(x, {-1, 0.3, 1});
     CHECK(static_cast<double>(found.counts[1]) / static_cast<double>(found.total()) ==
           Approx(attnflow::share_of_aligned_pairs(x, 0.3)).epsilon(4 * epsilon));
-    const auto automatic = inner_product_histogram(x);
+    const auto automatic = histogram(inner_products(x));
     CHECK(automatic.edges == freedman_diaconis_edges(inner_products(x)));
     CHECK(automatic.below + automatic.above == 0);
     double mass = 0;
@@ -154,6 +154,7 @@ TEST_CASE("what has no histogram is refused in words", "[clustering]") {
   CHECK(refusal([&] { (void)inner_products(x); }) ==
         "inner_products: token 1 of x is at the origin, expected one with a direction");
   x(0, 0) = std::nan("");
-  CHECK(refusal([&] { (void)inner_product_histogram(x); }) ==
-        "inner_products: token 0 of x is (nan   0), expected finite numbers");
+  CHECK(refusal([&] {
+          (void)inner_product_histogram(x, {0, 1});
+        }) == "inner_product_histogram: token 0 of x is (nan   0), expected finite numbers");
 }

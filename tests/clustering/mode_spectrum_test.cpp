@@ -95,8 +95,8 @@ TEST_CASE("growth of a mode is fitted", "[clustering]") {
 }
 
 // λ_k of the linearised circle, β = 5, about 240 equally spaced angles: unnormalised attention, k = 1, 3, 5, from the
-// modified Bessel functions to 6 digits. A perturbation of 10⁻⁶ is linear up to its square; explicit Euler steps of h grow
-// like (1 + h λ)^m.
+// modified Bessel functions to 6 digits. A perturbation of 10⁻⁶ is linear up to its square; explicit Euler steps of h
+// grow like (1 + h λ)^m.
 TEST_CASE("modes of attention grow at the rates of the linearisation", "[clustering]") {
   const Index n = 240;
   const attnflow::SphereDynamics<double, 2, attnflow::Unnormalized<double>> field(

@@ -52,7 +52,7 @@ TEST_CASE("what spans nothing is refused in words", "[clustering]") {
   CHECK(refusal([&] { (void)span_dimension(x, -1); }) ==
         "span_dimension: threshold is -1, expected a finite number, at least 0");
   CHECK(refusal([&] { (void)span_dimension((1e200 * x).eval()); }) ==
-        "span_dimension: a product of tokens is beyond the range of double");
+        "span_dimension: a product of tokens overflows, expected tokens within 10^150");
   x(0, 1) = std::nan("");
   CHECK(refusal([&] { (void)span_dimension(x); }) ==
         "span_dimension: token 1 of x is (nan   1), expected finite numbers");

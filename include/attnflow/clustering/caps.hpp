@@ -64,12 +64,12 @@ struct CapStatistics {
   std::vector<Eigen::Index> outside;
 };
 
-/// How far tokens are spread that belong to caps, and which of them have left the caps of twice the depth [GKPR24]. While a
-/// theorem (metastability_bounds) holds none has, and from a time on their spread is at most 2 e^{−λβ}. The time at which
-/// the first one leaves is that of stop_when with `outside`.
+/// How far tokens are spread that belong to caps, and which of them have left the caps of twice the depth [GKPR24].
+/// While a theorem (metastability_bounds) holds none has, and from a time on their spread is at most 2 e^{−λβ}. The
+/// time at which the first one leaves is that of stop_when with `outside`.
 ///
-/// x: d × n at some time; w: d × k, the centres; labels: n, those of cap_labels at the start (what has no_cap is left out).
-/// epsilon: that of the start. O(n² d) at worst, for one cap.
+/// x: d × n at some time; w: d × k, the centres; labels: n, those of cap_labels at the start (what has no_cap is left
+/// out). epsilon: that of the start. O(n² d) at worst, for one cap.
 /// \throws std::invalid_argument as cap_labels does, unless there are n labels from −1 to k − 1 and ε ≤ ½.
 template <class Derived, class Centres>
 requires KernelScalar<typename Derived::Scalar> && KernelScalar<typename Centres::Scalar>
@@ -102,8 +102,8 @@ requires KernelScalar<typename Derived::Scalar> && KernelScalar<typename Centres
   return found;
 }
 
-/// α(ε), the largest inner product of points of different caps S_p(2ε) and S_q(2ε) [GKPR24]: with the angle φ of such a cap,
-/// cos φ = 1 − 2ε, and the least angle ψ of two centres,
+/// α(ε), the largest inner product of points of different caps S_p(2ε) and S_q(2ε) [GKPR24]: with the angle φ of such
+/// a cap, cos φ = 1 − 2ε, and the least angle ψ of two centres,
 ///
 ///     α = cos(max(0, ψ − 2φ));
 ///

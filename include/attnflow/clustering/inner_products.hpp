@@ -30,8 +30,8 @@ struct Histogram {
     for (const Eigen::Index count : counts) sum += count;
     return sum;
   }
-  /// For each bin its share of all numbers over its width; they integrate to one if none lies outside. Zeros where there are
-  /// no numbers.
+  /// For each bin its share of all numbers over its width; they integrate to one if none lies outside. Zeros where
+  /// there are no numbers.
   [[nodiscard]] std::vector<double> density() const {
     std::vector<double> heights(counts.size());
     const auto all = static_cast<double>((std::max)(total(), Eigen::Index{1}));
@@ -45,8 +45,8 @@ struct Histogram {
 struct InnerProductOptions {
   /// Of xᵢ/‖xᵢ‖ instead of xᵢ, and never beyond ±1.
   bool normalize = true;
-  /// All n² ordered pairs with i = j among them, instead of the n (n − 1)/2 pairs i < j. Of ordered pairs i ≠ j there are
-  /// just twice as many of each value as of pairs i < j.
+  /// All n² ordered pairs with i = j among them, instead of the n (n − 1)/2 pairs i < j. Of ordered pairs i ≠ j there
+  /// are just twice as many of each value as of pairs i < j.
   bool with_itself = false;
 };
 
@@ -113,8 +113,8 @@ void for_each_product(const char* function, const Eigen::MatrixBase<Derived>& x,
 
 /// The inner products ⟨xᵢ, xⱼ⟩, by default for i < j and of directions [GLPR25]: (1, 2), (1, 3), …, (2, 3), …; with
 /// `with_itself` each product of i < j twice. x: d × n. O(n² d) time, O(n²) memory.
-/// \throws std::invalid_argument unless all tokens and products are finite and, where they are normalised, none is at the
-/// origin.
+/// \throws std::invalid_argument unless all tokens and products are finite and, where they are normalised, none is at
+/// the origin.
 template <class Derived>
 requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] std::vector<double> inner_products(const Eigen::MatrixBase<Derived>& x,
@@ -140,9 +140,9 @@ requires KernelScalar<typename Derived::Scalar>
   return found;
 }
 
-/// Equal bins from the least to the largest value, of width at most 2 (q₃ − q₁) m^{−1/3} for m values with the quartiles q₁
-/// and q₃ [FD81]; quartiles are linear between values, as NumPy has them. One bin where both agree, from v − ½ to v + ½ if
-/// all values are one. At most `most` bins. O(m).
+/// Equal bins from the least to the largest value, of width at most 2 (q₃ − q₁) m^{−1/3} for m values with the
+/// quartiles q₁ and q₃ [FD81]; quartiles are linear between values, as NumPy has them. One bin where both agree, from
+/// v − ½ to v + ½ if all values are one. At most `most` bins. O(m).
 /// \throws std::invalid_argument unless there is a value, all are finite and so is their range, and most ≥ 1.
 [[nodiscard]] inline std::vector<double> freedman_diaconis_edges(std::vector<double> values,
                                                                  Eigen::Index most = 10000) {
@@ -168,6 +168,12 @@ requires KernelScalar<typename Derived::Scalar>
   return edges;
 }
 
+/// Counts values in the bins of freedman_diaconis_edges: histogram(inner_products(x)). O(m log bins).
+/// \throws std::invalid_argument as freedman_diaconis_edges.
+[[nodiscard]] inline Histogram histogram(const std::vector<double>& values) {
+  return histogram(values, freedman_diaconis_edges(values));
+}
+
 /// The histogram of inner products between given edges. x: d × n. O(n² (d + log bins)) time, O(n d) memory. Beside it:
 /// share_of_aligned_pairs is the share above one threshold.
 /// \throws std::invalid_argument as inner_products and histogram.
@@ -184,16 +190,6 @@ requires KernelScalar<typename Derived::Scalar>
     detail::count_in(found, product, times);
   });
   return found;
-}
-
-/// The same with the edges of freedman_diaconis_edges. O(n²) memory.
-/// \throws std::invalid_argument as inner_products and freedman_diaconis_edges.
-template <class Derived>
-requires KernelScalar<typename Derived::Scalar>
-[[nodiscard]] Histogram inner_product_histogram(const Eigen::MatrixBase<Derived>& x,
-                                                const InnerProductOptions& options = {}) {
-  const std::vector<double> products = inner_products(x, options);
-  return histogram(products, freedman_diaconis_edges(products));
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

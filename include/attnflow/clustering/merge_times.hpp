@@ -28,9 +28,10 @@ struct Merge {
 ///
 ///     tokens are in one cluster that were, or that are connected by distances of at most `tolerance` now.
 ///
-/// So clusters that meet and part by rounding, or pass each other, do not count twice, as those of detect_clusters at each
-/// time would. An observer: integrate(field, stepper, x, plan, merge_times), which looks at the ends of steps; in
-/// every<State>(interval, std::ref(merge_times)) at equal times. Times of merges are those at which they were seen.
+/// So clusters that meet and part by rounding, or pass each other, do not count twice, as those of detect_clusters at
+/// each time would. An observer: integrate(field, stepper, x, plan, merge_times), which looks at the ends of steps;
+/// in every<State>(interval, std::ref(merge_times)) at equal times. Times of merges are those at which they were
+/// seen.
 ///
 /// Memory O(n); each look costs what detect_clusters does. The tolerance is a length: on the sphere that of a cosine is
 /// sphere::chord_of_cosine.
@@ -109,7 +110,8 @@ class MergeTimes {
   std::vector<Merge> merges_;
 };
 
-/// The times at which a recorded number of clusters fell below all numbers before; what rises again is not counted twice.
+/// The times at which a recorded number of clusters fell below all numbers before; what rises again is not counted
+/// twice.
 ///
 /// times: increasing; counts: one for each, such as detect_clusters(x, tol).count(). O(m).
 /// \throws std::invalid_argument unless there are as many counts as times, times increase and counts are not negative.

@@ -22,12 +22,12 @@ namespace attnflow::inline ATTNFLOW_ABI {
 ///
 ///     c_k = (1/n) ∑ⱼ e^{−i k θⱼ},   k = 0, …, K,
 ///
-/// so that c₀ = 1 and |c_k| is the k-th order parameter of the circle: 1 where the angles are equal modulo 2π/k, of size
-/// n^{−1/2} for random ones. About the uniform law each grows at its own rate, and the fastest decides how many clusters
-/// appear.
+/// so that c₀ = 1 and |c_k| is the k-th order parameter of the circle: 1 where the angles are equal modulo 2π/k, of
+/// size n^{−1/2} for random ones. About the uniform law each grows at its own rate, and the fastest decides how many
+/// clusters appear.
 ///
-/// angles: a row or a column of n numbers, in any 2π-interval. Powers of e^{−iθ} by multiplication: errors of some K ε, and
-/// of |θ| K ε by the angle itself. O(n K).
+/// angles: a row or a column of n numbers, in any 2π-interval. Powers of e^{−iθ} by multiplication: errors of some K
+/// ε, and of |θ| K ε by the angle itself. O(n K).
 /// \throws std::invalid_argument unless there is an angle, all are finite and K ≥ 0.
 template <class Derived>
 requires KernelScalar<typename Derived::Scalar> &&(Derived::IsVectorAtCompileTime == 1)
@@ -50,7 +50,8 @@ requires KernelScalar<typename Derived::Scalar> &&(Derived::IsVectorAtCompileTim
   return modes / static_cast<double>(angles.size());
 }
 
-/// The k-th order parameter of the circle, |(1/n) ∑ⱼ e^{i k θⱼ}|, with errors as in mode_spectrum; k may be negative. O(n).
+/// The k-th order parameter of the circle, |(1/n) ∑ⱼ e^{i k θⱼ}|, with errors as in mode_spectrum; k may be negative.
+/// O(n).
 /// \throws std::invalid_argument unless there is an angle and all are finite.
 template <class Derived>
 requires KernelScalar<typename Derived::Scalar> &&(Derived::IsVectorAtCompileTime == 1)
@@ -71,7 +72,8 @@ requires KernelScalar<typename Derived::Scalar> &&(Derived::IsVectorAtCompileTim
 ///
 ///     θ_m = (2π m − arg c) / k,   m = 0, …, k − 1,
 ///
-/// of the clusters that appear first if mode k grows fastest [BPA24], in [0, 2π), increasing. c as mode_spectrum has it.
+/// of the clusters that appear first if mode k grows fastest [BPA24], in [0, 2π), increasing. c as mode_spectrum has
+/// it.
 /// \throws std::invalid_argument unless k ≥ 1 and c is finite and not 0.
 [[nodiscard]] inline std::vector<double> predicted_centres(std::complex<double> c, Eigen::Index k) {
   if (k < 1) detail::refuse("predicted_centres: k is ", k, ", expected at least 1");

@@ -9,6 +9,7 @@
 
 #include <Eigen/Core>
 
+#include <cmath>
 #include <cstddef>
 
 namespace attnflow::inline ATTNFLOW_ABI {
@@ -24,7 +25,13 @@ template <class Derived>
   return x.template cast<double>();
 }
 
-/// (1/n) ∑ ‖xᵢ − m‖² over the tokens of one label, m their mean. Deviations are taken from the first of them before their
+/// \throws std::invalid_argument if a number is not finite, as of tokens that are far from the unit sphere.
+[[nodiscard]] inline double in_range(const char* function, double value) {
+  if (!std::isfinite(value)) refuse(function, ": the result is ", value, ", expected tokens within 10^150");
+  return value;
+}
+
+/// ∑ ‖xᵢ − m‖² over the tokens of one label, m their mean. Deviations are taken from the first of them before their
 /// mean is subtracted, so that nothing is lost where they nearly agree. `of`: whether token i counts.
 template <class Of>
 [[nodiscard]] double sum_of_squared_deviations(const Eigen::MatrixXd& x, Eigen::Index first, const Of& of) {
@@ -49,28 +56,30 @@ template <class Of>
 ///     R = ‖(1/n) ∑ᵢ xᵢ‖ ∈ [0, 1],
 ///
 /// 1 at consensus; 1 − R² is directional_variance, which has all digits there. x: d × n, unit columns. O(n d).
-/// \throws std::invalid_argument unless there is a token and all are finite.
+/// \throws std::invalid_argument unless there is a token, all are finite and so is the result.
 template <class Derived>
 requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] double order_parameter(const Eigen::MatrixBase<Derived>& x) {
   const Eigen::MatrixXd tokens = detail::tokens_of("order_parameter", x, 1);
-  return (tokens / static_cast<double>(x.cols())).rowwise().sum().stableNorm();
+  return detail::in_range("order_parameter",
+                          (tokens / static_cast<double>(x.cols())).rowwise().sum().stableNorm());
 }
 
 /// The variance of directions [KGPR25],
 ///
 ///     (1/n) ∑ᵢ ‖xᵢ − m‖² = 1 − ‖m‖²,   m = (1/n) ∑ᵢ xᵢ,
 ///
-/// the second for unit tokens only. 0 at consensus, 1 for an antipodal pair and wherever m = 0. Computed by the first, with a
-/// relative error of some n ε (and an absolute one of ε² by the lengths of unit tokens): rates of its decay can be read off
-/// down to 10⁻³⁰. x: d × n. O(n d).
-/// \throws std::invalid_argument unless there is a token and all are finite.
+/// the second for unit tokens only. 0 at consensus, 1 for an antipodal pair and wherever m = 0. Computed by the
+/// first, with a relative error of some n ε (and an absolute one of ε² by the lengths of unit tokens): rates of its
+/// decay can be read off down to 10⁻³⁰. x: d × n. O(n d).
+/// \throws std::invalid_argument unless there is a token, all are finite and so is the result.
 template <class Derived>
 requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] double directional_variance(const Eigen::MatrixBase<Derived>& x) {
   const Eigen::MatrixXd tokens = detail::tokens_of("directional_variance", x, 1);
-  return detail::sum_of_squared_deviations(tokens, 0, [](Eigen::Index) { return true; }) /
-         static_cast<double>(x.cols());
+  return detail::in_range("directional_variance",
+                          detail::sum_of_squared_deviations(tokens, 0, [](Eigen::Index) { return true; }) /
+                              static_cast<double>(x.cols()));
 }
 
 /// The same inside clusters, weighted by their sizes: with m_q the mean of the cluster that token i belongs to,
@@ -78,7 +87,8 @@ requires KernelScalar<typename Derived::Scalar>
 ///     (1/n) ∑ᵢ ‖xᵢ − m_{q(i)}‖².
 ///
 /// clusters: a partition of the tokens, as detect_clusters gives it. O(n d) for each cluster.
-/// \throws std::invalid_argument unless there is a token, all are finite and each has a label in range.
+/// \throws std::invalid_argument unless there is a token, all are finite, each has a label in range and the result is
+/// finite.
 template <class Derived>
 requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] double intra_cluster_variance(const Eigen::MatrixBase<Derived>& x, const Clusters& clusters) {
@@ -99,7 +109,7 @@ requires KernelScalar<typename Derived::Scalar>
     squares +=
         detail::sum_of_squared_deviations(tokens, first, [&](Eigen::Index i) { return label(i) == q; });
   }
-  return squares / static_cast<double>(x.cols());
+  return detail::in_range("intra_cluster_variance", squares / static_cast<double>(x.cols()));
 }
 
 /// The mean over the pairs i < j of ⟨xᵢ, xⱼ⟩, for unit tokens the mean cosine [KGPR25],
@@ -108,13 +118,15 @@ requires KernelScalar<typename Derived::Scalar>
 ///
 /// from −1/(n−1) to 1, to an error of a few ε in O(n d). Near consensus take n/(n−1) times the variance for 1 less it.
 /// x: d × n, unit columns.
-/// \throws std::invalid_argument unless there are two tokens and all are finite.
+/// \throws std::invalid_argument unless there are two tokens, all are finite and so is the result.
 template <class Derived>
 requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] double mean_cosine(const Eigen::MatrixBase<Derived>& x) {
   const Eigen::MatrixXd tokens = detail::tokens_of("mean_cosine", x, 2);
   const auto n = static_cast<double>(x.cols());
-  return 1 - detail::sum_of_squared_deviations(tokens, 0, [](Eigen::Index) { return true; }) / (n - 1);
+  return detail::in_range("mean_cosine", 1 - detail::sum_of_squared_deviations(tokens, 0, [](Eigen::Index) {
+                                               return true;
+                                             }) / (n - 1));
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

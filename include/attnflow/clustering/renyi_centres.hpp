@@ -47,17 +47,17 @@ struct SeparatedTokens {
 
 }  // namespace detail
 
-/// The Rényi centres of tokens on the sphere, in token order [KPR24]: token i is one if it is farther than the separation δ
-/// from all centres before it,
+/// The Rényi centres of tokens on the sphere, in token order [KPR24]: token i is one if it is farther than the
+/// separation δ from all centres before it,
 ///
 ///     ∠(xᵢ, x_c) > δ for all centres c < i.
 ///
-/// The first token always is; any token is within δ of a centre, and any two centres are farther apart. They are the cars of
-/// Rényi's parking problem, dropped where tokens come to lie. With δ = c β^{−1/2}, c about 4, causal attention hardly moves
-/// the first of them for times of the order of e^{c²/2}, while they gather the others.
+/// The first token always is; any token is within δ of a centre, and any two centres are farther apart. They are the
+/// cars of Rényi's parking problem, dropped where tokens come to lie. With δ = c β^{−1/2}, c about 4, causal
+/// attention hardly moves the first of them for times of the order of e^{c²/2}, while they gather the others.
 ///
-/// x: d × n, unit columns. separation: δ in radians; from π on the first token is the only centre. Chords are compared, so
-/// that small angles are told apart. O(n d) for each centre. \returns indices, increasing.
+/// x: d × n, unit columns. separation: δ in radians; from π on the first token is the only centre. Chords are
+/// compared, so that small angles are told apart. O(n d) for each centre. \returns indices, increasing.
 /// \throws std::invalid_argument unless all tokens are finite and δ is finite and not negative.
 template <class Derived>
 requires KernelScalar<typename Derived::Scalar>

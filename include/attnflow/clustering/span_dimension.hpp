@@ -17,11 +17,14 @@ namespace attnflow::inline ATTNFLOW_ABI {
 ///
 ///     #{k : λ_k(XᵀX) > threshold},   (XᵀX)ᵢⱼ = ⟨xᵢ, xⱼ⟩:
 ///
-/// of n tokens at one point of the sphere one eigenvalue is n and the others 0. Taken from XᵀX or X Xᵀ, whichever is smaller:
-/// both have the same eigenvalues but for zeros. They are right to some (n + d) ε λ₁; let the threshold be more.
+/// of n tokens at one point of the sphere one eigenvalue is n and the others 0. Taken from XᵀX or X Xᵀ, whichever is
+/// smaller: both have the same eigenvalues but for zeros. They are right to some (n + d) ε λ₁; let the threshold be
+/// more.
 ///
-/// x: d × n. The threshold is a square of lengths. 0 without tokens. O(n d m + m³) time for m = min(d, n), O(n d) memory.
-/// \throws std::invalid_argument unless all tokens and their products are finite, the threshold is finite and not negative.
+/// x: d × n. The threshold is a square of lengths. 0 without tokens. O(n d m + m³) time for m = min(d, n), O(n d)
+/// memory.
+/// \throws std::invalid_argument unless all tokens and their products are finite, the threshold is finite and not
+/// negative.
 /// \throws std::runtime_error if the eigenvalues are not found.
 template <class Derived>
 requires KernelScalar<typename Derived::Scalar>
@@ -39,7 +42,8 @@ requires KernelScalar<typename Derived::Scalar>
   Eigen::MatrixXd gram(m, m);
   for (Eigen::Index i = 0; i < m; ++i)
     for (Eigen::Index j = 0; j <= i; ++j) gram(i, j) = gram(j, i) = rows.col(i).dot(rows.col(j));
-  if (!gram.allFinite()) detail::refuse("span_dimension: a product of tokens is beyond the range of double");
+  if (!gram.allFinite())
+    detail::refuse("span_dimension: a product of tokens overflows, expected tokens within 10^150");
   const Eigen::VectorXd values = detail::symmetric_eigen("span_dimension", gram, false).values;
   return (values.array() > threshold).count();
 }

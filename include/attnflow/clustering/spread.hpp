@@ -14,7 +14,8 @@
 namespace attnflow::inline ATTNFLOW_ABI {
 
 /// The diameter of a set of tokens, max ‖xᵢ − xⱼ‖; 0 for fewer than two. On the unit sphere at most 2, where geodesic
-/// distances are 2 asin(‖xᵢ − xⱼ‖/2). No square overflows or underflows; ∞ beyond the largest double. x: d × n. O(n² d).
+/// distances are 2 asin(‖xᵢ − xⱼ‖/2). No square overflows or underflows; ∞ beyond the largest double. x: d × n. O(n²
+/// d).
 /// \throws std::invalid_argument unless all tokens are finite.
 template <class Derived>
 requires KernelScalar<typename Derived::Scalar>
@@ -27,8 +28,8 @@ requires KernelScalar<typename Derived::Scalar>
   return largest;
 }
 
-/// The distance to consensus at a point, maxᵢ ‖xᵢ − p‖; 0 without tokens. With p the last state's mean, or the first token of
-/// a causal run, fit_exponential_rate reads off how fast the tokens come. x: d × n, point: d. O(n d).
+/// The distance to consensus at a point, maxᵢ ‖xᵢ − p‖; 0 without tokens. With p the last state's mean, or the first
+/// token of a causal run, fit_exponential_rate reads off how fast the tokens come. x: d × n, point: d. O(n d).
 /// \throws std::invalid_argument unless all is finite and the point has d coordinates.
 template <class Derived, class Point>
 requires KernelScalar<typename Derived::Scalar> && KernelScalar<typename Point::Scalar>

@@ -19,9 +19,9 @@ namespace attnflow::inline ATTNFLOW_ABI {
 ///
 ///     E(x) = (1 / (2 β n²)) ∑ᵢⱼ e^{β ⟨Q xᵢ, K xⱼ⟩},
 ///
-/// at β = 0 what is left of it without the constant 1/(2β): ⟨m, M m⟩/2 with the mean m and M = QᵀK. For Q = K = I and unit
-/// tokens it is largest, e^β/(2β) for β > 0, where all are one. SphereDynamics with V = M symmetric lets it grow, see
-/// energy_balance, and V = −M fall.
+/// at β = 0 what is left of it without the constant 1/(2β): ⟨m, M m⟩/2 with the mean m and M = QᵀK. For Q = K = I and
+/// unit tokens it is largest, e^β/(2β) for β > 0, where all are one. SphereDynamics with V = M symmetric lets it
+/// grow, see energy_balance, and V = −M fall.
 ///
 /// x: d × n. ±∞ beyond 10³⁰⁸ (normalized_energy stays in range), 0 without tokens. O(n² d_k + n d d_k) time.
 /// \throws std::invalid_argument if the head is wrong, β is not finite, x has not d rows or is not finite, or a score
@@ -91,10 +91,10 @@ struct EnergyBalance {
 ///
 ///     (1/n) ∑ᵢ gᵢ ‖ẋᵢ‖²,   gᵢ = (1/n) ∑ⱼ e^{β ⟨Q xᵢ, K xⱼ⟩} for Softmax, 1 for Unnormalized:
 ///
-/// in general wᵢⱼ gᵢ = e^{β⟨Q xᵢ, K xⱼ⟩}/n for the weights wᵢⱼ of the law. The two agree up to what rounding does to the
-/// velocities, some (n + β) ε (1/n) ∑ᵢ Zᵢ ‖V‖ ‖ẋᵢ‖ with Zᵢ the gᵢ of Softmax (ε of the Scalar that they were computed in);
-/// for V = −QᵀK they differ by their sign. Along any other velocities, those of another V or with a mask, the first is still
-/// the rate and the second has no meaning.
+/// in general wᵢⱼ gᵢ = e^{β⟨Q xᵢ, K xⱼ⟩}/n for the weights wᵢⱼ of the law. The two agree up to what rounding does to
+/// the velocities, some (n + β) ε (1/n) ∑ᵢ Zᵢ ‖V‖ ‖ẋᵢ‖ with Zᵢ the gᵢ of Softmax (ε of the Scalar that they were
+/// computed in); for V = −QᵀK they differ by their sign. Along any other velocities, those of another V or with a
+/// mask, the first is still the rate and the second has no meaning.
 ///
 /// Also as d log ∑ᵢⱼ e^{β⟨Q xᵢ, K xⱼ⟩}/dt, which stays in range where E does not and vanishes for β = 0; times
 /// normalized_energy it is dÊ/dt. law: with its β. head: Q, K, V. x, velocity: d × n. Cost as sphere_energy, twice.

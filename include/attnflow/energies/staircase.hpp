@@ -17,8 +17,8 @@
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
-/// The normalised energy (normalized_energy) of points that are far apart in units of β^{−1/2} and hold the shares m_q of
-/// the tokens [GKPR24],
+/// The normalised energy (normalized_energy) of points that are far apart in units of β^{−1/2} and hold the shares
+/// m_q of the tokens [GKPR24],
 ///
 ///     Ê = ∑_q m_q²,
 ///
@@ -104,15 +104,16 @@ namespace detail {
 
 /// The plateaus of a series, such as the steps of the energy's staircase, in the order of time.
 ///
-/// The longest interval of times in which values spread by at most `tolerance` is a plateau; then the longest one before it
-/// and the longest one after it, and so on, down to `duration`. What touches a plateau found before and differs from it by
-/// no more than twice the tolerance is its shoulder, where the series comes or leaves slowly, and not another one. So choose
-/// the tolerance above the drift and the noise of a plateau and below half of the least step.
+/// The longest interval of times in which values spread by at most `tolerance` is a plateau; then the longest one
+/// before it and the longest one after it, and so on, down to `duration`. What touches a plateau found before and
+/// differs from it by no more than twice the tolerance is its shoulder, where the series comes or leaves slowly, and
+/// not another one. So choose the tolerance above the drift and the noise of a plateau and below half of the least
+/// step.
 ///
-/// times: increasing (a run in logarithmic or otherwise changed time has its plateaus there); values: one for each, finite.
-/// O(m) for m times and for each plateau found.
-/// \throws std::invalid_argument unless there are as many values as times, times increase, all is finite, and both options
-/// are finite and not negative.
+/// times: increasing (a run in logarithmic or otherwise changed time has its plateaus there); values: one for each,
+/// finite. O(m) for m times and for each plateau found.
+/// \throws std::invalid_argument unless there are as many values as times, times increase, all is finite, and both
+/// options are finite and not negative.
 [[nodiscard]] inline std::vector<Plateau> find_plateaus(std::span<const double> times,
                                                         std::span<const double> values,
                                                         const PlateauOptions& options = {}) {

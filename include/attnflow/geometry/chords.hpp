@@ -38,9 +38,9 @@ namespace sphere {
 ///
 ///     1 − ⟨x, y⟩ = ‖x − y‖² / 2.
 ///
-/// From the product itself nothing is left where the two agree to √ε. This has a relative error of (d + 4) ε, beside an
-/// absolute one of ((d + 4) ε)²/2, that is down to 10⁻³⁰, although lengths are one only up to (d + 4) ε/2: what they are
-/// off enters by its square, ‖x − y‖² = 2 ‖x‖ ‖y‖ (1 − cos) + (‖x‖ − ‖y‖)².
+/// From the product itself nothing is left where the two agree to √ε. This has a relative error of (d + 4) ε, beside
+/// an absolute one of ((d + 4) ε)²/2, that is down to 10⁻³⁰, although lengths are one only up to (d + 4) ε/2: what
+/// they are off enters by its square, ‖x − y‖² = 2 ‖x‖ ‖y‖ (1 − cos) + (‖x‖ − ‖y‖)².
 ///
 /// x, y: rows or columns of d numbers each, unit vectors up to what sphere::normalize leaves. O(d).
 /// \throws std::invalid_argument unless both have the same number of coordinates.
@@ -64,7 +64,8 @@ requires KernelScalar<typename A::Scalar> && KernelScalar<typename B::Scalar>
   return 2 * std::atan2(std::sqrt(squares.apart), std::sqrt(squares.together));
 }
 
-/// The chord ‖x − y‖ = 2 sin(angle/2) of unit vectors at an angle: on the sphere ∠(x, y) ≤ δ is ‖x − y‖ ≤ chord_of_angle(δ).
+/// The chord ‖x − y‖ = 2 sin(angle/2) of unit vectors at an angle: on the sphere ∠(x, y) ≤ δ is ‖x − y‖ ≤
+/// chord_of_angle(δ).
 /// \throws std::invalid_argument unless 0 ≤ angle ≤ π.
 [[nodiscard]] inline double chord_of_angle(double angle) {
   if (!(angle >= 0 && angle <= std::numbers::pi))

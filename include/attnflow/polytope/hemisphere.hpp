@@ -15,9 +15,9 @@
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
-/// minᵢ ⟨xᵢ, w⟩: how deep the tokens lie in the hemisphere of pole w, if positive. Along SphereDynamics with Q = K = V = I, at
-/// any β and for every law with positive weights, it does not decrease while it is positive, and all tokens then meet
-/// exponentially fast [GLPR25, §4]. ∞ without tokens. x: d × n, w: d. O(n d).
+/// minᵢ ⟨xᵢ, w⟩: how deep the tokens lie in the hemisphere of pole w, if positive. Along SphereDynamics with Q = K =
+/// V = I, at any β and for every law with positive weights, it does not decrease while it is positive, and all tokens
+/// then meet exponentially fast [GLPR25, §4]. ∞ without tokens. x: d × n, w: d. O(n d).
 /// \throws std::invalid_argument unless all is finite and w has d coordinates.
 template <class Derived, class Pole>
 requires KernelScalar<typename Derived::Scalar> && KernelScalar<typename Pole::Scalar>
@@ -53,9 +53,10 @@ struct OpenHemisphere {
 ///
 ///     max over unit w of minᵢ ⟨xᵢ, w⟩ = ‖q‖,   attained at w = q/‖q‖ alone.
 ///
-/// Both answers have a witness: ⟨xᵢ, w⟩ ≥ margin > 0, or weights with ∑ weights xᵢ = 0. The margin is computed from w, so that
-/// a yes is certain; tokens whose margin is below rounding, 10 √d ε maxᵢ ‖xᵢ‖, are taken for a no, as an antipodal pair is.
-/// Of n independent uniform tokens the probability is 2^{−(n−1)} ∑_{k<d} C(n−1, k) [Wen62]; for n ≤ d it is 1.
+/// Both answers have a witness: ⟨xᵢ, w⟩ ≥ margin > 0, or weights with ∑ weights xᵢ = 0. The margin is computed from
+/// w, so that a yes is certain; tokens whose margin is below rounding, 10 √d ε maxᵢ ‖xᵢ‖, are taken for a no, as an
+/// antipodal pair is. Of n independent uniform tokens the probability is 2^{−(n−1)} ∑_{k<d} C(n−1, k) [Wen62]; for n
+/// ≤ d it is 1.
 ///
 /// x: d × n, unit columns. Without tokens the answer is no. Cost of nearest_point: O(n d) for each of a few d steps.
 /// \throws std::invalid_argument unless all tokens are finite.

@@ -28,17 +28,18 @@ struct MetastabilityBounds {
 };
 
 /// The theorem of dynamic metastability [GKPR24, §2]: Q = K = V = I, Softmax or Unnormalized with less_one, n tokens
-/// each of which starts in one of the caps S_q(ε) = {⟨x, w_q⟩ ≥ 1 − ε}; α = cap_overlap(w, ε) is the largest inner product of
-/// points of different caps S(2ε). If
+/// each of which starts in one of the caps S_q(ε) = {⟨x, w_q⟩ ≥ 1 − ε}; α = cap_overlap(w, ε) is the largest inner
+/// product of points of different caps S(2ε). If
 ///
 ///     γ = 1 − α − 8ε − (1/β) log(2n²/ε) > 0,
 ///     0 < λ < min( e^{(1−α)β} (1 − e^{−γβ}) (β−1) ε / (e β² n²),  1 − α − 8ε − (1/β) log(2n²/(1 − 8ε)) ),
 ///
-/// then up to T₂ = (ε/n) e^{(1−α)β} tokens of S_q(ε) stay in S_q(2ε), and from T₁ ≤ 2n e^{8εβ} + e n λ β²/(β−1) on up to T₂
-/// those of each cap are within ‖xᵢ − xⱼ‖² ≤ 2 e^{−λβ}.
+/// then up to T₂ = (ε/n) e^{(1−α)β} tokens of S_q(ε) stay in S_q(2ε), and from T₁ ≤ 2n e^{8εβ} + e n λ β²/(β−1) on up
+/// to T₂ those of each cap are within ‖xᵢ − xⱼ‖² ≤ 2 e^{−λβ}.
 ///
-/// The first bound on λ says T₁ < T₂; in it the paper prints ε(β−1)/(eβ²n²) inverted, by a sign before its logarithm, which
-/// would not. Times are bounds, far from sharp: the distances within caps shrink sooner, and clusters last longer.
+/// The first bound on λ says T₁ < T₂; in it the paper prints ε(β−1)/(eβ²n²) inverted, by a sign before its logarithm,
+/// which would not. Times are bounds, far from sharp: the distances within caps shrink sooner, and clusters last
+/// longer.
 ///
 /// ∞ where a time is beyond 10³⁰⁸.
 /// \throws std::invalid_argument unless n ≥ 1, β > 1 finite, 0 < ε < 1/16 and −1 ≤ α ≤ 1.
