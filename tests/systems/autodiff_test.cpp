@@ -7,8 +7,11 @@
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/on_sphere.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
+#include <attnflow/systems/convex_layers.hpp>
+#include <attnflow/systems/driven.hpp>
 #include <attnflow/systems/feed_forward.hpp>
 #include <attnflow/systems/layers.hpp>
+#include <attnflow/systems/perceptron.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
@@ -203,6 +206,29 @@ TEST_CASE("the drift of duals on the sphere has the Jacobian as its derivatives"
   }
 }
 
+TEST_CASE("parts of duals beside attention have their derivatives", "[systems][autodiff]") {
+  std::mt19937_64 generator(79);
+  const Index d = 3, n = 4;
+  const auto head = drawn_head<3>(generator, d, 0);
+  const Eigen::MatrixXd b = random(d, n, generator), Omega = random(d, d, generator),
+                        W = random(d, 5, generator), U = random(5, d, generator);
+  const Eigen::VectorXd omega = random(5, 1, generator);
+  const auto drive = [&](const auto& system) {
+    using S = typename std::remove_cvref_t<decltype(system)>::Scalar;
+    const attnflow::Tokens<S> field = b.cast<S>(), map = Omega.cast<S>(), out = W.cast<S>(), in = U.cast<S>();
+    const Eigen::Matrix<S, Eigen::Dynamic, 1> weights = omega.cast<S>();
+    return attnflow::Driven(system, attnflow::ExternalField(field), attnflow::ResidualInput(0.6, field),
+                            attnflow::ResidualInput(map, field), attnflow::LinearPart(map),
+                            attnflow::Perceptron(out, in, attnflow::Tanh{}, weights),
+                            attnflow::PerceptronPotential(weights, out, attnflow::Relu{}));
+  };
+  const auto x = reference::random<Tokens<double, 3>>(generator, d, n);
+  expect_jacobian<Dual>(drive(TokenDynamics<double, 3>(head)), drive(TokenDynamics<Dual, 3>(as<Dual>(head))),
+                        0, x);
+  expect_jacobian<Dual>(drive(SphereDynamics<double, 3>(head)),
+                        drive(SphereDynamics<Dual, 3>(as<Dual>(head))), 0, x);
+}
+
 TEST_CASE("derivatives with respect to the weights are carried", "[systems][autodiff]") {
   std::mt19937_64 generator(74);
   const auto head = drawn_head<2>(generator, 2, 0.3);
@@ -389,6 +415,14 @@ TEST_CASE("layers, feed-forward parts and the sphere's steppers take duals", "[s
   Tokens<Dual, 3> y = seeded<Dual, 3>(x);
   attnflow::Layers<Dual, 3>(as<Dual>(head), 0.25).apply(y);
   CHECK(largest(derivatives(y, size) - (I + 0.25 * J)) <= tolerance(J, 4));
+
+  // A convex layer: (1 − γ) x and γ times the mean that V = I makes.
+  auto mean = head;
+  mean.V.setIdentity();
+  y = seeded<Dual, 3>(x);
+  attnflow::ConvexLayers<Dual, 3>(as<Dual>(mean), 0.25).apply(0, y);
+  CHECK(largest(derivatives(y, size) - (0.75 * I + 0.25 * TokenDynamics<double, 3>(mean).jacobian(0, x))) <=
+        tolerance(J, 4));
 
   // The rescaled layer is the layer between its rescalings, derivatives included.
   const attnflow::RescaledLayers<double, 3> rescaled(head, 0.25);
