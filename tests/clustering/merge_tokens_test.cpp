@@ -12,8 +12,8 @@
 
 namespace {
 
-using attnflow::Merge;
 using attnflow::merge_tokens;
+using attnflow::MergedGroups;
 using attnflow::Tokens;
 using attnflow::TokenSpace;
 using Catch::Matchers::ContainsSubstring;
@@ -29,7 +29,7 @@ TEST_CASE("tokens within the tolerance become one, at their mean", "[merge]") {
   x << 0, 5, 0.1, 9, 5, 0.2, 20,  //
       0, 1, 0, 0, 1, 0.3, 0;      // 0 and 2, 0.1 apart, 5 too far; 1 and 4 are equal
   const Tokens<double> start = x;
-  const std::vector<Merge> merges = merge_tokens(x, 0.1);
+  const std::vector<MergedGroups> merges = merge_tokens(x, 0.1);
   REQUIRE(merges.size() == 1);
   CHECK(merges[0].parts == Parts{{0}, {2}});
   CHECK(x(0, 0) == 0.05);
@@ -38,7 +38,7 @@ TEST_CASE("tokens within the tolerance become one, at their mean", "[merge]") {
   // Once more: what is one point is no merge.
   CHECK(merge_tokens(x, 0.1).empty());
   // A chain becomes one, weighted by tokens, and its groups are told apart.
-  const std::vector<Merge> chain = merge_tokens(x, 5.5);
+  const std::vector<MergedGroups> chain = merge_tokens(x, 5.5);
   REQUIRE(chain.size() == 1);
   CHECK(chain[0].parts == Parts{{0, 2}, {1, 4}, {3}, {5}});
   CHECK((x.col(3) - start.leftCols(6).rowwise().mean()).norm() <= 8 * epsilon);

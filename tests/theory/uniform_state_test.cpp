@@ -14,7 +14,6 @@ namespace {
 
 using attnflow::fastest_degree;
 using attnflow::noise_threshold;
-using attnflow::predicted_centres;
 using attnflow::uniform_growth_rates;
 using attnflow::uniform_normalizer;
 using Catch::Matchers::ContainsSubstring;
@@ -170,26 +169,6 @@ TEST_CASE("the number of first clusters", "[uniform_state]") {
     }
 }
 
-TEST_CASE("centres come up where the mode is largest", "[uniform_state]") {
-  Eigen::RowVectorXd angles(7);
-  angles << 0.3, 2.0, -1.2, 5.9, 14.0, 3.3, 0.9;
-  for (const int k : {1, 2, 3, 7}) {
-    // ∑ⱼ cos k(θ − θⱼ), the k-th mode of the density.
-    const auto mode = [&](double at) { return (k * (at - angles.array())).cos().sum(); };
-    double best = 0;
-    for (int m = 0; m < 10000; ++m) best = std::max(best, mode(2 * pi * m / 10000));
-    const std::vector<double> centres = predicted_centres(angles, k);
-    REQUIRE(centres.size() == static_cast<std::size_t>(k));
-    CAPTURE(k);
-    for (std::size_t m = 0; m < centres.size(); ++m) {
-      CHECK(mode(centres[m]) >= best - 1e-12);
-      CHECK((centres[m] >= 0 && centres[m] < 2 * pi));
-      if (m > 0) CHECK(centres[m] - centres[m - 1] == Approx(2 * pi / k).epsilon(1e-12));
-    }
-  }
-  CHECK(predicted_centres(Eigen::VectorXd::Constant(3, 1.5), 1)[0] == Approx(1.5).epsilon(8 * epsilon));
-}
-
 TEST_CASE("noise takes the uniform law's instability away", "[uniform_state]") {
   CHECK(noise_threshold(USA{0}, 2) == Approx(2).epsilon(8 * epsilon));
   CHECK(noise_threshold(USA{0}, 7) == Approx(7).epsilon(8 * epsilon));
@@ -213,12 +192,4 @@ TEST_CASE("functions of the uniform state refuse what has no meaning", "[uniform
              ContainsSubstring("uniform_normalizer: beta is nan"));
   CHECK_THAT(refusal([] { (void)fastest_degree(2, infinity); }),
              ContainsSubstring("fastest_degree: beta is inf, expected at most 2^40 in modulus"));
-  CHECK_THAT(refusal([] { (void)predicted_centres(Eigen::VectorXd::Zero(3), 0); }),
-             ContainsSubstring("predicted_centres: k is 0"));
-  CHECK_THAT(refusal([] { (void)predicted_centres(Eigen::VectorXd(), 2); }),
-             ContainsSubstring("predicted_centres: angles is 0 x 1"));
-  CHECK_THAT(refusal([] { (void)predicted_centres(Eigen::MatrixXd::Zero(2, 3), 2); }),
-             ContainsSubstring("predicted_centres: angles is 2 x 3"));
-  CHECK_THAT(refusal([] { (void)predicted_centres(Eigen::VectorXd::Constant(3, infinity), 2); }),
-             ContainsSubstring("predicted_centres: angle 0 is inf"));
 }

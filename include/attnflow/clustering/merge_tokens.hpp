@@ -24,7 +24,7 @@ enum class TokenSpace {
 };
 
 /// What became one: groups of tokens that were equal within and different from each other.
-struct Merge {
+struct MergedGroups {
   std::vector<std::vector<Eigen::Index>> parts;  ///< at least two, in the order of their first tokens
 };
 
@@ -67,8 +67,8 @@ template <class Points>
 /// \throws std::invalid_argument unless tol ≥ 0 is finite, on the circle at most π/2, x has one row there, and all is
 /// finite.
 template <KernelScalar Scalar, int Dim>
-std::vector<Merge> merge_tokens(Tokens<Scalar, Dim>& x, double tol,
-                                TokenSpace space = TokenSpace::euclidean) {
+std::vector<MergedGroups> merge_tokens(Tokens<Scalar, Dim>& x, double tol,
+                                       TokenSpace space = TokenSpace::euclidean) {
   if (!(tol >= 0) || !std::isfinite(tol))
     detail::refuse("merge_tokens: tol is ", tol, ", expected a finite number, at least 0");
   const bool circle = space == TokenSpace::circle;
@@ -77,7 +77,7 @@ std::vector<Merge> merge_tokens(Tokens<Scalar, Dim>& x, double tol,
   if (circle && tol > std::numbers::pi / 2)
     detail::refuse("merge_tokens: tol is ", tol, ", expected at most pi/2 on the circle");
   detail::refuse_unless_finite("merge_tokens", "x", x);
-  std::vector<Merge> merges;
+  std::vector<MergedGroups> merges;
   constexpr Eigen::Index small_system = 64;
   if (x.cols() <= small_system && !detail::any_to_merge(x, tol, space)) return merges;
   Clusters clusters;
@@ -92,7 +92,7 @@ std::vector<Merge> merge_tokens(Tokens<Scalar, Dim>& x, double tol,
   for (Eigen::Index i = 0; i < x.cols(); ++i)
     members[static_cast<std::size_t>(clusters.labels[static_cast<std::size_t>(i)])].push_back(i);
   for (const std::vector<Eigen::Index>& cluster : members) {
-    Merge merge;
+    MergedGroups merge;
     for (const Eigen::Index i : cluster) {
       std::size_t part = 0;
       while (part < merge.parts.size() &&

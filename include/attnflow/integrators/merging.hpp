@@ -16,7 +16,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// Tokens that became one at the end of a step.
 struct MergeEvent {
   double t = 0;  ///< the end of the step
-  Merge merge;   ///< the groups of equal tokens that met
+  MergedGroups merge;   ///< the groups of equal tokens that met
 };
 
 /// Any stepper, with tokens identified that are at most `tol` apart at the end of a step, as in the simulations of the
@@ -100,7 +100,7 @@ class Merging : public detail::MemoryOf<Stepper> {
 
   void merge(double t, State& x) {
     if (!x.allFinite()) return;  // which the driver finds
-    for (Merge& merge : merge_tokens(x, tol_, space_)) events_.push_back({t, std::move(merge)});
+    for (MergedGroups& merge : merge_tokens(x, tol_, space_)) events_.push_back({t, std::move(merge)});
   }
 
   Stepper stepper_;

@@ -177,6 +177,11 @@ template <class Law>
 concept PositiveLaw = WeightLaw<Law, typename Law::Scalar> &&
     (Law::function == WeightFunction::exponential || Law::function == WeightFunction::logistic);
 
+/// One with an exponential of β ⟨xᵢ, xⱼ⟩, one row by itself.
+template <class Law>
+concept ExponentialLaw = PositiveLaw<Law> && Law::function == WeightFunction::exponential &&
+                         !DistanceLaw<Law> && !DoublyStochasticLaw<Law>;
+
 }  // namespace detail
 
 /// Tokens with ⟨xᵢ, xⱼ⟩ = ρ for all i ≠ j keep that form under SphereDynamics with Q = K = V = I [GLPR25],

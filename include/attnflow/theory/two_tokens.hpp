@@ -20,7 +20,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// to 1, negative if to < from. For large β it is nearly e^{β(1−from)} / (2β (1 − from²)) under Softmax: two tokens that
 /// are apart rest for a time exponential in β.
 /// \throws std::invalid_argument unless both lie in [−1, 1] and the law is valid.
-template <detail::ExponentialLaw Law>
+template <detail::PositiveLaw Law>
 [[nodiscard]] double two_token_time(const Law& law, double from, double to) {
   return equiangular_time(law, 2, from, to);
 }

@@ -151,38 +151,6 @@ template <UniformStateLaw Law>
   }
 }
 
-/// Where k clusters come up in a large sample on the circle: the angles in [0, 2π) at which its k-th Fourier mode is
-/// largest [BPA24],
-///
-///     (2π m − arg c_k)/k,   m = 0 … k−1,   c_k = (1/n) ∑ⱼ e^{−ikθⱼ},
-///
-/// increasing. With k = fastest_degree(2, β). Where |c_k| is of the size of rounding there is nothing to predict.
-/// angles: 1 × n or n × 1. O(n + k).
-/// \throws std::invalid_argument unless k ≥ 1 and angles is a row or a column, not empty and finite.
-template <class Angles>
-[[nodiscard]] std::vector<double> predicted_centres(const Eigen::MatrixBase<Angles>& angles, int k) {
-  if (k < 1) detail::refuse("predicted_centres: k is ", k, ", expected at least 1");
-  const Eigen::Index n = angles.size();
-  if (n == 0 || (angles.rows() != 1 && angles.cols() != 1))
-    detail::refuse("predicted_centres: angles is ", angles.rows(), " x ", angles.cols(),
-                   ", expected a row or a column with an angle at least");
-  std::complex<double> sum = 0;
-  for (Eigen::Index j = 0; j < n; ++j) {
-    const double angle = static_cast<double>(angles.rows() == 1 ? angles(0, j) : angles(j, 0));
-    if (!std::isfinite(angle))
-      detail::refuse("predicted_centres: angle ", j, " is ", angle, ", expected a finite number");
-    sum += std::polar(1.0, -k * std::remainder(angle, 2 * std::numbers::pi));
-  }
-  const double phase = -std::arg(sum), turn = 2 * std::numbers::pi;
-  std::vector<double> centres(static_cast<std::size_t>(k));
-  for (int m = 0; m < k; ++m) {
-    const double centre = (turn * m + (phase < 0 ? phase + turn : phase)) / k;
-    centres[static_cast<std::size_t>(m)] = centre < turn ? centre : 0;
-  }
-  std::sort(centres.begin(), centres.end());
-  return centres;
-}
-
 /// The threshold κ_c of independent noise: under ẋ = drift + √(2/κ) Ẇ, W a Brownian motion of the sphere, degree l grows
 /// at the rate λ_l − l (l+d−2)/κ, and the uniform law loses its stability to degree 1 at [Rig25]
 ///
