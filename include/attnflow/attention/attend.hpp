@@ -6,7 +6,7 @@
 #include <attnflow/attention/balance.hpp>
 #include <attnflow/attention/distances.hpp>
 #include <attnflow/attention/forms.hpp>
-#include <attnflow/attention/generic_rows.hpp>
+#include <attnflow/attention/generic_attend.hpp>
 #include <attnflow/attention/kernels/kernels.hpp>
 #include <attnflow/attention/position_sums.hpp>
 #include <attnflow/attention/row_record.hpp>
