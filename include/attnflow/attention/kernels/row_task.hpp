@@ -10,6 +10,8 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// Up to this many coordinates stay in registers and have kernels of their own.
 inline constexpr int most_small_coordinates = 4;
+template <int Dim>
+inline constexpr bool is_small = 0 < Dim&& Dim <= most_small_coordinates;
 
 /// Rows of attention, laid out for the kernels: W rows make a pack, a row for each lane. Numbers of a pack that
 /// belong to a coordinate stand together: entry (c, i) of `queries` is at (i / W) W d + c W + i mod W.
