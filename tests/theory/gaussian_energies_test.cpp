@@ -48,6 +48,12 @@ TEST_CASE("energies of Gaussians are their integrals and grow at their rates", "
     dissipation = means(1);
   }
   CHECK(gaussian_interaction_energy(head, x, beta) == Approx(energy).epsilon(1e-12));
+  const Head skew{matrix(0.5, 0.4, -0.1, -0.3), matrix(1, 0.2, 0, 1), B};
+  const double of_skew = mean_in_plane(a, S, [&](const VectorXd& at) {
+    const VectorXd query = skew.Q * at;
+    return mean_in_plane(a, S, [&](const VectorXd& y) { return std::exp(beta * query.dot(skew.K * y)); });
+  });
+  CHECK(gaussian_interaction_energy(skew, x, beta) == Approx(of_skew / (2 * beta)).epsilon(1e-12));
   MatrixXd dx;
   const auto rate = [&](const GaussianClosure& closure, const auto& of) {
     closure(0, x, dx);

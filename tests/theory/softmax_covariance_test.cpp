@@ -99,9 +99,11 @@ TEST_CASE("closed forms refuse what they do not solve", "[gaussian]") {
              ContainsSubstring("SoftmaxCovariance: V is no multiple of the identity"));
   CHECK_THAT(refusal([&] { SoftmaxCovariance(head, identity(3)); }),
              ContainsSubstring("SoftmaxCovariance: covariance is 3 x 3, expected d = 2 of V"));
-  CHECK_THAT(refusal([&] { (void)SoftmaxCovariance(head, identity(2)).at(0.75); }),
+  const SoftmaxCovariance both_ways(Head{matrix(1, 0, 0, -0.5), identity(2), identity(2)}, identity(2));
+  CHECK_THAT(refusal([&] { (void)both_ways.at(0.75); }),
              ContainsSubstring(
                  "SoftmaxCovariance: t is 0.75, expected a time at which the covariance exists, before 0.5"));
+  CHECK_THAT(refusal([&] { (void)both_ways.at(-1.5); }), ContainsSubstring("covariance exists, after -1"));
   CHECK_THAT(refusal([&] { (void)SoftmaxCovariance(head, identity(2)).limiting_rank(); }),
              ContainsSubstring("the covariance blows up at t = 0.5"));
   CHECK_THAT(refusal([&] { (void)SoftmaxCovariance(head, identity(2)).limit(1); }),

@@ -185,7 +185,8 @@ class LongProduct {
 ///
 ///     e^{x (cos u − 1)} = e^{−x} (I₀(x) + 2 ∑ₖ I_k(x) cos ku),   x ≥ 0.
 ///
-/// Within some 6 units in the last place. Terms with k beyond 9 √|x| + 10 are less than 2⁻⁵³ of the first. O(count + √x).
+/// Within some 6 units in the last place. Terms with k beyond 9 √|x| + 10 are less than 2⁻⁵³ of the first. Cost:
+/// O(count + √x).
 /// \throws std::invalid_argument as bessel_ratios does.
 [[nodiscard]] inline std::vector<double> scaled_bessel_series(int count, double x) {
   std::vector<double> values = bessel_ratios(0, count, x);

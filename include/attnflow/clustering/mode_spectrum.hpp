@@ -78,7 +78,8 @@ requires KernelScalar<typename Derived::Scalar> &&(Derived::IsVectorAtCompileTim
 [[nodiscard]] inline std::vector<double> predicted_centres(std::complex<double> c, Eigen::Index k) {
   if (k < 1) detail::refuse("predicted_centres: k is ", k, ", expected at least 1");
   if (!std::isfinite(c.real()) || !std::isfinite(c.imag()) || c == 0.0)
-    detail::refuse("predicted_centres: c is ", c, ", expected a finite number other than 0");
+    detail::refuse("predicted_centres: c is (", c.real(), ",", c.imag(),
+                   "), expected a finite number other than 0");
   constexpr double turn = 2 * std::numbers::pi;
   double phase = -std::arg(c);  // in [−π, π]
   if (phase < 0) phase += turn;

@@ -91,8 +91,8 @@ enum class GaussianLaw {
 ///     Sinkhorn      m = V a,                             M = V Cᵀ S⁻¹
 ///
 /// where C is the covariance of query and key in the plan e^{⟨Ax, y⟩ + f(x) + g(y)} with both marginals μ: with T =
-/// S^{1/2} A S^{1/2}, C = S^{1/2} R S^{1/2} and R = 2 (I + (I + 4 TᵀT)^{1/2})⁻¹ Tᵀ. For linear attention a and the second
-/// moment close for any law, hence for n tokens exactly.
+/// S^{1/2} A S^{1/2}, C = S^{1/2} R S^{1/2} and R = 2 (I + (I + 4 TᵀT)^{1/2})⁻¹ Tᵀ. For linear attention a and the
+/// second moment close for any law, hence for n tokens exactly.
 ///
 /// State: gaussian_state(a, S), d × (d+1). S may be singular; its rank is kept. Softmax and linear attention may
 /// blow up in finite time: a run ends there with Outcome::non_finite or step_limit. One call costs O(H d³).

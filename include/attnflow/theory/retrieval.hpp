@@ -32,8 +32,9 @@ namespace detail {
 
 }  // namespace detail
 
-/// What the token at position s of a prompt, in (0, 1] with 1 for the last one, gives to the position s₀ ≤ s when weights
-/// depend on positions alone, ∝ e^{−λ(s−s₀)}, as they do with ALiBi [PSL22] in the limit of many tokens [DGR26]:
+/// What the token at position s of a prompt, in (0, 1] with 1 for the last one, gives to the position s₀ ≤ s when
+/// weights depend on positions alone, ∝ e^{−λ(s−s₀)}, as they do with ALiBi [PSL22] in the limit of many tokens
+/// [DGR26]:
 ///
 ///     k_λ(s, s₀) = λ e^{−λ(s−s₀)} / (1 − e^{−λs}),   1/s for λ = 0,
 ///
@@ -56,8 +57,8 @@ namespace detail {
 ///
 ///     g_a(t, s; s₀) = k_λ(s, s₀) √(at/Y) I₁(2 √(atY)),   Y = log((e^{λs} − 1)/(e^{λs₀} − 1)),
 ///
-/// with log(s/s₀) for Y if λ = 0. At s₀ = s it is a t k_λ(s, s), and it is infinite at s₀ = 0. Within some ε (1 + |log g|);
-/// infinite beyond 10³⁰⁸.
+/// with log(s/s₀) for Y if λ = 0. At s₀ = s it is a t k_λ(s, s), and it is infinite at s₀ = 0. Within some
+/// ε (1 + |log g|); infinite beyond 10³⁰⁸.
 /// \throws std::invalid_argument unless λ, s, a and t are finite, a ≥ 0, t ≥ 0, s > 0 and 0 ≤ s₀ ≤ s.
 [[nodiscard]] inline double retrieval_gain(double a, double lambda, double t, double s, double from) {
   if (!(a >= 0) || !std::isfinite(a))
@@ -80,14 +81,15 @@ namespace detail {
 
 /// The retrieval profile of causal attention with ALiBi on the circle [DGR26].
 ///
-/// The model: θ̇ⱼ = −β ∑_{k<j} ωⱼₖ sin(θⱼ − θₖ) e^{β cos(θⱼ − θₖ)} with weights ωⱼₖ ∝ e^{−λ(j−k)/N} that sum to one over k < j; the
-/// first token rests. The prompt is of N independent uniform angles, and the last one has to be decoded to the nearest
-/// of M codewords, equally spaced. Of the soft accuracy at source position s₀ in (0, 1], the mean of the periodic
-/// Gaussian ∑ₖ exp(−M² (D − 2πk)²/(2π²)) of D = θ_N(t) − θ_{s₀N}(0), what depends on s₀ is √(2π)/(M N) times
+/// The model: θ̇ⱼ = −β ∑_{k<j} ωⱼₖ sin(θⱼ − θₖ) e^{β cos(θⱼ − θₖ)} with weights ωⱼₖ ∝ e^{−λ(j−k)/N} that sum to one
+/// over k < j; the first token rests. The prompt is of N independent uniform angles, and the last one has to be
+/// decoded to the nearest of M codewords, equally spaced. Of the soft accuracy at source position s₀ in (0, 1], the
+/// mean of the periodic Gaussian ∑ₖ exp(−M² (D − 2πk)²/(2π²)) of D = θ_N(t) − θ_{s₀N}(0), what depends on s₀ is
+/// √(2π)/(M N) times
 ///
 ///     S_t(s₀) = ∑_{n≥1} ω_n g_{aₙ}(t, 1; s₀),   aₙ = n² Iₙ(β),   ω_n = e^{−π²n²/(2M²)},
 ///
-/// with g of retrieval_gain, in the limit of many tokens. The sum is cut where aₙ is below rounding.
+/// with g of retrieval_gain, to the first order in 1/N. The sum is cut where aₙ is below rounding.
 ///
 /// Theorem: if λ > 0 and t ≤ certified_time() the profile is U-shaped: infinite as s₀ → 0 (primacy), rising at s₀ = 1
 /// (recency), with one minimum between. The slope at s₀ = 1 is positive exactly for t < critical_time().
@@ -123,8 +125,9 @@ class RetrievalProfile {
     return sum;
   }
 
-  /// The time until which the profile rises towards s₀ = 1: 2 (1 − e^{−λ}) ∑ ω_n aₙ / ∑ ω_n aₙ², at least 0; infinite for β = 0.
-  /// Proof: near s₀ = 1, g = k_λ(1, s₀)(at + a²t²Y/2 + …), and Y falls at the rate 1/(1 − e^{−λ}) times that of k.
+  /// The time until which the profile rises towards s₀ = 1: 2 (1 − e^{−λ}) ∑ ω_n aₙ / ∑ ω_n aₙ², at least 0; infinite
+  /// for β = 0. Proof: near s₀ = 1, g = k_λ(1, s₀)(at + a²t²Y/2 + …), k grows at the rate λ there and Y falls
+  /// at λ/(1 − e^{−λ}).
   [[nodiscard]] double critical_time() const {
     double first = 0, second = 0;
     for (std::size_t n = 0; n < rates_.size(); ++n) {

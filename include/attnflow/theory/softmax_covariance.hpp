@@ -23,14 +23,14 @@ namespace attnflow::inline ATTNFLOW_ABI {
 ///
 ///     S(t) = (S₀⁻¹ − 2t A_s)⁻¹ = S₀^{1/2} (I − 2t B)⁻¹ S₀^{1/2},   A_s = (A + Aᵀ)/2,   B = S₀^{1/2} A_s S₀^{1/2},
 ///
-/// the second form for a singular S₀, too. It blows up at t* = 1/(2 λ_max(B)) if that is positive: 1/λ_max(S(t)) falls to
-/// zero there, for S₀ = I along a straight line. If B ≤ 0 it exists for ever and tends to a covariance whose rank is the
-/// dimension of ker A_s for an invertible S₀: in all other directions tokens cluster.
+/// the second form for a singular S₀, too. It blows up at t* = 1/(2 λ_max(B)) if that is positive: 1/λ_max(S(t))
+/// falls to zero there, for S₀ = I along a straight line. If B ≤ 0 it exists for ever and tends to a covariance whose
+/// rank is the dimension of ker A_s for an invertible S₀: in all other directions tokens cluster.
 class SoftmaxCovariance {
  public:
   /// \param covariance  S₀, d × d.
-  /// \throws std::invalid_argument unless the heads are valid, of one d, and their V multiples of the identity; unless S₀
-  /// is d × d, finite, symmetric and positive semidefinite up to rounding; unless β is finite.
+  /// \throws std::invalid_argument unless the heads are valid, of one d, and their V multiples of the identity;
+  /// unless S₀ is d × d, finite, symmetric and positive semidefinite up to rounding; unless β is finite.
   template <KernelScalar Scalar, int Dim>
   SoftmaxCovariance(const std::vector<Head<Scalar, Dim>>& heads, const Eigen::MatrixXd& covariance,
                     double beta = 1) {

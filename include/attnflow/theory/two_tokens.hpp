@@ -17,8 +17,8 @@ namespace attnflow::inline ATTNFLOW_ABI {
 ///     T = ∫ (e^{β(1−ρ)} + 1) / (2 (1 − ρ²)) dρ for Softmax,   ∫ e^{−βρ} / (1 − ρ²) dρ for Unnormalized
 ///
 /// (times e^β with less_one). It is equiangular_time for n = 2, with its error and its limits: infinite from −1 and
-/// to 1, negative if to < from. For large β it is nearly e^{β(1−from)} / (2β (1 − from²)) under Softmax: two tokens that
-/// are apart rest for a time exponential in β.
+/// to 1, negative if to < from. For large β it is nearly e^{β(1−from)} / (2β (1 − from²)) under Softmax: two tokens
+/// that are apart rest for a time exponential in β.
 /// \throws std::invalid_argument unless both lie in [−1, 1] and the law is valid.
 template <detail::PositiveLaw Law>
 [[nodiscard]] double two_token_time(const Law& law, double from, double to) {
@@ -28,7 +28,8 @@ template <detail::PositiveLaw Law>
 /// The same for two clusters, a and b, that hold the fractions p and 1 − p of all tokens, each in one point
 /// [GKPR24]:
 ///
-///     ρ̇ = (w_a + w_b)(1 − ρ²),   w_a = (1−p) e^{βρ} / (p e^β + (1−p) e^{βρ}),   w_b = p e^{βρ} / ((1−p) e^β + p e^{βρ})
+///     ρ̇ = (w_a + w_b)(1 − ρ²),   w_a = (1−p) e^{βρ} / (p e^β + (1−p) e^{βρ}),
+///                                w_b = p e^{βρ} / ((1−p) e^β + p e^{βρ})
 ///
 /// for Softmax: w_a is what a token of a gives to b. For Unnormalized w_a + w_b = e^{βρ}, whatever p. With further
 /// clusters far away it is the time in which the closest pair merges. By quadrature in u = log((1+ρ)/(1−ρ)), where

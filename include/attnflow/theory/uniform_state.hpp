@@ -94,8 +94,8 @@ concept UniformStateLaw = requires(const Law& law) {
 ///
 ///     Z = Γ(ν+1) (2/β)^ν I_ν(β),   ν = (d−2)/2:   I₀(β) on the circle, sinh(β)/β on the sphere in R³.
 ///
-/// For β > 0, Z/(2β) is the interaction energy of the uniform law, the least of all laws. Relative error: some ε for |β| ≤ 700,
-/// then ε |β|; infinite beyond 10³⁰⁸.
+/// For β > 0, Z/(2β) is the interaction energy of the uniform law, the least of all laws. Relative error: some ε for
+/// |β| ≤ 700, then ε |β|; infinite beyond 10³⁰⁸.
 /// \throws std::invalid_argument unless d ≥ 2 and β is finite.
 [[nodiscard]] inline double uniform_normalizer(Eigen::Index d, double beta) {
   const double nu = detail::bessel_order("uniform_normalizer", d);
