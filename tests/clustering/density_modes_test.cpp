@@ -70,7 +70,8 @@ TEST_CASE("modes are the maxima on a fine grid", "[clustering]") {
         const RowVectorXd x = pi * random(1, n, generator), turned = x.array() + 40 * pi;
         const int count = 3000;
         auto expected = circle_grid(x, beta, count);
-        if (expected.size() > 1 && expected.front() == 0) std::ranges::rotate(expected, expected.begin() + 1);
+        if (expected.size() > 1 && expected.front() == 0)
+          std::rotate(expected.begin(), expected.begin() + 1, expected.end());
         compare(circle_density_modes(x, beta), expected, 2 * pi / count);
         compare(circle_density_modes(turned.transpose(), beta), expected, 2 * pi / count);
         const double step = (x.maxCoeff() - x.minCoeff() + 4 / std::sqrt(beta)) / count;

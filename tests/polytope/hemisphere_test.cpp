@@ -90,6 +90,9 @@ TEST_CASE("on the circle it is the widest gap that decides", "[polytope]") {
   }
   CHECK(!open_hemisphere((Eigen::MatrixXd(2, 2) << 0.6, -0.6, 0.8, -0.8).finished()).contains);
   CHECK(!open_hemisphere(attnflow::equiangular(3, 2, -0.5)).contains);
+  // A margin that rounding of unit tokens could make: 10 √2 ε is 3·10⁻¹⁵.
+  for (const double margin : {1e-15, 1e-17, 1e-300})
+    CHECK(!open_hemisphere((Eigen::MatrixXd(2, 2) << 1, -1, margin, margin).finished()).contains);
   CHECK(!open_hemisphere(Eigen::MatrixXd(3, 0)).contains);
   CHECK(!open_hemisphere(Eigen::MatrixXd::Zero(3, 2)).contains);
   CHECK(open_hemisphere(Eigen::MatrixXd::Constant(1, 4, -1.)).margin == 1);
