@@ -15,8 +15,8 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 /// Tokens that became one at the end of a step.
 struct MergeEvent {
-  double t = 0;  ///< the end of the step
-  MergedGroups merge;   ///< the groups of equal tokens that met
+  double t = 0;        ///< the end of the step
+  MergedGroups merge;  ///< the groups of equal tokens that met
 };
 
 /// Any stepper, with tokens identified that are at most `tol` apart at the end of a step, as in the simulations of the
