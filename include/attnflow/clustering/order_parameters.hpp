@@ -16,7 +16,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
-/// Tokens in double, of which there is at least one.
+/// Tokens in double, of which there are at least so many.
 template <class Derived>
 [[nodiscard]] Eigen::MatrixXd tokens_of(const char* function, const Eigen::MatrixBase<Derived>& x,
                                         Eigen::Index least) {
