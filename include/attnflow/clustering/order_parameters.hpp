@@ -16,7 +16,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
-/// Tokens in double, of which there is at least one.
+/// Tokens in double, of which there are at least so many.
 template <class Derived>
 [[nodiscard]] Eigen::MatrixXd tokens_of(const char* function, const Eigen::MatrixBase<Derived>& x,
                                         Eigen::Index least) {
@@ -26,7 +26,7 @@ template <class Derived>
 }
 
 /// \throws std::invalid_argument if a number is not finite, as of tokens that are far from the unit sphere.
-[[nodiscard]] inline double in_range(const char* function, double value) {
+[[nodiscard]] inline double finite_result(const char* function, double value) {
   if (!std::isfinite(value)) refuse(function, ": the result is ", value, ", expected tokens within 10^150");
   return value;
 }
@@ -61,8 +61,8 @@ template <class Derived>
 requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] double order_parameter(const Eigen::MatrixBase<Derived>& x) {
   const Eigen::MatrixXd tokens = detail::tokens_of("order_parameter", x, 1);
-  return detail::in_range("order_parameter",
-                          (tokens / static_cast<double>(x.cols())).rowwise().sum().stableNorm());
+  return detail::finite_result("order_parameter",
+                               (tokens / static_cast<double>(x.cols())).rowwise().sum().stableNorm());
 }
 
 /// The variance of directions [KGPR25],
@@ -77,9 +77,9 @@ template <class Derived>
 requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] double directional_variance(const Eigen::MatrixBase<Derived>& x) {
   const Eigen::MatrixXd tokens = detail::tokens_of("directional_variance", x, 1);
-  return detail::in_range("directional_variance",
-                          detail::sum_of_squared_deviations(tokens, 0, [](Eigen::Index) { return true; }) /
-                              static_cast<double>(x.cols()));
+  return detail::finite_result("directional_variance", detail::sum_of_squared_deviations(
+                                                           tokens, 0, [](Eigen::Index) { return true; }) /
+                                                           static_cast<double>(x.cols()));
 }
 
 /// The same inside clusters, weighted by their sizes: with m_q the mean of the cluster that token i belongs to,
@@ -109,7 +109,7 @@ requires KernelScalar<typename Derived::Scalar>
     squares +=
         detail::sum_of_squared_deviations(tokens, first, [&](Eigen::Index i) { return label(i) == q; });
   }
-  return detail::in_range("intra_cluster_variance", squares / static_cast<double>(x.cols()));
+  return detail::finite_result("intra_cluster_variance", squares / static_cast<double>(x.cols()));
 }
 
 /// The mean over the pairs i < j of ⟨xᵢ, xⱼ⟩, for unit tokens the mean cosine [KGPR25],
@@ -124,9 +124,9 @@ requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] double mean_cosine(const Eigen::MatrixBase<Derived>& x) {
   const Eigen::MatrixXd tokens = detail::tokens_of("mean_cosine", x, 2);
   const auto n = static_cast<double>(x.cols());
-  return detail::in_range("mean_cosine", 1 - detail::sum_of_squared_deviations(tokens, 0, [](Eigen::Index) {
-                                               return true;
-                                             }) / (n - 1));
+  return detail::finite_result(
+      "mean_cosine",
+      1 - detail::sum_of_squared_deviations(tokens, 0, [](Eigen::Index) { return true; }) / (n - 1));
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

@@ -78,7 +78,8 @@ requires KernelScalar<typename Derived::Scalar>
 ///
 ///     E #centres = ∑ᵢ (1 − σ)^{i−1} = (1 − (1 − σ)ⁿ) / σ
 ///
-/// are, with the share σ of the sphere that a cap of geodesic radius δ takes: δ/π on the circle, sin²(δ/2) for d = 3.
+/// are (mean_strong_centres), with the share σ of the sphere that a cap of geodesic radius δ takes: δ/π on the circle,
+/// sin²(δ/2) for d = 3.
 ///
 /// x, separation, indices and errors as for renyi_centres. O(n² d) at worst; a token near another is let go at once.
 /// \throws std::invalid_argument as renyi_centres does.

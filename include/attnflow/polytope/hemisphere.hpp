@@ -55,8 +55,8 @@ struct OpenHemisphere {
 ///
 /// Both answers have a witness: ⟨xᵢ, w⟩ ≥ margin > 0, or weights with ∑ weights xᵢ = 0. The margin is computed from
 /// w, so that a yes is certain; tokens whose margin is below rounding, 10 √d ε maxᵢ ‖xᵢ‖, are taken for a no, as an
-/// antipodal pair is. Of n independent uniform tokens the probability is 2^{−(n−1)} ∑_{k<d} C(n−1, k) [Wen62]; for n
-/// ≤ d it is 1.
+/// antipodal pair is. Of n independent uniform tokens the probability is 2^{−(n−1)} ∑_{k<d} C(n−1, k)
+/// (hemisphere_probability) [Wen62]; for n ≤ d it is 1.
 ///
 /// x: d × n, unit columns. Without tokens the answer is no. Cost of nearest_point: O(n d) for each of a few d steps.
 /// \throws std::invalid_argument unless all tokens are finite.
