@@ -44,33 +44,9 @@ template <class T>
 
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail
 
-#if ATTNFLOW_X86_LEVELS
-#define ATTNFLOW_LEVEL avx512
-#define ATTNFLOW_TARGET [[ATTNFLOW_AVX512_TARGET]]
-#define ATTNFLOW_INLINE [[gnu::always_inline, ATTNFLOW_AVX512_TARGET]] inline
-#include <attnflow/attention/kernels/row_kernels.inc>
-#undef ATTNFLOW_LEVEL
-#undef ATTNFLOW_TARGET
-#undef ATTNFLOW_INLINE
-#define ATTNFLOW_LEVEL avx2
-#define ATTNFLOW_TARGET [[ATTNFLOW_AVX2_TARGET]]
-#define ATTNFLOW_INLINE [[gnu::always_inline, ATTNFLOW_AVX2_TARGET]] inline
-#include <attnflow/attention/kernels/row_kernels.inc>
-#undef ATTNFLOW_LEVEL
-#undef ATTNFLOW_TARGET
-#undef ATTNFLOW_INLINE
-#endif
-#define ATTNFLOW_LEVEL portable
-#define ATTNFLOW_TARGET
-#if defined(__GNUC__)
-#define ATTNFLOW_INLINE [[gnu::always_inline]] inline
-#else
-#define ATTNFLOW_INLINE inline
-#endif
-#include <attnflow/attention/kernels/row_kernels.inc>
-#undef ATTNFLOW_LEVEL
-#undef ATTNFLOW_TARGET
-#undef ATTNFLOW_INLINE
+#define ATTNFLOW_KERNELS <attnflow/attention/kernels/row_kernels.inc>
+#include <attnflow/attention/kernels/each_level.inc>
+#undef ATTNFLOW_KERNELS
 
 namespace attnflow::inline ATTNFLOW_ABI::detail {
 
