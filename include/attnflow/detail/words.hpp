@@ -16,9 +16,9 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 /// every message, down to the length of its literals.
 class Part {
  public:
-  Part(const char* text) : text_(text) {}         // NOLINT: meant to convert
-  Part(std::string_view text) : text_(text) {}    // NOLINT
-  Part(const std::string& text) : text_(text) {}  // NOLINT
+  Part(const char* text) : text_(text == nullptr ? "" : text) {}  // NOLINT: meant to convert
+  Part(std::string_view text) : text_(text) {}                    // NOLINT
+  Part(const std::string& text) : text_(text) {}                  // NOLINT
   template <std::floating_point T>
   Part(T x) : kind_(Kind::real), real_(static_cast<double>(x)) {}  // NOLINT
   template <std::signed_integral T>
