@@ -147,7 +147,7 @@ class PreparedScores {
     log_ = log;
     factor_ = beta_ == 0 ? 0 : beta_ * unit * (log == 0 ? 1.0 : std::exp(log));
     if (query_exponent_ != 0) factor_ *= std::ldexp(1.0, query_exponent_);
-    const double largest = (std::numeric_limits<Scalar>::max)() / 16;
+    const double largest = static_cast<double>((std::numeric_limits<Scalar>::max)()) / 16;
     if (!std::isfinite(factor_) ||
         std::abs(static_cast<double>(slope)) * static_cast<double>(n) > std::sqrt(largest))
       return false;

@@ -20,11 +20,11 @@ class Part {
   Part(std::string_view text) : text_(text) {}                    // NOLINT
   Part(const std::string& text) : text_(text) {}                  // NOLINT
   template <std::floating_point T>
-  Part(T x) : kind_(Kind::real), real_(static_cast<double>(x)) {}  // NOLINT
+  Part(T x) : kind_(Kind::real), real(static_cast<double>(x)) {}  // NOLINT
   template <std::signed_integral T>
-  Part(T n) : kind_(Kind::whole), whole_(n) {}  // NOLINT
+  Part(T n) : kind_(Kind::whole), whole(n) {}  // NOLINT
   template <std::unsigned_integral T>
-  Part(T n) : kind_(Kind::natural), natural_(n) {}  // NOLINT
+  Part(T n) : kind_(Kind::natural), natural(n) {}  // NOLINT
 
   /// Writes it as << does.
   void write(std::ostream& out) const {
@@ -33,13 +33,13 @@ class Part {
         out << text_;
         break;
       case Kind::real:
-        out << real_;
+        out << real;
         break;
       case Kind::whole:
-        out << whole_;
+        out << whole;
         break;
       case Kind::natural:
-        out << natural_;
+        out << natural;
         break;
     }
   }
@@ -49,9 +49,9 @@ class Part {
   Kind kind_ = Kind::text;
   std::string_view text_;
   union {
-    double real_ = 0;
-    long long whole_;
-    unsigned long long natural_;
+    double real = 0;
+    long long whole;
+    unsigned long long natural;
   };
 };
 

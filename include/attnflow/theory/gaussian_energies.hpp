@@ -60,8 +60,8 @@ template <KernelScalar Scalar, int Dim>
   const detail::GaussianEnergyParts parts("gaussian_interaction_energy", head, beta, x);
   const Eigen::VectorXd Aa = detail::image_of(parts.A, parts.mean.data());
   const Eigen::VectorXd root_Aa = detail::transposed_image(parts.root, Aa.data());
-  const Eigen::VectorXd S_Aa = detail::image_of(parts.root, root_Aa.data());
-  const Eigen::VectorXd sum = parts.mean + S_Aa;
+  const Eigen::VectorXd SAa = detail::image_of(parts.root, root_Aa.data());
+  const Eigen::VectorXd sum = parts.mean + SAa;
   const Eigen::VectorXd g = detail::transposed_image(parts.A, sum.data());
   const Eigen::VectorXd root_g = detail::transposed_image(parts.root, g.data());
   const Eigen::VectorXd along = detail::transposed_image(parts.squares.vectors, root_g.data());

@@ -44,7 +44,7 @@ template <class T>
 
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail
 
-#define ATTNFLOW_KERNELS <attnflow/attention/kernels/row_kernels.inc>
+#define ATTNFLOW_KERNELS "row_kernels.inc"
 #include <attnflow/attention/kernels/each_level.inc>
 #undef ATTNFLOW_KERNELS
 

@@ -14,7 +14,7 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 inline constexpr double largest_quick_angle = 1e6;
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail
 
-#define ATTNFLOW_KERNELS <attnflow/attention/kernels/series_kernels.inc>
+#define ATTNFLOW_KERNELS "series_kernels.inc"
 #include <attnflow/attention/kernels/each_level.inc>
 #undef ATTNFLOW_KERNELS
 
