@@ -144,7 +144,7 @@ TEST_CASE("Sinkhorn keeps the mean, reports its marginals, and is softmax withou
     for (Index j = 0; j < 40; ++j) K0.col(j) /= K0.col(j).sum();
     for (Index i = 0; i < 40; ++i) K0.row(i) /= K0.row(i).sum();
   }
-  CHECK((wide(attention_matrix(symmetric, x, Sinkhorn<double>{1})) - K0).cwiseAbs().maxCoeff() <= 1e-11);
+  CHECK((wide(attention_matrix(symmetric, x, Sinkhorn<double>{1})) - K0).cwiseAbs().maxCoeff() <= 1e-11L);
   CHECK_THROWS_WITH(attend(head, Sinkhorn<double>{1}, Band{1, 0}, NoBias{}, x, out),
                     ContainsSubstring("Sinkhorn: the mask lets a token attend to one that does not"));
 }
