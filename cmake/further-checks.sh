@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The checks that cmake/test.sh leaves out: layout, every header alone, API pages, clang, benchmarks, sanitizers, fuzzing,
-# clang-tidy, the theorems on many draws, the gallery and the pages in a browser. The first that fails ends the run.
+# The checks that cmake/test.sh leaves out: layout, every header alone, API pages, outside projects and long runs, clang,
+# benchmarks, sanitizers, fuzzing, clang-tidy, the theorems on many draws, the gallery and the pages in a browser. The first
+# that fails ends the run.
 #
-#   bash cmake/further-checks.sh [NAME...]     all of them, or those named: format docs headers clang bench asan tsan
-#                                              fuzz tidy theorems gallery pages
+#   bash cmake/further-checks.sh [NAME...]     all of them, or those named: format docs headers outside clang bench asan
+#                                              tsan fuzz tidy theorems gallery pages
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/workflow.sh
@@ -24,6 +25,13 @@ check_docs() {
 
 check_headers() {
   run_workflow headers
+}
+
+# Outside projects, mistakes that must not compile, and runs of more than a minute, with g++.
+check_outside() {
+  cmake --preset release >/dev/null
+  cmake --build --preset tests
+  ctest --preset release --parallel "${CTEST_PARALLEL_LEVEL:-$(nproc)}" --label-regex '^(long|outside)$'
 }
 
 # All programs, and the tests of what an optimiser orders; the others clang compiles for the sanitizers.
@@ -90,7 +98,7 @@ check_pages() {
 }
 
 checks=("$@")
-[[ ${#checks[@]} -eq 0 ]] && checks=(format docs headers clang bench asan tsan fuzz tidy theorems gallery pages)
+[[ ${#checks[@]} -eq 0 ]] && checks=(format docs headers outside clang bench asan tsan fuzz tidy theorems gallery pages)
 for check in "${checks[@]}"; do
   if ! declare -F "check_$check" >/dev/null; then
     echo "further-checks: no check is called $check" >&2

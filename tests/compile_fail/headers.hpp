@@ -2,7 +2,11 @@
 #include <attnflow/attention/alibi.hpp>
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/attention/hardmax.hpp>
+#include <attnflow/attention/linear.hpp>
 #include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/sinkhorn.hpp>
+#include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/ensembles/ensemble.hpp>
 #include <attnflow/ensembles/statistics.hpp>

@@ -3,6 +3,7 @@
 #include <attnflow/ensembles/statistics.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
+#include <attnflow/integrators/geodesic_runge_kutta4.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
 #include <attnflow/observers/stop_when.hpp>
@@ -226,6 +227,11 @@ using OnTheSphere = attnflow::SphereDynamics<Scalar, Dim>;
 TEST_CASE("drifts on the sphere take nothing from the heap", "[allocations][systems]") {
   expect_system_takes_nothing<OnTheSphere, 3>(3, 5);
   expect_system_takes_nothing<OnTheSphere, Eigen::Dynamic>(16, 5);
+  attnflow::Tokens<double> x = start<Eigen::Dynamic>(16, 33);
+  x.colwise().normalize();
+  CHECK(taken_by_steps(OnTheSphere<double, Eigen::Dynamic>(weights<Eigen::Dynamic>(16)),
+                       attnflow::GeodesicRungeKutta4<attnflow::Tokens<double>>{}, x,
+                       FixedSteps{.to = 5, .step = 0.04}) == 0);
 }
 #endif
 

@@ -1,6 +1,7 @@
 #include <attnflow/geometry/sphere.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
+#include <attnflow/integrators/geodesic_runge_kutta4.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/on_sphere.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
@@ -22,6 +23,7 @@ using attnflow::DormandPrince5;
 using attnflow::Euler;
 using attnflow::FixedSteps;
 using attnflow::Flow;
+using attnflow::GeodesicRungeKutta4;
 using attnflow::integrate;
 using attnflow::OnSphere;
 using attnflow::Outcome;
@@ -99,6 +101,9 @@ double farthest_from_one(const State& x) { return (x.colwise().norm().array() - 
 
 using Steppers =
     std::tuple<OnSphere<Euler<State>>, OnSphere<RungeKutta4<State>>, OnSphere<DormandPrince5<State>>>;
+/// And those that need no division.
+using AllSteppers = std::tuple<OnSphere<Euler<State>>, OnSphere<RungeKutta4<State>>,
+                               OnSphere<DormandPrince5<State>>, GeodesicRungeKutta4<State>>;
 
 /// The largest error at the ends of the steps of a run, and at 7 places inside them. (At a single time an
 /// error may be near a change of its sign.)
@@ -130,7 +135,7 @@ struct StopAfter {
 }  // namespace
 
 TEMPLATE_LIST_TEST_CASE("on the sphere a stepper keeps its order, inside its steps too", "[on_sphere]",
-                        Steppers) {
+                        AllSteppers) {
   const double h = TestType::order == 1 ? 1. / 512 : 1. / 160;  // errors of 1e-13 at least, rounding 1e-14
   const auto coarse = errors<TestType>(h), fine = errors<TestType>(h / 2);
   CHECK(std::log2(coarse.first / fine.first) == Approx(TestType::order).margin(0.2));
@@ -150,7 +155,8 @@ TEST_CASE("projected Euler is a step and a division", "[on_sphere]") {
   CHECK((x - expected).cwiseAbs().maxCoeff() <= 2 * epsilon);
 }
 
-TEMPLATE_LIST_TEST_CASE("norms stay at one over long runs, inside the steps too", "[on_sphere]", Steppers) {
+TEMPLATE_LIST_TEST_CASE("norms stay at one over long runs, inside the steps too", "[on_sphere]",
+                        AllSteppers) {
   // Scaling leaves (d + 4)/2 ε at most of ‖x‖ − 1, after any number of steps; measuring it adds a rounding.
   double worst = 0;
   long outside = 0, steps = 0;
@@ -214,6 +220,7 @@ TEST_CASE("no slope is evaluated twice", "[on_sphere]") {
   CHECK(fixed(OnSphere<Euler<State>>{}) == 64);
   CHECK(fixed(OnSphere<RungeKutta4<State>>{}) == 4 * 64);
   CHECK(fixed(OnSphere<DormandPrince5<State>>{}) == 6 * 64 + 1);
+  CHECK(fixed(GeodesicRungeKutta4<State>{}) == 4 * 64);
   x = Attraction::start();
   const auto report = integrate(Swing{}, OnSphere<DormandPrince5<State>>{}, x, Swing::plan());
   REQUIRE(report.rejected > 3);
@@ -232,6 +239,9 @@ TEST_CASE("no slope is evaluated twice", "[on_sphere]") {
   CHECK(integrate(Attraction{}, OnSphere<RungeKutta4<State>>{}, x, FixedSteps{.to = 1, .step = 1. / 64}, look)
             .evaluations == 4 * 64 + 1);
   CHECK(looks == 65);
+  x = Attraction::start();
+  CHECK(integrate(Attraction{}, GeodesicRungeKutta4<State>{}, x, FixedSteps{.to = 1, .step = 1. / 64}, look)
+            .evaluations == 4 * 64 + 1);
 }
 
 TEST_CASE("on the sphere a run has the same bits with observers and without", "[on_sphere]") {
@@ -250,6 +260,7 @@ TEST_CASE("on the sphere a run has the same bits with observers and without", "[
   compare(OnSphere<Euler<State>>{}, fixed);
   compare(OnSphere<RungeKutta4<State>>{}, fixed);
   compare(OnSphere<DormandPrince5<State>>{}, fixed);
+  compare(GeodesicRungeKutta4<State>{}, fixed);
   compare(OnSphere<DormandPrince5<State>>{}, Swing::plan());
 }
 
@@ -275,7 +286,7 @@ TEST_CASE("on the sphere a run stopped after any step and resumed has the bits o
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a particle moved between steps is noticed", "[on_sphere]", Steppers) {
+TEMPLATE_LIST_TEST_CASE("a particle moved between steps is noticed", "[on_sphere]", AllSteppers) {
   const Swing field;
   TestType used;
   const auto steps_as_fresh = [&](State x, double t) {
@@ -309,7 +320,7 @@ TEMPLATE_LIST_TEST_CASE("a particle moved between steps is noticed", "[on_sphere
 }
 
 TEMPLATE_LIST_TEST_CASE("a start near the sphere or far from it is scaled, the origin stays", "[on_sphere]",
-                        Steppers) {
+                        AllSteppers) {
   State x = Attraction::start(), y = x;
   y.col(0) *= 1 + 1e-6;
   y.col(1) *= 1e200;

@@ -2,6 +2,8 @@
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/integrators/concepts.hpp>
+#include <attnflow/systems/circle_dynamics.hpp>
+#include <attnflow/systems/circle_series.hpp>
 #include <attnflow/systems/driven.hpp>
 #include <attnflow/systems/feed_forward.hpp>
 #include <attnflow/systems/fisher_rao.hpp>
@@ -21,6 +23,8 @@
 
 namespace {
 
+using attnflow::CircleDynamics;
+using attnflow::CircleSeries;
 using attnflow::Driven;
 using attnflow::ExternalField;
 using attnflow::FeedForward;
@@ -28,6 +32,7 @@ using attnflow::FisherRaoDynamics;
 using attnflow::LinearPart;
 using attnflow::Perceptron;
 using attnflow::RescaledDynamics;
+using attnflow::Softmax;
 using attnflow::SphereDynamics;
 using attnflow::Tanh;
 using attnflow::TokenDynamics;
@@ -54,17 +59,21 @@ void for_each_system(std::mt19937_64& generator, Index d, const Check& check) {
   check("Driven on the sphere", Driven(SphereDynamics<Scalar>(head), field, Perceptron(A, U, Tanh{})));
   if (d > 1)
     check("FisherRaoDynamics", FisherRaoDynamics<Scalar>({.beta = 2}));  // d − 1 coordinates and a mass
+  if (d > 1) return;
+  check("CircleDynamics", CircleDynamics<Scalar>(Softmax<Scalar>{2}, -1));
+  check("CircleSeries", CircleSeries<Scalar, Unnormalized<Scalar>>(Unnormalized<Scalar>{2}));
 }
 
 template <class System>
 typename System::State velocity(const System& system, const typename System::State& x) {
-  typename System::State dx = System::State::Constant(3, 5, 7);  // of another shape, with something in it
+  constexpr int rows = System::Dim == Eigen::Dynamic ? 3 : System::Dim;
+  typename System::State dx = System::State::Constant(rows, 5, 7);  // of another shape, with something in it
   system(0.4, x, dx);
   return dx;
 }
 
-template <class State>
-bool same_bits(const State& a, const State& b) {
+template <class A, class B>
+bool same_bits(const A& a, const B& b) {
   return a.rows() == b.rows() && a.cols() == b.cols() && (a.array() == b.array()).all();
 }
 

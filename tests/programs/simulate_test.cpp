@@ -137,22 +137,43 @@ std::string element_type(const std::string& file) {
 
 /// How weights are made of scores.
 struct TestLaw {
-  bool normalized = true;  // softmax; else exp(score) / n
-  int mask = 0;            // 0: none, 1: causal, 2: strictly causal
-  double slope = 0;        // of ALiBi
+  std::string law = "softmax";
+  int mask = 0;      // 0: none, 1: causal, 2: strictly causal
+  double slope = 0;  // of ALiBi
+  [[nodiscard]] bool rows_sum_to_one() const {
+    return law != "unnormalized" && law != "sigmoid" && law != "linear";
+  }
 };
 
-/// wᵢⱼ = e^{sᵢⱼ} / (∑ₗ e^{sᵢₗ} or n), sᵢⱼ = β ⟨Q xᵢ, K xⱼ⟩ − slope |i − j|, over the j that the mask leaves.
+/// The law's function of sᵢⱼ = β ⟨Q xᵢ, K xⱼ⟩ − slope |i − j|, or of −β ‖Q xᵢ − K xⱼ‖² − slope |i − j| (l2), over the j that
+/// the mask leaves.
 MatrixXd weights_of(const TestHead& head, double beta, const MatrixXd& x, const TestLaw& law) {
   const Index n = x.cols();
   MatrixXd w = MatrixXd::Zero(n, n);
   for (Index i = 0; i < n; ++i) {
     const Index keys = law.mask == 0 ? n : law.mask == 1 ? i + 1 : i;
-    for (Index j = 0; j < keys; ++j)
-      w(i, j) = std::exp(beta * (head.Q * x.col(i)).dot(head.K * x.col(j)) -
-                         law.slope * std::abs(static_cast<double>(i - j)));
-    if (keys > 0) w.row(i) /= law.normalized ? w.row(i).sum() : static_cast<double>(n);
+    if (keys == 0) continue;
+    const Eigen::VectorXd query = head.Q * x.col(i);
+    for (Index j = 0; j < keys; ++j) {
+      const Eigen::VectorXd key = head.K * x.col(j);
+      w(i, j) = (law.law == "l2" ? -beta * (query - key).squaredNorm() : beta * query.dot(key)) -
+                law.slope * std::abs(static_cast<double>(i - j));
+    }
+    auto row = w.row(i).head(keys).array();
+    if (law.law == "hardmax")
+      row = (row == row.maxCoeff()).cast<double>();
+    else if (law.law == "sigmoid")
+      row = 1 / (1 + (-row).exp()) / static_cast<double>(n);
+    else if (law.law == "linear")
+      row /= static_cast<double>(n);
+    else
+      row = row.exp() / (law.law == "unnormalized" ? static_cast<double>(n) : row.exp().sum());
   }
+  if (law.law == "sinkhorn")
+    for (int sweep = 0; sweep < 20000; ++sweep) {
+      w = (w * w.colwise().sum().cwiseInverse().asDiagonal()).eval();
+      w = (w.rowwise().sum().cwiseInverse().asDiagonal() * w).eval();
+    }
   return w;
 }
 
@@ -664,19 +685,23 @@ TEST_CASE("euler follows the formula for every system with law, mask and ALiBi",
   const auto q = scattered(heads * d * d, 12), k = scattered(heads * d * d, 13),
              v = scattered(heads * d * d, 14);
   MatrixXd x = matrix(scattered(n * d, 15, 0.5), n, d).transpose();  // not so large as to blow up
-  struct Choice {
-    const char* mask;
-    const char* law;
-    TestLaw formula;
-  };
-  const auto& choice = GENERATE(values<Choice>({{"none", "unnormalized", {false, 0, 0}},
-                                                {"causal", "softmax", {true, 1, 0}},
-                                                {"causal", "unnormalized", {false, 1, 0.75}},
-                                                {"strict-causal", "softmax", {true, 2, -0.25}},
-                                                {"none", "softmax", {true, 0, 0.5}}}));
+  const auto& formula = GENERATE(values<TestLaw>({{"unnormalized", 0, 0},
+                                                  {"softmax", 1, 0},
+                                                  {"unnormalized", 1, 0.75},
+                                                  {"softmax", 2, -0.25},
+                                                  {"softmax", 0, 0.5},
+                                                  {"hardmax", 1, 0},
+                                                  {"hardmax", 0, 0.5},
+                                                  {"sinkhorn", 0, 0},
+                                                  {"sigmoid", 2, 0.5},
+                                                  {"linear", 1, 0},
+                                                  {"l2", 1, 0.25}}));
   const std::string system = GENERATE("tokens", "rescaled", "layers", "sphere");
-  if (system == "rescaled" && !choice.formula.normalized) return;
-  INFO(system << ", " << choice.mask << ", " << choice.law << ", slope " << choice.formula.slope);
+  if (system == "rescaled" && !formula.rows_sum_to_one()) return;
+  const std::string mask = formula.mask == 0 ? "none" : formula.mask == 1 ? "causal" : "strict-causal";
+  INFO(system << ", " << mask << ", " << formula.law << ", slope " << formula.slope);
+  // Sinkhorn is off by its tolerance, times what the weights make of it.
+  const double bound = formula.law == "sinkhorn" ? 1e-10 : 1e-12;
   const Index used = system == "rescaled" ? 1 : heads;
   if (system == "sphere") x.colwise().normalize();
   const MatrixXd start = x;
@@ -695,24 +720,23 @@ TEST_CASE("euler follows the formula for every system with law, mask and ALiBi",
                       "--t-end",      "0.5",
                       "--attention",  "--system",
                       system,         "--mask",
-                      choice.mask,    "--law",
-                      choice.law};
+                      mask,           "--law",
+                      formula.law};
   if (system != "layers") arguments.insert(arguments.end(), {"--stepper", "euler"});
-  if (choice.formula.slope != 0)
-    arguments.insert(arguments.end(), {"--alibi", std::to_string(choice.formula.slope)});
+  if (formula.slope != 0) arguments.insert(arguments.end(), {"--alibi", std::to_string(formula.slope)});
   run(arguments, folder / "out");
 
   const Values tokens(folder / "out/tokens.npy"), attention(folder / "out/attention.npy");
   for (Index step = 0; step <= 8; ++step) {
     // Eight steps whose roundings grow by factors of a few at most, numbers of size ten.
-    CHECK(distance(tokens_at(tokens, step), x) < 1e-12);
+    CHECK(distance(tokens_at(tokens, step), x) < bound);
     MatrixXd dx = MatrixXd::Zero(d, n);
     double worst = 0;
     for (Index head = 0; head < used; ++head) {
       const TestHead own{matrix(q, d, d, head), matrix(k, d, d, head), matrix(v, d, d, head)};
       const double t = h * static_cast<double>(step);
       const MatrixXd seen = system == "rescaled" ? MatrixXd(exponential(t * own.V) * x) : x;
-      const MatrixXd w = weights_of(own, beta, seen, choice.formula);
+      const MatrixXd w = weights_of(own, beta, seen, formula);
       for (Index i = 0; i < n; ++i)
         for (Index j = 0; j < n; ++j) {
           dx.col(i) += w(i, j) * own.V * (system == "rescaled" ? MatrixXd(x.col(j) - x.col(i)) : x.col(j));
@@ -720,7 +744,7 @@ TEST_CASE("euler follows the formula for every system with law, mask and ALiBi",
           worst = std::max(worst, std::abs(found - w(i, j)) / (1 + w(i, j)));
         }
     }
-    CHECK(worst < 1e-12);
+    CHECK(worst < bound);
     if (system == "sphere")
       for (Index i = 0; i < n; ++i) dx.col(i) -= x.col(i).dot(dx.col(i)) * x.col(i);
     x += h * dx;
@@ -728,25 +752,27 @@ TEST_CASE("euler follows the formula for every system with law, mask and ALiBi",
   }
 
   const json r = report(folder / "out"), found = r.at("found");
-  CHECK(r.at("options").at("mask") == choice.mask);
-  CHECK(r.at("options").at("law") == choice.law);
-  if (choice.formula.slope == 0)
+  CHECK(r.at("options").at("mask") == mask);
+  CHECK(r.at("options").at("law") == formula.law);
+  if (formula.slope == 0)
     CHECK(r.at("options").at("alibi").is_null());
   else
-    CHECK(r.at("options").at("alibi") == choice.formula.slope);
+    CHECK(r.at("options").at("alibi") == formula.slope);
   CHECK(r.at("prediction").at("case") == "none");
   const std::string reason = r.at("prediction").at("reason");
   CHECK((reason.find("sphere") != reason.npos) == (system == "sphere"));
-  CHECK((reason.find("--law unnormalized") != reason.npos) == !choice.formula.normalized);
-  CHECK((reason.find(std::string("--mask ") + choice.mask) != reason.npos) == (choice.formula.mask > 0));
-  CHECK((reason.find("--alibi") != reason.npos) == (choice.formula.slope != 0));
+  CHECK((reason.find("--law " + formula.law) != reason.npos) == (formula.law != "softmax"));
+  CHECK((reason.find("do not sum to one") != reason.npos) == !formula.rows_sum_to_one());
+  CHECK((reason.find("--mask " + mask) != reason.npos) == (formula.mask > 0));
+  CHECK((reason.find("--alibi") != reason.npos) == (formula.slope != 0));
   CHECK(found.at("agrees").is_null());
   CHECK(found.at("distance_to_prediction").is_null());
-  CHECK_FALSE(found.at("leaders").empty());
+  // Weights of either sign are no shares, of which tokens could lead.
+  CHECK(found.at("leaders").empty() == (formula.law == "linear"));
   // Of one head, and of rows that are probability vectors.
-  CHECK(found.at("boolean_distance").is_number() == (used == 1 && choice.formula.mask < 2));
+  CHECK(found.at("boolean_distance").is_number() == (used == 1 && formula.mask < 2));
   CHECK(found.at("rank").is_number() == (used == 1));
-  if (choice.formula.mask == 2) {  // the first token attends to nothing, and nobody attends to the last
+  if (formula.mask == 2) {  // the first token attends to nothing, and nobody attends to the last
     const double rounding = system == "rescaled" ? 1e-15 : 0;  // of a change of coordinates and back
     for (Index step = 0; step <= 8; ++step)
       CHECK(distance(tokens_at(tokens, step).col(0), start.col(0)) <= rounding);
@@ -1035,11 +1061,14 @@ TEST_CASE("options without a meaning are refused", "[simulate][refusal]") {
        {usual + Arguments{"--system", "sideways"},
         {"--system: sideways, expected rescaled, tokens, sphere or layers"}},
        {usual + Arguments{"--system", "side\nways"}, {"--system: side\\x0aways, expected"}},
-       {usual + Arguments{"--law", "softmin"}, {"--law: softmin, expected softmax or unnormalized"}},
-       {usual + Arguments{"--law", "sinkhorn"},
-        {"--law: sinkhorn is not available yet, expected softmax or unnormalized"}},
+       {usual + Arguments{"--law", "softmin"},
+        {"--law: softmin, expected softmax, unnormalized, hardmax, sinkhorn, sigmoid, linear or l2"}},
+       {usual + Arguments{"--law", "sinkhorn", "--mask", "causal"},
+        {"--mask: causal, expected none for --law sinkhorn"}},
        {usual + Arguments{"--law", "unnormalized"},
-        {"--law: unnormalized, expected softmax for --system rescaled", "sum to one"}},
+        {"--law: unnormalized, expected softmax, hardmax, sinkhorn or l2 for --system rescaled",
+         "sum to one"}},
+       {usual + Arguments{"--law", "sigmoid"}, {"--law: sigmoid, expected softmax, hardmax"}},
        {usual + Arguments{"--mask", "carnival"},
         {"--mask: carnival, expected none, causal or strict-causal"}},
        {usual + Arguments{"--alibi", "inf"}, {"--alibi: inf, expected a finite number"}},

@@ -1,3 +1,6 @@
+#include <attnflow/attention/l2_softmax.hpp>
+#include <attnflow/attention/sigmoid.hpp>
+#include <attnflow/attention/sinkhorn.hpp>
 #include <attnflow/attention/softmax.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/theory/equiangular.hpp>
@@ -44,6 +47,25 @@ TEST_CASE("equiangular rates are their formulas", "[equiangular]") {
   // Beyond the range of e^β.
   CHECK(equiangular_rate(SA{1000}, 3, 0.999) ==
         Approx(2 * 0.001 * 2.998 / (std::exp(1.) + 2)).epsilon(1e-12));
+}
+
+TEST_CASE("equiangular rates of other laws are their formulas, and times their integrals", "[equiangular]") {
+  using attnflow::L2Softmax, attnflow::Sigmoid, attnflow::Sinkhorn;
+  const int n = 5;
+  for (const double rho : {-0.2, 0.0, 0.6, 0.99}) {
+    const double shape = 2 * (1 - rho) * ((n - 1) * rho + 1);
+    CHECK(equiangular_rate(Sinkhorn<double>{1.5}, n, rho) == equiangular_rate(SA{1.5}, n, rho));
+    CHECK(equiangular_rate(L2Softmax<double>{1.5, 0.7}, n, rho) ==
+          Approx(shape / (std::exp(2 * 1.5 * 0.7 * (1 - rho)) + n - 1)).epsilon(1e-13));
+    CHECK(equiangular_rate(Sigmoid<double>{1.5, -0.4}, n, rho) ==
+          Approx(shape / n / (1 + std::exp(0.4 - 1.5 * rho))).epsilon(1e-13));
+  }
+  // A time by the midpoint rule in ρ: its error is h² times a second derivative of some ten.
+  const Sigmoid<double> law{2, 0.3, false};
+  double time = 0;
+  for (int k = 0; k < 20000; ++k)
+    time += 0.6 / 20000 / equiangular_rate(law, n, 0.1 + 0.6 * (k + 0.5) / 20000);
+  CHECK(equiangular_time(law, n, 0.1, 0.7) == Approx(time).epsilon(1e-7));
 }
 
 // Times from ρ = 0 to 0.999, computed elsewhere to the digits given; and some by 30-digit quadrature.

@@ -6,7 +6,7 @@
 #include <attnflow/attention/balance.hpp>
 #include <attnflow/attention/distances.hpp>
 #include <attnflow/attention/forms.hpp>
-#include <attnflow/attention/generic_rows.hpp>
+#include <attnflow/attention/generic_attend.hpp>
 #include <attnflow/attention/kernels/kernels.hpp>
 #include <attnflow/attention/position_sums.hpp>
 #include <attnflow/attention/row_record.hpp>
@@ -116,7 +116,7 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
   out.resize(x.rows(), x.cols());
   clear(rows, x.cols());
   auto& scores = PreparedScores<Scalar>::of_this_thread();
-  if (!same_tokens) scores.finite = scores.prepare_keys(x.data(), x.rows(), x.cols());
+  if (!same_tokens) scores.finite = scores.template prepare_keys<Dim>(x.data(), x.rows(), x.cols());
   if (!scores.finite) {
     out.setConstant(std::numeric_limits<Scalar>::quiet_NaN());
     return 0;
@@ -199,7 +199,7 @@ struct ScaledValue {
  private:
   void multiply(const Tokens<Scalar, Dim>& x, Scalar* out) const {
     if constexpr (KernelScalar<Scalar>)
-      multiply_tokens(matrix.data(), x.data(), out, x.rows(), x.cols());
+      multiply_tokens<Dim>(matrix.data(), x.data(), out, x.rows(), x.cols());
     else
       multiply_entries(private_copy(matrix).data(), x.data(), out, x.rows(), x.cols());
   }

@@ -27,7 +27,7 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
                                                const Law& law, const Mask& mask, const Bias& bias,
                                                const std::type_identity_t<TokenView<Scalar, Dim>>& x) {
   auto& scores = PreparedScores<Scalar>::of_this_thread();
-  if (!scores.prepare_keys(x.data(), x.rows(), x.cols()))
+  if (!scores.template prepare_keys<Dim>(x.data(), x.rows(), x.cols()))
     refuse("log_attention: x has an entry that is not finite");
   const Eigen::Index n = x.cols(), d = x.rows();
   constexpr double nothing = -std::numeric_limits<double>::infinity();

@@ -39,9 +39,9 @@ concept BreaksTies = requires(const L& law) {
   { law.ties } -> std::convertible_to<Ties>;
   { law.tolerance } -> std::convertible_to<double>;
 };
-template <class L, WeightFunction function>
-concept SaysItsRows = (function == WeightFunction::exponential && ScalesExponentials<L>) ||
-                      (function == WeightFunction::maximum && BreaksTies<L>) || ScalesScores<L>;
+template <class L, WeightFunction Function>
+concept SaysItsRows = (Function == WeightFunction::exponential && ScalesExponentials<L>) ||
+                      (Function == WeightFunction::maximum && BreaksTies<L>) || ScalesScores<L>;
 }  // namespace detail
 
 /// How one row of scores becomes weights: a small value type. With the scores sᵢⱼ = β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j),

@@ -10,7 +10,7 @@
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
-/// Exponential weights, normalised over positions and not over content (arXiv:2605.09213):
+/// Exponential weights, normalised over positions and not over content [DGR26]:
 ///
 ///     wᵢⱼ = ωᵢⱼ e^{β ⟨Q xᵢ, K xⱼ⟩},   ωᵢⱼ = e^{bias(i, j)} / ∑ₗ e^{bias(i, l)},
 ///

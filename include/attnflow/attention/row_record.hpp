@@ -15,9 +15,9 @@ namespace attnflow::inline ATTNFLOW_ABI {
 struct RowRecord {
   std::vector<double> log_normalizer;  ///< log ∑ⱼ exp(sᵢⱼ); ±∞ only where it is beyond 10³⁰⁸
   std::vector<Eigen::Index> largest_key;  ///< argmaxⱼ sᵢⱼ, the token that i attends to most
-  /// For Sinkhorn, whose scores here have gⱼ added: how many sweeps over columns and rows were made, and the largest
-  /// |∑ᵢ Pᵢⱼ − 1| that is left.
+  /// For Sinkhorn, whose scores here have gⱼ added: how many sweeps over columns and rows were made.
   int iterations = 0;
+  /// For Sinkhorn, the largest |∑ᵢ Pᵢⱼ − 1| that is left.
   double marginal_error = 0;
 };
 

@@ -109,6 +109,7 @@ class PreparedScores {
   [[nodiscard]] const Scalar* keys() const noexcept { return keys_; }
 
   /// Reads the tokens, d × n, which outlive the evaluation. \returns false if one is not finite.
+  template <int Dim = Eigen::Dynamic>
   bool prepare_keys(const Scalar* x, Eigen::Index rows, Eigen::Index columns);
 
   /// Prepares sᵢⱼ = β xᵢᵀ Eᵀ M E xⱼ − slope |i − j| for packs of rows; E is the identity where `flow` is null.
@@ -146,7 +147,7 @@ class PreparedScores {
     log_ = log;
     factor_ = beta_ == 0 ? 0 : beta_ * unit * (log == 0 ? 1.0 : std::exp(log));
     if (query_exponent_ != 0) factor_ *= std::ldexp(1.0, query_exponent_);
-    const double largest = (std::numeric_limits<Scalar>::max)() / 16;
+    const double largest = static_cast<double>((std::numeric_limits<Scalar>::max)()) / 16;
     if (!std::isfinite(factor_) ||
         std::abs(static_cast<double>(slope)) * static_cast<double>(n) > std::sqrt(largest))
       return false;
@@ -211,11 +212,12 @@ class PreparedScores {
   /// The queries of the form, with the flow. \returns the logarithm of the scale of the scores.
   template <int Dim>
   double multiply_by_form(const ScoreForm<Dim>& form, const ScaledMatrix<Dim>* flow) {
-    multiply_queries(form.transposed.data(), form.narrow.data(),
-                     flow == nullptr ? nullptr : flow->matrix.data());
+    multiply_queries<Dim>(form.transposed.data(), form.narrow.data(),
+                          flow == nullptr ? nullptr : flow->matrix.data());
     return flow == nullptr ? form.M.log_scale
                            : ScaledMatrix<Dim>::clamp_log(form.M.log_scale + 2 * flow->log_scale);
   }
+  template <int Dim>
   void multiply_queries(const double* Mt, const float* narrow, const double* E);
   template <int Dim, bool PlainKeys, class U, class OwnKey>
   void set_queries(const U* u, double beta, double log, const RowKernels<Scalar>& kernels, bool all_exact,
@@ -250,6 +252,7 @@ class PreparedScores {
 };
 
 template <class Scalar>
+template <int Dim>
 bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Eigen::Index columns) {
   x_ = x;
   d = rows;
@@ -257,10 +260,15 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
   exponent = 0;
   if (n == 0) return true;
   const auto width = static_cast<std::size_t>(d), size = static_cast<std::size_t>(n * d);
-  const TokenKernels<Scalar>& kernels = token_kernels<Scalar>();
   low_.resize(width);
   high_.resize(width);
-  if (!kernels.find_box(x, d, n, low_.data(), high_.data())) return false;
+  if constexpr (is_small<Dim>) {
+    Scalar nothing = 0;
+    for (std::size_t c = 0; c < Dim; ++c) nothing += find_interval(x + c, Dim, n, low_[c], high_[c]);
+    if (nothing != Scalar(0)) return false;
+  } else if (!token_kernels<Scalar>().find_box(x, d, n, low_.data(), high_.data())) {
+    return false;
+  }
   Scalar largest = 0;
   for (std::size_t c = 0; c < width; ++c) largest = (std::max)({largest, -low_[c], high_[c]});
   largest_ = static_cast<double>(largest);
@@ -285,8 +293,8 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
     centre[c] = low_[c] + half;
     half_width = (std::max)(half_width, half);
   }
-  if (d <= most_small_coordinates) {  // half the diagonal of the box is at most twice as much
-    double square = 0;
+  if (is_small<Dim> || d <= most_small_coordinates) {
+    double square = 0;  // half the diagonal of the box is at most twice as much
     for (std::size_t c = 0; c < width; ++c) {
       const double half = static_cast<double>(high_[c] - low_[c]) / (2 * static_cast<double>(half_width));
       if (half_width > 0) square += half * half;
@@ -296,11 +304,15 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
       for (std::size_t k = c; k < size; k += width) centred[k] = x[k] - centre[c];
     return true;
   }
-  // Squares in units of the box: they neither overflow nor vanish.
-  const int box = exponent_of(half_width);
-  const Scalar unit = std::ldexp(Scalar(1), (std::min)(-box, std::numeric_limits<Scalar>::max_exponent - 2));
-  const Scalar square = kernels.shift(x, centre.data(), unit, d, n, centred.data(), key_step);
-  radius_ = std::sqrt(static_cast<double>(square)) / static_cast<double>(unit);
+  if constexpr (!is_small<Dim>) {
+    // Squares in units of the box: they neither overflow nor vanish.
+    const int box = exponent_of(half_width);
+    const Scalar unit =
+        std::ldexp(Scalar(1), (std::min)(-box, std::numeric_limits<Scalar>::max_exponent - 2));
+    const Scalar square =
+        token_kernels<Scalar>().shift(x, centre.data(), unit, d, n, centred.data(), key_step);
+    radius_ = std::sqrt(static_cast<double>(square)) / static_cast<double>(unit);
+  }
   return true;
 }
 
@@ -370,6 +382,7 @@ void PreparedScores<Scalar>::set_key_terms(const RowKernels<Scalar>& kernels, Ke
 
 /// uᵢ = Eᵀ Mᵀ E xᵢ, from tokens whose products neither overflow nor vanish.
 template <class Scalar>
+template <int Dim>
 void PreparedScores<Scalar>::multiply_queries(const double* Mt, [[maybe_unused]] const float* narrow,
                                               const double* E) {
   const auto size = static_cast<std::size_t>(n * d), square = static_cast<std::size_t>(d * d);
@@ -391,9 +404,9 @@ void PreparedScores<Scalar>::multiply_queries(const double* Mt, [[maybe_unused]]
       }
       product_.resize(size);
       if constexpr (std::is_same_v<Scalar, float>)
-        multiply_tokens(narrow, x_, product_.data(), d, n);
+        multiply_tokens<Dim>(narrow, x_, product_.data(), d, n);
       else
-        multiply_tokens(Mt, x_, product_.data(), d, n);
+        multiply_tokens<Dim>(Mt, x_, product_.data(), d, n);
       given_ = product_.data();
       return;
     }
@@ -403,7 +416,7 @@ void PreparedScores<Scalar>::multiply_queries(const double* Mt, [[maybe_unused]]
   for (std::size_t k = 0; k < size; ++k) u_[k] = static_cast<double>(x_[k]) * shrink;
   v_.resize(size);
   const auto apply = [&](const double* a) {
-    multiply_tokens(a, u_.data(), v_.data(), d, n);
+    multiply_tokens<Dim>(a, u_.data(), v_.data(), d, n);
     u_.swap(v_);
   };
   if (E == nullptr) return apply(Mt);

@@ -4,6 +4,7 @@
 
 #include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/energies/detail/energy_scores.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>
@@ -26,48 +27,6 @@ struct EnergyRate {
   double logarithmic = 0;  ///< d log 𝓛/dt
 };
 
-namespace detail {
-
-/// A x in double, by plain loops: no large product is worth what Eigen's kernels take to compile.
-template <class Matrix>
-[[nodiscard]] Eigen::MatrixXd applied(const Matrix& A, const Eigen::MatrixXd& x) {
-  const Eigen::MatrixXd B = A.template cast<double>();
-  Eigen::MatrixXd y = Eigen::MatrixXd::Zero(B.rows(), x.cols());
-  for (Eigen::Index i = 0; i < x.cols(); ++i)
-    for (Eigen::Index k = 0; k < x.rows(); ++k) y.col(i) += x(k, i) * B.col(k);
-  return y;
-}
-
-/// Queries and keys of tokens, and the largest score.
-struct EnergyScores {
-  Eigen::MatrixXd query, key;  // Q x and K x
-  double largest = -std::numeric_limits<double>::infinity();
-
-  template <class Scalar, int Dim, class Derived>
-  EnergyScores(const char* function, const Head<Scalar, Dim>& head, const Eigen::MatrixBase<Derived>& x) {
-    head.validate(function);
-    if (x.rows() != head.dim()) refuse(function, ": x has ", x.rows(), " rows, expected d = ", head.dim());
-    refuse_unless_finite(function, "x", x);
-    const Eigen::MatrixXd tokens = x.template cast<double>();
-    query = applied(head.Q, tokens);
-    key = applied(head.K, tokens);
-    for (Eigen::Index i = 0; i < x.cols(); ++i)
-      for (Eigen::Index j = 0; j < x.cols(); ++j) {
-        const double score = (*this)(i, j);
-        if (!std::isfinite(score))
-          refuse(function, ": the score of query ", i, " on key ", j, " is ", score,
-                 ", expected a finite number");
-        largest = (std::max)(largest, score);
-      }
-  }
-
-  [[nodiscard]] double operator()(Eigen::Index i, Eigen::Index j) const {
-    return query.col(i).dot(key.col(j));
-  }
-};
-
-}  // namespace detail
-
 /// The interaction energy of tokens, for V = −I a Lyapunov function [GLPR23, §8]:
 ///
 ///     𝓛(x) = ∑ᵢ Zᵢ,   Zᵢ = ∑ⱼ e^{⟨Q xᵢ, K xⱼ⟩}.
@@ -84,9 +43,7 @@ requires KernelScalar<typename Derived::Scalar>
                                                    const Eigen::MatrixBase<Derived>& x) {
   const detail::EnergyScores scores("interaction_energy", head, x);
   if (x.cols() == 0) return {};
-  double sum = 0;
-  for (Eigen::Index i = 0; i < x.cols(); ++i)
-    for (Eigen::Index j = 0; j < x.cols(); ++j) sum += std::exp(scores(i, j) - scores.largest);
+  const double sum = scores.sum();
   const double log = scores.largest + std::log(sum);
   // Small scores, the usual case, need no shift: no error of the logarithm is then multiplied by 𝓛.
   return {std::abs(scores.largest) < 700 ? sum * std::exp(scores.largest) : std::exp(log), log};
@@ -123,20 +80,11 @@ requires KernelScalar<typename Derived::Scalar>
     velocity.col(i) /= row;
     sum += row * std::exp(top - scores.largest);
   }
-  const Eigen::MatrixXd query_rate = detail::applied(head.Q, velocity);
-  const Eigen::MatrixXd key_rate = detail::applied(head.K, velocity);
-  double rate = 0;
-  for (Eigen::Index i = 0; i < n; ++i)
-    for (Eigen::Index j = 0; j < n; ++j) {
-      const double change =
-          query_rate.col(i).dot(scores.key.col(j)) + scores.query.col(i).dot(key_rate.col(j));
-      rate += std::exp(scores(i, j) - scores.largest) / sum * change;
-    }
+  const double rate =
+      scores.mean_rate(detail::applied(head.Q, velocity), detail::applied(head.K, velocity), sum);
   if (!std::isfinite(rate))
     detail::refuse("energy_rate: the rate of log energy is ", rate, ", expected a finite number");
-  if (rate == 0) return {};  // and not 0 · ∞
-  const double size = std::exp(std::log(std::abs(rate)) + scores.largest + std::log(sum));
-  return {std::copysign(size, rate), rate};
+  return {detail::scaled_by_exponential(rate, scores.largest + std::log(sum)), rate};
 }
 
 /// The covariance of tokens with mean m,

@@ -57,6 +57,17 @@ concept AdaptiveStepperFor = StepperFor<S, F> && requires(S& stepper, const type
   { stepper.first_step(f, t, x, h, tolerance, tolerance) } -> std::convertible_to<double>;
 };
 
+namespace detail {
+/// The memory of a stepper, where it has one: for steppers that wrap one.
+template <class Stepper>
+struct MemoryOf {};
+template <class Stepper>
+requires requires { typename Stepper::Memory; }
+struct MemoryOf<Stepper> {
+  using Memory = typename Stepper::Memory;
+};
+}  // namespace detail
+
 /// What an observer answers: go on, or end the run after this step.
 enum class Flow { proceed, stop };
 

@@ -12,17 +12,6 @@
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
-namespace detail {
-/// The memory of a stepper, where it has one.
-template <class Stepper>
-struct MemoryOf {};
-template <class Stepper>
-requires requires { typename Stepper::Memory; }
-struct MemoryOf<Stepper> {
-  using Memory = typename Stepper::Memory;
-};
-}  // namespace detail
-
 /// Any stepper, with every column scaled to length one after each step [HLW06, IV.4]: OnSphere<Euler<State>>
 /// is the projected Euler method of the papers, OnSphere<DormandPrince5<State>> has error control and dense
 /// output. The field f has to be tangent to the spheres; it is evaluated at unit columns alone.

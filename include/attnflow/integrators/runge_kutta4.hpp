@@ -34,7 +34,7 @@ class RungeKutta4 {
     f(t + h / 2, stage_, k2_);
     stage_ = x + c(length / 2) * k2_;
     f(t + h / 2, stage_, k3_);
-    stage_ = x + c(h) * k3_;
+    stage_ = x + c(length) * k3_;
     f(t + h, stage_, k4_);
     x += c(length / 6) * (k1 + Scalar(2) * (k2_ + k3_) + k4_);
     end_.place(t + h, x);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/algebra/products.hpp>
+#include <attnflow/detail/words.hpp>
 #include <attnflow/spectral/definiteness.hpp>
 #include <attnflow/spectral/leading_eigenpair.hpp>
 #include <attnflow/spectral/verdict.hpp>
@@ -14,20 +15,12 @@
 #include <cmath>
 #include <complex>
 #include <limits>
-#include <sstream>
 #include <string>
 #include <utility>
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
-
-template <class... Parts>
-[[nodiscard]] std::string words(const Parts&... parts) {
-  std::ostringstream text;
-  (text << ... << parts);
-  return text.str();
-}
 
 [[nodiscard]] inline std::string text_of(std::complex<double> z) {
   if (z.imag() == 0) return words(z.real());

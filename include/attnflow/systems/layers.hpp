@@ -118,7 +118,7 @@ class RescaledLayers {
                                                displacement, nullptr);
     update.resize(z.rows(), z.cols());
     if constexpr (KernelScalar<Scalar>)
-      detail::multiply_tokens(value_.data(), displacement.data(), update.data(), z.rows(), z.cols());
+      detail::multiply_tokens<Dim>(value_.data(), displacement.data(), update.data(), z.rows(), z.cols());
     else
       detail::multiply_entries(detail::private_copy(value_).data(), displacement.data(), update.data(),
                                z.rows(), z.cols());

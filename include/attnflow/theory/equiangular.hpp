@@ -56,6 +56,25 @@ template <class Exponent>
          integrate_exponential(g, middle, b, between, at_b, tolerance);
 }
 
+/// ∫ e^{g(w)} dw from u to v, the time between two places where g is the logarithm of a slowness whose exponents
+/// are of size β; negative if v < u, ±∞ to and from ±∞.
+template <class LogSlowness>
+[[nodiscard]] double integrate_slowness(const LogSlowness& g, double u, double v, double beta) {
+  if (u == v) return 0;
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  if (std::isinf(u) || std::isinf(v)) return v > u ? infinity : -infinity;
+  const double a = (std::min)(u, v), b = (std::max)(u, v);
+  const double at_a = g(a), at_b = g(b), largest = (std::max)(at_a, at_b);
+  const auto relative = [&](double at) { return g(at) - largest; };
+  // The exponent is a difference of scores of size β.
+  const double tolerance = (std::max)(1e-12, 32 * std::numeric_limits<double>::epsilon() * std::abs(beta));
+  const double integral =
+      integrate_exponential(relative, a, b, std::exp(at_a - largest), std::exp(at_b - largest), tolerance);
+  // In two factors: the first may overflow, or underflow, where the product does not.
+  const double root = std::exp(largest / 2);
+  return std::copysign(root * integral * root, v - u);
+}
+
 /// The scalar equation in the coordinate u = log((1 + (n−1) ρ) / (1 − ρ)), in which it reads u̇ = 2 n
 /// w(ρ(u)): rest points at ±∞, a bounded positive velocity between.
 template <class Law>
@@ -82,27 +101,29 @@ class EquiangularFlow {
   }
   /// log w, w the weight of a token on another.
   [[nodiscard]] double log_weight(double rho) const {
-    const double own = law_.beta, other = law_.beta * rho, top = (std::max)(own, other);
-    const double log_sum = top + std::log(std::exp(own - top) + (n_ - 1) * std::exp(other - top));
-    return law_.log_row_factor(log_sum, tokens_) + other - log_sum;
+    double own = law_.beta, other = law_.beta * rho;
+    if constexpr (DistanceLaw<Law>) {
+      own = 0;
+      other = -2 * law_.beta * law_.scale * (1 - rho);
+    }
+    if constexpr (Law::function == WeightFunction::logistic) {
+      const double score = other + law_.bias;
+      const double log_sigma =
+          score < 0 ? score - std::log1p(std::exp(score)) : -std::log1p(std::exp(-score));
+      return std::log(law_.row_factor(tokens_)) + log_sigma;
+    } else {
+      const double top = (std::max)(own, other);
+      const double log_sum = top + std::log(std::exp(own - top) + (n_ - 1) * std::exp(other - top));
+      return law_.log_row_factor(log_sum, tokens_) + other - log_sum;
+    }
   }
   /// log dt/du.
   [[nodiscard]] double log_slowness(double u) const { return -std::log(2 * n_) - log_weight(correlation(u)); }
   /// The time from u to v; negative if v < u.
   [[nodiscard]] double time(double u, double v) const {
-    if (u == v) return 0;
-    if (std::isinf(u) || std::isinf(v)) return v > u ? infinity : -infinity;
-    const double a = (std::min)(u, v), b = (std::max)(u, v);
-    const double at_a = log_slowness(a), at_b = log_slowness(b), largest = (std::max)(at_a, at_b);
-    const auto relative = [&](double at) { return log_slowness(at) - largest; };
-    // The exponent is a difference of scores of size β.
-    const double tolerance =
-        (std::max)(1e-12, 32 * std::numeric_limits<double>::epsilon() * std::abs(law_.beta));
-    const double integral =
-        integrate_exponential(relative, a, b, std::exp(at_a - largest), std::exp(at_b - largest), tolerance);
-    // In two factors: the first may overflow, or underflow, where the product does not.
-    const double root = std::exp(largest / 2);
-    return std::copysign(root * integral * root, v - u);
+    double size = law_.beta;  // of the scores
+    if constexpr (DistanceLaw<Law>) size *= 4 * law_.scale;
+    return integrate_slowness([this](double at) { return log_slowness(at); }, u, v, size);
   }
   /// Where u is after the time t, by Newton's method inside a bracket that is halved where Newton is slow.
   [[nodiscard]] double after(double u, double t) const {
@@ -145,16 +166,21 @@ class EquiangularFlow {
   }
 
  private:
-  static constexpr double infinity = std::numeric_limits<double>::infinity();
   const Law& law_;
   Eigen::Index tokens_;
   double n_;
 };
 
-/// A law whose weights depend on the scores of their row alone, with an exponential of each.
+/// A law whose weights are positive and depend on the scores alone. (Equiangular scores are symmetric with equal row sums:
+/// Sinkhorn's weights are those of softmax.)
 template <class Law>
-concept ExponentialLaw = WeightLaw<Law, typename Law::Scalar> &&
-    (Law::function == WeightFunction::exponential);
+concept PositiveLaw = WeightLaw<Law, typename Law::Scalar> &&
+    (Law::function == WeightFunction::exponential || Law::function == WeightFunction::logistic);
+
+/// One with an exponential of β ⟨xᵢ, xⱼ⟩, one row by itself.
+template <class Law>
+concept ExponentialLaw = PositiveLaw<Law> && Law::function == WeightFunction::exponential &&
+                         !DistanceLaw<Law> && !DoublyStochasticLaw<Law>;
 
 }  // namespace detail
 
@@ -162,11 +188,11 @@ concept ExponentialLaw = WeightLaw<Law, typename Law::Scalar> &&
 ///
 ///     ρ̇ = 2 w(ρ) (1 − ρ) (1 + (n−1) ρ),
 ///
-/// w the weight of a token on another: 1/(e^{β(1−ρ)} + n − 1) for Softmax, e^{βρ}/n for Unnormalized. For
-/// large d, n independent uniform tokens stay close to the solution from ρ = 0.
+/// w the weight of a token on another: 1/(e^{β(1−ρ)} + n − 1) for Softmax and Sinkhorn, e^{βρ}/n for Unnormalized,
+/// 1/(e^{2βc(1−ρ)} + n − 1) for L2Softmax, σ(βρ + b)/n for Sigmoid. For large d, n independent uniform tokens stay close to the solution from ρ = 0.
 /// \returns ρ̇ for n tokens.
 /// \throws std::invalid_argument unless n ≥ 2, −1/(n−1) ≤ ρ ≤ 1 and the law is valid.
-template <detail::ExponentialLaw Law>
+template <detail::PositiveLaw Law>
 [[nodiscard]] double equiangular_rate(const Law& law, Eigen::Index n, double rho) {
   const detail::EquiangularFlow<Law> flow("equiangular_rate", law, n);
   flow.validate("equiangular_rate", "rho", rho);
@@ -182,7 +208,7 @@ template <detail::ExponentialLaw Law>
 /// beyond 10³⁰⁸. By quadrature in u = log((1 + (n−1) ρ)/(1 − ρ)), where u̇ = 2 n w is smooth and has no zero:
 /// some 10 + |β| evaluations of 15 nodes.
 /// \throws std::invalid_argument unless n ≥ 2, both lie in [−1/(n−1), 1] and the law is valid.
-template <detail::ExponentialLaw Law>
+template <detail::PositiveLaw Law>
 [[nodiscard]] double equiangular_time(const Law& law, Eigen::Index n, double from, double to) {
   const detail::EquiangularFlow<Law> flow("equiangular_time", law, n);
   flow.validate("equiangular_time", "from", from);
@@ -193,7 +219,7 @@ template <detail::ExponentialLaw Law>
 /// The inner product of n equiangular tokens at time t, where it is rho at time 0; t may be negative. The
 /// inverse of equiangular_time, by Newton's method. For two tokens with β = 0 and rho = 0 it is tanh t.
 /// \throws std::invalid_argument unless n ≥ 2, −1/(n−1) ≤ rho ≤ 1, t is finite and the law is valid.
-template <detail::ExponentialLaw Law>
+template <detail::PositiveLaw Law>
 [[nodiscard]] double equiangular_correlation(const Law& law, Eigen::Index n, double rho, double t) {
   const detail::EquiangularFlow<Law> flow("equiangular_correlation", law, n);
   flow.validate("equiangular_correlation", "rho", rho);

@@ -4,6 +4,7 @@
 
 #include <attnflow/algebra/products.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/words.hpp>
 #include <attnflow/spectral/definiteness.hpp>
 #include <attnflow/spectral/good_triple.hpp>
 #include <attnflow/spectral/invariant_splitting.hpp>

@@ -13,33 +13,40 @@
 
 #include <limits>
 
-#if ATTNFLOW_X86_LEVELS
-#define ATTNFLOW_LEVEL avx512
-#define ATTNFLOW_TARGET [[ATTNFLOW_AVX512_TARGET]]
-#define ATTNFLOW_INLINE [[gnu::always_inline, ATTNFLOW_AVX512_TARGET]] inline
-#include <attnflow/attention/kernels/row_kernels.inc>
-#undef ATTNFLOW_LEVEL
-#undef ATTNFLOW_TARGET
-#undef ATTNFLOW_INLINE
-#define ATTNFLOW_LEVEL avx2
-#define ATTNFLOW_TARGET [[ATTNFLOW_AVX2_TARGET]]
-#define ATTNFLOW_INLINE [[gnu::always_inline, ATTNFLOW_AVX2_TARGET]] inline
-#include <attnflow/attention/kernels/row_kernels.inc>
-#undef ATTNFLOW_LEVEL
-#undef ATTNFLOW_TARGET
-#undef ATTNFLOW_INLINE
-#endif
-#define ATTNFLOW_LEVEL portable
-#define ATTNFLOW_TARGET
-#if defined(__GNUC__)
-#define ATTNFLOW_INLINE [[gnu::always_inline]] inline
-#else
-#define ATTNFLOW_INLINE inline
-#endif
-#include <attnflow/attention/kernels/row_kernels.inc>
-#undef ATTNFLOW_LEVEL
-#undef ATTNFLOW_TARGET
-#undef ATTNFLOW_INLINE
+namespace attnflow::inline ATTNFLOW_ABI::detail {
+
+/// The least and the largest of n numbers, `step` apart. \returns 0, or NaN if one is not finite.
+template <class T>
+[[nodiscard]] T find_interval(const T* x, std::int64_t step, std::int64_t n, T& low, T& high) {
+  // Four numbers at a time, so that one comparison need not wait for another.
+  T least[4], most[4], zero[4];
+  for (int k = 0; k < 4; ++k) {
+    least[k] = most[k] = x[0];
+    zero[k] = 0;
+  }
+  const auto take = [&](int k, T value) {
+    least[k] = value < least[k] ? value : least[k];
+    most[k] = value > most[k] ? value : most[k];
+    zero[k] += value * T(0);
+  };
+  std::int64_t j = 0;
+  for (; j + 4 <= n; j += 4, x += 4 * step)
+    take(0, x[0]), take(1, x[step]), take(2, x[2 * step]), take(3, x[3 * step]);
+  for (; j < n; ++j, x += step) take(0, x[0]);
+  low = least[0];
+  high = most[0];
+  for (int k = 1; k < 4; ++k) {
+    low = least[k] < low ? least[k] : low;
+    high = most[k] > high ? most[k] : high;
+  }
+  return (zero[0] + zero[1]) + (zero[2] + zero[3]);
+}
+
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+
+#define ATTNFLOW_KERNELS "row_kernels.inc"
+#include <attnflow/attention/kernels/each_level.inc>
+#undef ATTNFLOW_KERNELS
 
 namespace attnflow::inline ATTNFLOW_ABI::detail {
 

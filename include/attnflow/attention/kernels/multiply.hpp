@@ -16,7 +16,8 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 /// Cost: O(d² n) time; at most 2 d² numbers of scratch space.
 template <class Scalar>
 void multiply_tokens(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
-  if (d <= 4) return multiply<4>(a, x, y, d, n);  // too few for packs
+  if (d <= most_small_coordinates)
+    return multiply<most_small_coordinates>(a, x, y, d, n);  // too few for packs
   const TokenKernels<Scalar>& kernels = token_kernels<Scalar>();
   const auto share_out = [&](const Scalar* matrix, Eigen::Index step) {
     constexpr Eigen::Index columns = 32;
@@ -34,6 +35,15 @@ void multiply_tokens(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d
   padded.assign(static_cast<std::size_t>(step * d), Scalar(0));
   for (Eigen::Index k = 0; k < d; ++k) std::copy_n(a + k * d, d, padded.data() + k * step);
   share_out(padded.data(), step);
+}
+
+/// The same for d = Dim, where that is known: no kernel is compiled for few coordinates.
+template <int Dim, class Scalar>
+void multiply_tokens(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d, Eigen::Index n) {
+  if constexpr (is_small<Dim>)
+    return multiply<Dim>(a, x, y, Dim, n);
+  else
+    return multiply_tokens(a, x, y, d, n);
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail

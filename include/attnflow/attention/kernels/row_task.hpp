@@ -11,6 +11,8 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// Up to this many coordinates stay in registers and have kernels of their own.
 inline constexpr int most_small_coordinates = 4;
+template <int Dim>
+inline constexpr bool is_small = 0 < Dim&& Dim <= most_small_coordinates;
 
 /// What rows have beside scores, an exponential and a sum over all keys. A kernel is compiled for each.
 enum class RowKind {

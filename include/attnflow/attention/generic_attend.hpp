@@ -1,0 +1,310 @@
+/// \file
+/// The operator for scalars that no kernel is compiled for, and its weights: by the plain loops of generic_rows.hpp.
+#pragma once
+
+#include <attnflow/attention/balance.hpp>
+#include <attnflow/attention/concepts.hpp>
+#include <attnflow/attention/forms.hpp>
+#include <attnflow/attention/generic_rows.hpp>
+#include <attnflow/attention/position_sums.hpp>
+#include <attnflow/attention/row_record.hpp>
+#include <attnflow/attention/token_masses.hpp>
+#include <attnflow/attention/token_view.hpp>
+#include <attnflow/detail/value_of.hpp>
+#include <attnflow/types.hpp>
+
+#include <cmath>
+#include <concepts>
+#include <limits>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+namespace attnflow::inline ATTNFLOW_ABI::detail {
+
+/// f = log_row_factor(log ∑ⱼ e^{sᵢⱼ}, n) of a law whose rows do not sum to one. A law that takes the logarithm as a
+/// double alone cannot pass its derivatives on.
+template <class Scalar, class Law, class Positions>
+[[nodiscard]] Scalar generic_log_row_factor(const Law& law, const Positions& positions,
+                                            const Scalar& log_normalizer, Eigen::Index n, Eigen::Index i) {
+  static_assert(
+      requires {
+        { law.log_row_factor(log_normalizer, n) } -> std::convertible_to<Scalar>;
+      },
+      "the law's log_row_factor(log_normalizer, n) has to take and to return the scalar of the tokens, too");
+  if constexpr (requires { positions.log_sum(i, n); })
+    return law.log_row_factor(log_normalizer, n, positions.log_sum(i, n));
+  else
+    return law.log_row_factor(log_normalizer, n);
+}
+
+/// b of a logistic law; zero for others.
+template <class Law>
+[[nodiscard]] double constant_of(const Law& law) noexcept {
+  if constexpr (Law::function == WeightFunction::logistic)
+    return static_cast<double>(law.bias);
+  else
+    return static_cast<void>(law), 0.0;
+}
+
+/// What a logistic or linear law makes of a score, without its row factor.
+template <class Scalar, class Law>
+[[nodiscard]] Scalar weight_of(const Law& law, const Scalar& score) {
+  if constexpr (Law::function == WeightFunction::linear) {
+    return score;
+  } else {
+    const Scalar s = score + static_cast<Scalar>(static_cast<Value<Scalar>>(constant_of(law)));
+    if (value_of(s) >= 0) return Scalar(Scalar(1) / Scalar(Scalar(1) + exponential(Scalar(-s))));
+    const Scalar power = exponential(s);
+    return Scalar(power / Scalar(Scalar(1) + power));
+  }
+}
+
+/// The terms of keys of a law and a bias, in the scalar of the tokens: logarithms of masses, and those of Sinkhorn. Laws
+/// that are no exponentials have factors in their place.
+template <class Scalar, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] Balance<Scalar> generic_terms(const GenericForm<Scalar, Dim>& form,
+                                            const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+                                            const Law& law, const Mask& mask, const Bias& bias,
+                                            const TokenView<Scalar, Dim>& x) {
+  Balance<Scalar> terms;
+  if constexpr (MassiveBias<Bias>) {
+    std::vector<double> logs;
+    log_relative_masses(bias, x.cols(), logs);
+    for (const double log : logs)
+      terms.key_terms.push_back(static_cast<Scalar>(
+          static_cast<Value<Scalar>>(Law::function == WeightFunction::exponential ? log : std::exp(log))));
+  }
+  if constexpr (DoublyStochasticLaw<Law>) {
+    require_symmetric(mask);
+    const GenericForm<Scalar, Dim> transposed = transposed_form(form);
+    const auto sum = [&](const GenericForm<Scalar, Dim>& of, const std::vector<Scalar>& given,
+                         std::vector<Scalar>& logs) {
+      const GenericRows<Scalar, Dim, Mask> scores(of, flow, mask, static_cast<double>(bias.slope), x, given);
+      logs.resize(static_cast<std::size_t>(x.cols()));
+      for_each_generic_row<Scalar>(x.cols(), x.rows(), [&](Eigen::Index i) {
+        using std::log;
+        static thread_local GenericRow<Scalar> row;
+        scores.make(i, row);
+        Scalar& to = logs[static_cast<std::size_t>(i)];
+        if (row.empty) {
+          to = static_cast<Scalar>(-std::numeric_limits<Value<Scalar>>::infinity());
+          return;
+        }
+        Scalar total = Scalar(0);
+        for (const Scalar& difference : row.difference) {
+          const Scalar weight = exponential(difference);
+          total += weight;
+        }
+        to = row.largest_score + Scalar(log(total));
+      });
+    };
+    const std::vector<Scalar> masses = terms.key_terms;
+    terms = balance(
+        law, x.cols(), masses,
+        [&](const std::vector<Scalar>& given, std::vector<Scalar>& logs) { sum(form, given, logs); },
+        [&](const std::vector<Scalar>& given, std::vector<Scalar>& logs) { sum(transposed, given, logs); });
+  }
+  return terms;
+}
+
+/// The same as doubles, for what sees positions.
+template <class Scalar>
+[[nodiscard]] std::vector<double> numbers_of(const std::vector<Scalar>& entries) {
+  std::vector<double> numbers;
+  numbers.reserve(entries.size());
+  for (const Scalar& entry : entries) numbers.push_back(static_cast<double>(value_of(entry)));
+  return numbers;
+}
+
+/// attend_scaled (attend.hpp) in the scalar of the tokens.
+template <class Scalar, int Dim, class Law, class Mask, class Bias>
+int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+                  Weighted what, const Law& law, const Mask& mask, const Bias& bias,
+                  const std::type_identity_t<TokenView<Scalar, Dim>>& x, Tokens<Scalar, Dim>& out,
+                  RowRecord* rows, bool /*same_tokens*/ = false) {
+  eigen_assert(x.data() != out.data() || x.cols() == 0);
+  using Number = Value<Scalar>;
+  constexpr bool exponentials = Law::function == WeightFunction::exponential,
+                 hard = Law::function == WeightFunction::maximum;
+  static_assert(!hard || !MassiveBias<Bias>,
+                "Hardmax does not take masses: they do not change which score is the largest");
+  const Eigen::Index n = x.cols(), d = x.rows();
+  out.resize(d, n);
+  clear(rows, n);
+  const auto nan = static_cast<Scalar>(std::numeric_limits<Number>::quiet_NaN());
+  if (!std::isfinite(largest_number(x.data(), n * d))) {
+    out.setConstant(nan);
+    return 0;
+  }
+  const Balance<Scalar> terms = generic_terms(form, flow, law, mask, bias, x);
+  terms.write(rows);
+  if (!std::isfinite(
+          largest_number(terms.key_terms.data(), static_cast<Eigen::Index>(terms.key_terms.size())))) {
+    out.setConstant(nan);
+    return 0;
+  }
+  const std::vector<double> term_numbers = numbers_of(terms.key_terms);
+  const auto positions = positions_for<Law>(mask, bias, term_numbers);
+  const GenericRows<Scalar, Dim, Mask> scores(
+      form, flow, mask, static_cast<double>(bias.slope), x,
+      exponentials ? std::span<const Scalar>(terms.key_terms) : std::span<const Scalar>());
+  const Scalar* keys = scores.keys();
+  for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
+    using std::log;
+    static thread_local GenericRow<Scalar> row;
+    if constexpr (hard)
+      scores.make_ties(i, law.tolerance, row);
+    else
+      scores.make(i, row);
+    const Scalar* own = keys + i * d;
+    if (row.empty) {
+      for (Eigen::Index c = 0; c < d; ++c)
+        out(c, i) = own[c] - own[c];  // zero, with derivatives that are zero
+      if (rows != nullptr)
+        rows->log_normalizer[static_cast<std::size_t>(i)] = -std::numeric_limits<double>::infinity();
+      return;
+    }
+    const Scalar* reference = keys + row.largest_key * d;
+    Scalar sum = Scalar(1);
+    row.moment.clear();
+    for (Eigen::Index c = 0; c < d; ++c) row.moment.push_back(own[c] - own[c]);
+    for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
+      if (j == row.largest_key) continue;
+      const Scalar weight = exponential(row.difference[static_cast<std::size_t>(j - row.range.begin)]);
+      if (value_of(weight) == 0) continue;
+      sum += weight;
+      for (Eigen::Index c = 0; c < d; ++c) {
+        const Scalar delta = keys[j * d + c] - reference[c];
+        const Scalar part = weight * delta;
+        row.moment[static_cast<std::size_t>(c)] += part;
+      }
+    }
+    const Scalar log_normalizer = row.largest_score + Scalar(log(sum));
+    if (rows != nullptr) {
+      rows->log_normalizer[static_cast<std::size_t>(i)] = static_cast<double>(value_of(log_normalizer));
+      rows->largest_key[static_cast<std::size_t>(i)] = row.largest_key;
+    }
+    if constexpr (exponentials || hard) {
+      Scalar factor = Scalar(1);
+      bool single = false, plain = Law::rows_sum_to_one;
+      if constexpr (hard) {
+        single = law.ties == Ties::first;
+        plain = law.ties != Ties::all;
+        if (!plain) factor = sum;
+      } else if constexpr (!Law::rows_sum_to_one) {
+        factor = exponential(generic_log_row_factor<Scalar>(law, positions, log_normalizer, n, i));
+      }
+      for (Eigen::Index c = 0; c < d; ++c) {
+        Scalar mean = row.moment[static_cast<std::size_t>(c)] / sum;
+        if (single) mean = Scalar(0);
+        Scalar entry = reference[c] + mean;
+        if (what == Weighted::displacements) entry = Scalar(reference[c] - own[c]) + mean;
+        if (!plain) {
+          // Nothing times ∞ is nothing.
+          const bool nothing =
+              value_of(factor) == 0 || (value_of(entry) == 0 && !std::isfinite(value_of(factor)));
+          entry = nothing ? Scalar(0) : Scalar(entry * factor);
+        }
+        out(c, i) = entry;
+      }
+    } else {
+      scores.make_scores(i, row);
+      for (Eigen::Index c = 0; c < d; ++c) row.moment[static_cast<std::size_t>(c)] = own[c] - own[c];
+      for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
+        if (!scores.takes(i, j)) continue;
+        Scalar weight = weight_of(law, row.difference[static_cast<std::size_t>(j - row.range.begin)]);
+        if (!terms.key_terms.empty()) weight *= terms.key_terms[static_cast<std::size_t>(j)];
+        for (Eigen::Index c = 0; c < d; ++c) {
+          Scalar key = keys[j * d + c];
+          if (what == Weighted::displacements) key -= own[c];
+          const Scalar part = weight * key;
+          row.moment[static_cast<std::size_t>(c)] += part;
+        }
+      }
+      const auto factor = static_cast<Scalar>(static_cast<Number>(law.row_factor(n)));
+      for (Eigen::Index c = 0; c < d; ++c) out(c, i) = row.moment[static_cast<std::size_t>(c)] * factor;
+    }
+  });
+  return scores.exponent;
+}
+
+/// The weights of a law that is no exponential, entry by entry.
+template <class Scalar, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> function_weights(
+    const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const Law& law,
+    const Mask& mask, const Bias& bias, const TokenView<Scalar, Dim>& x) {
+  const Eigen::Index n = x.cols(), d = x.rows();
+  const Balance<Scalar> factors = generic_terms(form, flow, law, mask, bias, x);
+  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), x);
+  if (!scores.finite()) refuse("attention_matrix: x has an entry that is not finite");
+  detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(n, n);
+  result.setConstant(Scalar(0));
+  // Scores are of keys times 2^{−exponent} on both sides.
+  for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
+    static thread_local GenericRow<Scalar> row;
+    if constexpr (Law::function == WeightFunction::maximum)
+      scores.make_ties(i, law.tolerance, row);
+    else
+      scores.make_scores(i, row);
+    if (row.empty) return;
+    Eigen::Index count = 0;
+    for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
+      if (!scores.takes(i, j)) continue;
+      const Scalar& score = row.difference[static_cast<std::size_t>(j - row.range.begin)];
+      if constexpr (Law::function == WeightFunction::maximum) {
+        if (value_of(score) != 0 || (law.ties == Ties::first && j != row.largest_key)) continue;
+        result(i, j) = Scalar(1);
+        ++count;
+      } else {
+        Scalar weight = weight_of(law, score);
+        weight *= static_cast<Scalar>(static_cast<Value<Scalar>>(law.row_factor(n)));
+        if (!factors.key_terms.empty()) weight *= factors.key_terms[static_cast<std::size_t>(j)];
+        result(i, j) = weight;
+      }
+    }
+    if constexpr (Law::function == WeightFunction::maximum)
+      if (law.ties == Ties::average && count > 1)
+        for (Eigen::Index j = row.range.begin; j < row.range.end; ++j)
+          result(i, j) /= static_cast<Scalar>(static_cast<Value<Scalar>>(count));
+  });
+  return result;
+}
+
+/// log_weights (attention_matrix.hpp) in the scalar of the tokens.
+template <class Scalar, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> log_weights(
+    const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const Law& law,
+    const Mask& mask, const Bias& bias, const std::type_identity_t<TokenView<Scalar, Dim>>& x) {
+  using Number = Value<Scalar>;
+  const Eigen::Index n = x.cols(), d = x.rows();
+  if (!std::isfinite(largest_number(x.data(), n * d)))
+    refuse("log_attention: x has an entry that is not finite");
+  const Balance<Scalar> terms = generic_terms(form, flow, law, mask, bias, x);
+  const std::vector<double> term_numbers = numbers_of(terms.key_terms);
+  const auto positions = positions_for<Law>(mask, bias, term_numbers);
+  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), x,
+                                              terms.key_terms);
+  detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(n, n);
+  result.setConstant(static_cast<Scalar>(-std::numeric_limits<Number>::infinity()));
+  for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
+    using std::log;
+    static thread_local GenericRow<Scalar> row;
+    scores.make(i, row);
+    if (row.empty) return;
+    Scalar sum = Scalar(0);
+    for (const Scalar& difference : row.difference) {
+      const Scalar weight = exponential(difference);
+      sum += weight;
+    }
+    const Scalar log_sum = log(sum);
+    Scalar shift = -log_sum;
+    if constexpr (!Law::rows_sum_to_one)
+      shift += generic_log_row_factor<Scalar>(law, positions, Scalar(row.largest_score + log_sum), n, i);
+    for (Eigen::Index j = row.range.begin; j < row.range.end; ++j)
+      result(i, j) = row.difference[static_cast<std::size_t>(j - row.range.begin)] + shift;
+  });
+  return result;
+}
+
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail
