@@ -94,6 +94,10 @@ TEMPLATE_TEST_CASE("tokens and masses move as their equations say", "[systems][f
         CHECK(reference::excess(wide(velocity(Field(options), 0, s)), definition(options, wide(s)), bound) <=
               1);
       }
+  using Long = attnflow::FisherRaoDynamics<long double>;
+  const Tokens<long double> two = Wide::Identity(2, 2), pair = Long::state(two, Wide::Ones(2, 1));
+  CHECK(reference::excess(velocity(Long(), 0, pair), definition({}, pair),
+                          10 * reference::epsilon<long double>) <= 1);
   const attnflow::FisherRaoDynamics<TestType, 3> fixed;
   const Matrix x = on_sphere(random(3, 6, generator));
   const Tokens<TestType, 4> s = fixed.state(x.cast<TestType>(), Vector::Ones(6).cast<TestType>());
@@ -231,12 +235,16 @@ TEST_CASE("moving masses refuse what they cannot be", "[systems][fisher_rao]") {
   };
   check([] { Dynamics f({.beta = -1}); },
         "FisherRaoOptions::beta is -1, expected a finite number, at least 0");
-  check([] { Dynamics f({.rate = INFINITY}); }, "FisherRaoOptions::rate is inf");
+  check([] { Dynamics f({.rate = std::numeric_limits<double>::infinity()}); },
+        "FisherRaoOptions::rate is inf");
+  check([] { attnflow::FisherRaoDynamics<float> f({.beta = 1e300}); },
+        "FisherRaoDynamics: beta is 1e+300 and rate 1, expected numbers finite as those of the tokens' type");
   const Matrix I = Matrix::Identity(2, 2);
   check([&] { (void)Dynamics::state(I, Vector::Ones(3)); },
         "there are 3 masses, expected 2, as there are tokens");
   check([&] { (void)Dynamics::state(I, Eigen::Vector2d(1, 0)); }, "FisherRaoDynamics::state: mass 1 is 0");
-  check([&] { (void)Dynamics::state(I, Eigen::Vector2d(INFINITY, 1)); }, "mass 0 is inf");
+  check([&] { (void)Dynamics::state(I, Eigen::Vector2d(std::numeric_limits<double>::infinity(), 1)); },
+        "mass 0 is inf");
   check([&] { (void)Dynamics::state(2 * I, Vector::Ones(2)); }, "token 0 has norm 2, expected 1");
   check([&] { (void)Dynamics::state(I / 0.0, Vector::Ones(2)); }, "token 0 has norm");
   check([&] { (void)Dynamics::state(Matrix(0, 1), Vector::Ones(1)); }, "tokens have no rows");

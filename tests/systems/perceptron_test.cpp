@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <random>
 #include <string>
 
@@ -163,8 +164,11 @@ TEST_CASE("perceptrons refuse what does not fit", "[systems][perceptron]") {
         "Perceptron: b has 3 entries, expected none or 2, as U has rows");
   check([&] { Perceptron f(I, broken); }, "Perceptron: U has an entry that is not finite");
   check([&] { Perceptron f(Matrix(0, 2), I); }, "Perceptron: W is 0 x 2");
-  check([&] { Perceptron f(I, I, Relu{}, Eigen::VectorXd::Constant(2, INFINITY)); },
-        "Perceptron: b has an entry that is not finite");
+  check(
+      [&] {
+        Perceptron f(I, I, Relu{}, Eigen::VectorXd::Constant(2, std::numeric_limits<double>::infinity()));
+      },
+      "Perceptron: b has an entry that is not finite");
   check([&] { (void)added(Perceptron(I, I), Matrix(Matrix::Ones(3, 1))); },
         "Perceptron: the tokens are 3 x 1, expected 2 x any number");
   check([&] { PerceptronPotential f(Eigen::VectorXd::Ones(2), x); },

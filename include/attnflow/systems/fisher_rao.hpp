@@ -65,8 +65,16 @@ class FisherRaoDynamics {
   /// n masses.
   using Masses = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
 
-  /// \throws std::invalid_argument if an option is wrong.
-  explicit FisherRaoDynamics(FisherRaoOptions options = {}) : options_((options.validate(), options)) {}
+  /// \throws std::invalid_argument if an option is wrong, or beyond the range of Scalar.
+  explicit FisherRaoDynamics(FisherRaoOptions options = {}) : options_((options.validate(), options)) {
+    const auto fits = [](double value) {  // compared in the widest type
+      return static_cast<long double>(value) <=
+             static_cast<long double>((std::numeric_limits<Scalar>::max)());
+    };
+    if (!fits(options.beta) || !fits(options.rate))
+      detail::refuse("FisherRaoDynamics: beta is ", options.beta, " and rate ", options.rate,
+                     ", expected numbers finite as those of the tokens' type");
+  }
 
   /// A state of unit tokens (d × n) with positive masses, of any sum.
   /// \throws std::invalid_argument naming the token or mass at fault.
@@ -119,7 +127,7 @@ class FisherRaoDynamics {
       for (Eigen::Index j = 0; j < n; ++j) {
         const Scalar u = less_one(x, i, j);
         first += m(j) * below_one(u, beta);
-        weight(j) = s(d, j) + beta * u;
+        weight(j) = beta * u + (options_.normalized ? s(d, j) : Scalar(0));
         if (!(weight(j) <= largest)) largest = weight(j);
       }
       variation(i) = first;
@@ -128,8 +136,7 @@ class FisherRaoDynamics {
       auto velocity = v.col(i);
       velocity.setZero();
       for (Eigen::Index j = 0; j < n; ++j) {
-        const Scalar w =
-            options_.normalized ? std::exp(weight(j) - largest) : m(j) * std::exp(weight(j) - s(d, j));
+        const Scalar w = options_.normalized ? std::exp(weight(j) - largest) : m(j) * std::exp(weight(j));
         sum += w;
         velocity += w * (x.col(j) - x.col(i));
       }
