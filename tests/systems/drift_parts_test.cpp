@@ -34,7 +34,7 @@ void check_definitions(std::mt19937_64& generator, Index d) {
   const auto draw = [&](Index columns) { return reference::random<Tokens<Scalar>>(generator, d, columns); };
   const Tokens<Scalar> b = draw(n), one = draw(1), input = draw(n), C = draw(d), Omega = draw(d);
   const Tokens<Scalar, Dim> x = draw(n), before = draw(n);
-  const Real gamma = 0.75;
+  const Real gamma = 0.75L;
   Wide own(d, n), shared(d, n), pull(d, n), push(d, n), linear(d, n);
   for (Index i = 0; i < n; ++i)
     for (Index c = 0; c < d; ++c) {
