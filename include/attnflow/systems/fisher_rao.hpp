@@ -66,7 +66,8 @@ class FisherRaoDynamics {
   using Masses = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
 
   /// \throws std::invalid_argument if an option is wrong, or beyond the range of Scalar.
-  explicit FisherRaoDynamics(FisherRaoOptions options = {}) : options_((options.validate(), options)) {
+  explicit FisherRaoDynamics(FisherRaoOptions options = {})
+      : options_((static_cast<void>(options.validate()), options)) {
     const auto fits = [](double value) {  // compared in the widest type
       return static_cast<long double>(value) <=
              static_cast<long double>((std::numeric_limits<Scalar>::max)());
