@@ -126,11 +126,15 @@ inline void save_checkpoint(const std::filesystem::path& path, const Checkpoint&
   const auto status = std::filesystem::status(path, error);
   if (!std::filesystem::exists(status)) throw FileError(path, "cannot be read: no such file");
   if (!std::filesystem::is_regular_file(status)) throw FileError(path, "cannot be read: not a regular file");
-  const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error) throw FileError(path, "cannot be read: " + error.message());
   errno = 0;
   std::ifstream in(path, std::ios::binary);
   if (!in) throw FileError(path, "cannot be read: " + std::generic_category().message(errno));
+  // Of the file that is open: a run may give its name to a newer one at any moment.
+  in.seekg(0, std::ios::end);
+  const std::streamoff length = in.tellg();
+  in.seekg(0, std::ios::beg);
+  if (length < 0 || !in) throw FileError(path, "cannot be read: its size is unknown");
+  const auto size = static_cast<std::uintmax_t>(length);
   std::vector<std::byte> bytes;
   const auto read_up_to = [&](std::uintmax_t end) {
     const std::size_t begin = bytes.size();
