@@ -5,6 +5,9 @@
 #
 #   bash cmake/further-checks.sh [NAME...]     all of them, or those named: format docs headers outside clang bench asan
 #                                              tsan fuzz tidy theorems gallery pages
+#
+# Two checks run at a time, one on the build of g++ and one on those of clang: each has stretches that keep one processor
+# busy. What a check prints appears when it ends; until then it is in build/checks/NAME.log.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/workflow.sh
@@ -97,9 +100,10 @@ check_pages() {
   if grep -q ' skipped: ' build/pages.log; then return 1; fi
 }
 
-checks=("$@")
-[[ ${#checks[@]} -eq 0 ]] && checks=(format docs headers outside clang bench asan tsan fuzz tidy theorems gallery pages)
-for check in "${checks[@]}"; do
+gcc_checks=(outside theorems gallery pages)
+clang_checks=(headers clang asan bench tsan fuzz tidy docs format)
+
+for check in "$@"; do
   if ! declare -F "check_$check" >/dev/null; then
     echo "further-checks: no check is called $check" >&2
     exit 2
@@ -107,11 +111,34 @@ for check in "${checks[@]}"; do
 done
 
 bash cmake/setup.sh --all
-current=
-trap '[[ $? -eq 0 || -z $current ]] || echo "== $current: FAILED ==" >&2' EXIT
-for current in "${checks[@]}"; do
-  echo "== $current =="
-  started=$SECONDS
-  "check_$current"
-  echo "== $current: passed in $((SECONDS - started)) s =="
-done
+mkdir -p build/checks
+
+# run CHECK...: one after the other, those that were asked for. A check runs in the background, since bash does not end a
+# function at its first failure where its status is asked for.
+asked="$*"
+run() {
+  local check started
+  for check in "$@"; do
+    [[ -n $asked && " $asked " != *" $check "* ]] && continue
+    started=$SECONDS
+    "check_$check" >"build/checks/$check.log" 2>&1 &
+    if wait $!; then
+      echo "== $check: passed in $((SECONDS - started)) s; the end of build/checks/$check.log: =="
+      tail -n 20 "build/checks/$check.log"
+    else
+      cat "build/checks/$check.log"
+      echo "== $check: FAILED =="
+      return 1
+    fi
+  done
+}
+
+set -m  # makes a process group of each list, which can be ended as a whole
+run "${gcc_checks[@]}" &
+gcc=$!
+run "${clang_checks[@]}" &
+clang=$!
+trap 'kill -- -$gcc -$clang 2>/dev/null || true' EXIT
+wait -n "$gcc" "$clang"
+wait "$gcc"
+wait "$clang"
