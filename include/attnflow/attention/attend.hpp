@@ -14,6 +14,7 @@
 #include <attnflow/attention/softmax.hpp>
 #include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/token_view.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/types.hpp>
 
@@ -76,7 +77,8 @@ template <class Scalar>
 void attend_linearly(const PreparedScores<Scalar>& scores, Weighted what, double factor, Scalar* out) {
   const std::int64_t d = scores.d, n = scores.n;
   const auto width = static_cast<std::size_t>(d);
-  static thread_local std::vector<double> second, first;
+  static constinit thread_local Scratch<std::vector<double>> kept_second, kept_first;
+  std::vector<double>&second = *kept_second, &first = *kept_first;
   second.assign(width * width, 0);
   first.assign(width, 0);
   const Scalar* x = scores.keys();

@@ -10,6 +10,7 @@
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/token_view.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/types.hpp>
 
@@ -84,7 +85,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
       logs.resize(static_cast<std::size_t>(x.cols()));
       for_each_generic_row<Scalar>(x.cols(), x.rows(), [&](Eigen::Index i) {
         using std::log;
-        static thread_local GenericRow<Scalar> row;
+        static constinit thread_local Scratch<GenericRow<Scalar>> kept;
+        GenericRow<Scalar>& row = *kept;
         scores.make(i, row);
         Scalar& to = logs[static_cast<std::size_t>(i)];
         if (row.empty) {
@@ -152,7 +154,8 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
   const Scalar* keys = scores.keys();
   for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
     using std::log;
-    static thread_local GenericRow<Scalar> row;
+    static constinit thread_local Scratch<GenericRow<Scalar>> kept;
+    GenericRow<Scalar>& row = *kept;
     if constexpr (hard)
       scores.make_ties(i, law.tolerance, row);
     else
@@ -242,7 +245,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   result.setConstant(Scalar(0));
   // Scores are of keys times 2^{−exponent} on both sides.
   for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
-    static thread_local GenericRow<Scalar> row;
+    static constinit thread_local Scratch<GenericRow<Scalar>> kept;
+    GenericRow<Scalar>& row = *kept;
     if constexpr (Law::function == WeightFunction::maximum)
       scores.make_ties(i, law.tolerance, row);
     else
@@ -289,7 +293,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   result.setConstant(static_cast<Scalar>(-std::numeric_limits<Number>::infinity()));
   for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
     using std::log;
-    static thread_local GenericRow<Scalar> row;
+    static constinit thread_local Scratch<GenericRow<Scalar>> kept;
+    GenericRow<Scalar>& row = *kept;
     scores.make(i, row);
     if (row.empty) return;
     Scalar sum = Scalar(0);
