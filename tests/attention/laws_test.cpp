@@ -149,6 +149,100 @@ TEST_CASE("Sinkhorn keeps the mean, reports its marginals, and is softmax withou
                     ContainsSubstring("Sinkhorn: the mask lets a token attend to one that does not"));
 }
 
+namespace {
+
+/// The weights of Sinkhorn are the only ones with these rows and columns and with log Pᵢⱼ = sᵢⱼ + fᵢ + gⱼ: both are checked,
+/// the latter in long double on differences of four entries, which neither f nor g enters.
+template <class Scalar, class Mask, class Bias>
+void check_scaling(const Head<Scalar>& head, const Tokens<Scalar>& x, const Mask& mask, const Bias& bias) {
+  constexpr Real eps = reference::epsilon<Scalar>;
+  const Index n = x.cols();
+  const Sinkhorn<Scalar> law;
+  const Wide S = (wide(head.Q) * wide(x)).transpose() * (wide(head.K) * wide(x));
+  const Wide log_P = wide(log_attention(head, x, law, mask, bias)),
+             P = wide(attention_matrix(head, x, law, mask, bias));
+  const std::vector<Real> mass = definition::masses(bias, n);
+  const auto m = Eigen::Map<const Eigen::Matrix<Real, Eigen::Dynamic, 1>>(mass.data(), n);
+  Tokens<Scalar> out, again;
+  RowRecord rows;
+  attend(head, law, mask, bias, x, out, &rows);
+  attend(head, law, mask, bias, x, again);
+  const Real allowed = static_cast<Real>(law.tolerance) + 2 * static_cast<Real>(n) * eps;
+  CAPTURE(n, static_cast<double>(S.maxCoeff() - S.minCoeff()), rows.iterations);
+  CHECK((P.rowwise().sum().array() - 1).abs().maxCoeff() <= 2 * static_cast<Real>(n) * eps);
+  const Real off = ((P.transpose() * m - m).array() / m.array()).abs().maxCoeff();
+  CHECK(off <= allowed);
+  CHECK(rows.marginal_error <= law.tolerance);
+  CHECK(std::abs(static_cast<Real>(rows.marginal_error) - off) <=
+        4 * static_cast<Real>(n) * eps);                                                // as measured
+  const Wide mean = wide(x) * m, moved = wide(out) * m, moved_again = wide(again) * m;  // V = I
+  const Real bound = allowed * static_cast<Real>(n) * wide(x).cwiseAbs().maxCoeff();
+  CHECK((moved - mean).cwiseAbs().maxCoeff() <= bound);
+  CHECK((moved_again - mean).cwiseAbs().maxCoeff() <= bound);
+  const Real rounding = 16 * eps * static_cast<Real>(x.rows()) * (S.cwiseAbs().maxCoeff() + 10);
+  Real most = 0;
+  for (Index i = 1; i < n; ++i)
+    for (Index j = 1; j < n; ++j) {
+      const auto four = [&](const Wide& A) { return A(i, j) - A(0, j) - A(i, 0) + A(0, 0); };
+      if (std::isfinite(four(log_P))) most = (std::max)(most, std::abs(four(log_P) - four(S)));
+    }
+  CHECK(most <= rounding);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("Sinkhorn's rows and columns sum to one at scores of any spread", "[attention][laws]",
+                   float, double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(1);
+  const auto tokens = [&](Index d, Index n, double size) {
+    return reference::random<Tokens<Scalar>>(generator, d, n, -size, size);
+  };
+  const auto identity = Head<Scalar>::identity(2);
+  for (const double size : {2., 5., 15., 70.})  // scores that differ by up to 10⁴
+    check_scaling(identity, tokens(2, 40, size), NoMask{}, NoBias{});
+  check_scaling(identity, tokens(2, 20, 120), NoMask{}, NoBias{});
+  check_scaling(identity, tokens(2, 310, 3), NoMask{}, NoBias{});  // by conjugate gradients
+  check_scaling(identity, tokens(2, 30, 8), NoMask{}, any_masses(30));
+  check_scaling(identity, tokens(2, 30, 8), ExcludeSelf{}, NoBias{});
+  check_scaling(identity, tokens(2, 30, 8), Band{3, 3}, NoBias{});
+  Head<Scalar> any{reference::random<Tokens<Scalar>>(generator, 3, 3),
+                   reference::random<Tokens<Scalar>>(generator, 3, 3),
+                   Eigen::Matrix<Scalar, 3, 3>::Identity()};
+  check_scaling(any, tokens(3, 25, 40), NoMask{}, NoBias{});
+  // Far from the origin, where scores are large and their differences are not.
+  Tokens<Scalar> far = tokens(2, 12, 2);
+  far.array() += Scalar(1024);
+  check_scaling(identity, far, NoMask{}, NoBias{});
+  // Two tokens that may not attend to each other's like: the identity is the limit, not a scaling.
+  const Graph ends(3, [](Index i, Index j) { return i + j >= 1 && i + j <= 2; });
+  check_scaling(identity, tokens(2, 3, 1), ends, NoBias{});
+}
+
+TEMPLATE_TEST_CASE("Sinkhorn says where it has no weights", "[attention][laws]", float, double, long double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(2);
+  const auto identity = Head<Scalar>::identity(2);
+  const Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, 2, 6, -4, 4);
+  const Graph star(6, [](Index i, Index j) { return (i == 0) != (j == 0); });
+  Tokens<Scalar> out;
+  RowRecord rows;
+  attend(identity, Sinkhorn<Scalar>{}, star, NoBias{}, x, out, &rows);
+  CHECK(out.array().isNaN().all());
+  CHECK(rows.marginal_error > 0.5);
+  CHECK_THROWS_AS(attention_matrix(identity, x, Sinkhorn<Scalar>{}, star), std::runtime_error);
+  CHECK_THROWS_WITH(log_attention(identity, x, Sinkhorn<Scalar>{}, star),
+                    ContainsSubstring("expected the tolerance: the mask may leave no weights"));
+  if constexpr (std::is_same_v<Scalar, double>) {
+    const Tokens<double> huge = x * 1e200;
+    attend(identity, Sinkhorn<double>{}, NoMask{}, NoBias{}, huge, out, &rows);
+    CHECK(out.array().isNaN().all());
+    CHECK(std::isinf(rows.marginal_error));
+    CHECK_THROWS_WITH(attention_matrix(identity, huge, Sinkhorn<double>{}),
+                      ContainsSubstring("Sinkhorn: the scores are beyond what has logarithms"));
+  }
+}
+
 TEMPLATE_TEST_CASE("ties are shared, decided or counted", "[attention][laws]", float, double) {
   using Scalar = TestType;
   // The corners of a square, turned so that equal scores are not equal in rounding: the origin and the axes tie.
@@ -295,6 +389,7 @@ TEST_CASE("a mass counts as often as it says", "[attention][laws]") {
   check(Linear<double>{});
   check(L2Softmax<double>{1.5});
   check(Sinkhorn<double>{1.5, 1000, 1e-14});
+  check(Sinkhorn<double>{1.5});
 }
 
 TEST_CASE("laws, masks and masses refuse what makes no sense", "[attention][laws]") {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/algebra/scaled_matrix.hpp>
+#include <attnflow/detail/scratch.hpp>
 
 #include <algorithm>
 #include <array>
@@ -145,8 +146,9 @@ class MatrixExponential {
       double t = 0;
       ScaledMatrix<Dim> value;
     };
-    static thread_local std::array<Entry, 4> entries;
-    static thread_local std::size_t oldest = 0;
+    static constinit thread_local detail::Scratch<std::array<Entry, 4>> kept;
+    static constinit thread_local std::size_t oldest = 0;
+    std::array<Entry, 4>& entries = *kept;
     for (const Entry& entry : entries)
       if (entry.id == id_ && entry.t == t) return entry.value;
     Entry& entry = entries[oldest];
@@ -182,8 +184,8 @@ class MatrixExponential {
     Matrix product, block;
   };
   static Workspace& workspace() {
-    static thread_local Workspace space;
-    return space;
+    static constinit thread_local detail::Scratch<Workspace> kept;
+    return *kept;
   }
 
   void evaluate(double t, ScaledMatrix<Dim>& result) const {

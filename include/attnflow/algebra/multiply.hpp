@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/detail/column_major.hpp>
+#include <attnflow/detail/scratch.hpp>
 
 #include <Eigen/Core>
 
@@ -28,7 +29,8 @@ void multiply_many_rows(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Inde
   const Eigen::Index whole = n / 4 * 4, rest = n - whole;
   if (whole > 0) multiply_whole(x, y, whole);
   if (rest == 0) return;
-  static thread_local Matrix filled, products;
+  static constinit thread_local Scratch<Matrix> kept_filled, kept_products;
+  Matrix &filled = *kept_filled, &products = *kept_products;
   filled.setZero(d, 4);
   products.resize(m, 4);
   std::copy_n(x + whole * d, rest * d, filled.data());

@@ -14,6 +14,7 @@
 #include <attnflow/attention/softmax.hpp>
 #include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/token_view.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/types.hpp>
 
@@ -40,7 +41,8 @@ template <class Law, class Mask, class Bias>
                 : (biased ? RowKind::biased : RowKind::plain);
 }
 
-/// Sinkhorn's terms of keys, by passes of the operator that keep the logarithms of the sums alone.
+/// Sinkhorn's terms of keys, by passes of the operator that keep the logarithms of the sums alone. Not settled where that
+/// is not the way: the plain loops have another.
 template <class Scalar, int Dim, class Law, class Mask, class Bias>
 [[nodiscard]] Balance<double> balance_rows(const ScoreForm<Dim>& form,
                                            const std::type_identity_t<ScaledMatrix<Dim>>* flow,
@@ -67,7 +69,22 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   return balance(
       law, scores.n, log_masses,
       [&](const std::vector<double>& terms, std::vector<double>& logs) { sum(form, terms, logs); },
-      [&](const std::vector<double>& terms, std::vector<double>& logs) { sum(transposed, terms, logs); });
+      [&](const std::vector<double>& terms, std::vector<double>& logs) { sum(transposed, terms, logs); },
+      static_cast<double>(std::numeric_limits<Scalar>::epsilon()));
+}
+
+/// attend_scaled (below) by the plain loops in double, where the kernels are not exact enough, times 2^{−exponent}.
+template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
+void attend_in_double(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+                      Weighted what, const Law& law, const Mask& mask, const Bias& bias,
+                      const TokenView<Scalar, Dim>& x, Tokens<Scalar, Dim>& out, RowRecord* rows,
+                      int exponent) {
+  const Tokens<double, Dim> wide = x.map().template cast<double>();
+  Tokens<double, Dim> sums;
+  const int unit = attend_scaled(generic_form_of<double>(form), flow, what, law, mask, bias,
+                                 TokenView<double, Dim>(wide), sums, rows);
+  scale_by_power_of_two(sums, unit - exponent);
+  out = sums.template cast<Scalar>();
 }
 
 /// Linear attention over all tokens without looking at pairs: factor β (∑ⱼ xⱼ xⱼᵀ) uᵢ, with the scores of
@@ -76,7 +93,8 @@ template <class Scalar>
 void attend_linearly(const PreparedScores<Scalar>& scores, Weighted what, double factor, Scalar* out) {
   const std::int64_t d = scores.d, n = scores.n;
   const auto width = static_cast<std::size_t>(d);
-  static thread_local std::vector<double> second, first;
+  static constinit thread_local Scratch<std::vector<double>> kept_second, kept_first;
+  std::vector<double>&second = *kept_second, &first = *kept_first;
   second.assign(width * width, 0);
   first.assign(width, 0);
   const Scalar* x = scores.keys();
@@ -150,6 +168,10 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
   } else {
     if constexpr (DoublyStochasticLaw<Law>) {
       Balance<double> balanced = balance_rows<Scalar>(form, flow, law, mask, bias, kernels, scores, terms);
+      if (!balanced.settled) {
+        attend_in_double(form, flow, what, law, mask, bias, x, out, rows, scores.exponent);
+        return scores.exponent;
+      }
       balanced.write(rows);
       terms = std::move(balanced.key_terms);
       if (!all_finite(terms)) {

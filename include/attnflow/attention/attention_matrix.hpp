@@ -8,8 +8,8 @@
 #include <cmath>
 #include <limits>
 #include <span>
-#include <stdexcept>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace attnflow::inline ATTNFLOW_ABI {
@@ -41,9 +41,15 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
   std::vector<double> terms;
   if constexpr (MassiveBias<Bias>) log_relative_masses(bias, n, terms);
   if constexpr (DoublyStochasticLaw<Law>) {
-    terms = balance_rows<Scalar>(form, flow, law, mask, bias, kernels, scores, terms).key_terms;
-    if (!all_finite(terms))
-      throw std::overflow_error("log_attention: the scores are beyond what Sinkhorn's logarithms can be");
+    Balance<double> balanced = balance_rows<Scalar>(form, flow, law, mask, bias, kernels, scores, terms);
+    if (!balanced.settled) {
+      const Tokens<double, Dim> wide = x.map().template cast<double>();
+      return log_weights<double>(generic_form_of<double>(form), flow, law, mask, bias,
+                                 TokenView<double, Dim>(wide))
+          .template cast<Scalar>();
+    }
+    require_balance(balanced);
+    terms = std::move(balanced.key_terms);
   }
   const auto positions = positions_for<Law>(mask, bias, terms);
   scores.prepare_queries(form, flow, mask, slope, kernels, true, terms);
@@ -147,7 +153,8 @@ requires TokenSource<X, typename X::Scalar, Dim>
 
 /// log P of one head on tokens x, P = law(β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j)); −∞ where the mask leaves j out. For laws of
 /// exponentials: weights of others may vanish or be negative.
-/// \throws std::invalid_argument if the head, the law, the bias, the number of rows of x or an entry of it is wrong.
+/// \throws std::invalid_argument if the head, the law, the bias, the number of rows of x or an entry of it is wrong,
+/// std::runtime_error if the law is Sinkhorn and its weights cannot be found.
 template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw<Scalar> Law = Softmax<Scalar>,
           AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
 [[nodiscard]] SquareMatrix<Scalar> log_attention(

@@ -6,10 +6,13 @@
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/value_of.hpp>
+#include <attnflow/detail/words.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -39,9 +42,11 @@ void require_symmetric(const Mask& mask) {
 /// What is added to the scores of each key, so that the softmax rows of the sums are doubly stochastic.
 template <class Number>
 struct Balance {
-  std::vector<Number> key_terms;
+  std::vector<Number> key_terms;    // NaN where columns do not sum to one as they should
+  std::vector<Number> corrections;  // of plain loops, see GenericRows
   int iterations = 0;
   double marginal_error = 0;
+  bool settled = true;  // false: the iteration would take too long, or is too inexact for the tolerance
 
   void write(RowRecord* rows) const {
     if (rows == nullptr) return;
@@ -50,15 +55,41 @@ struct Balance {
   }
 };
 
+/// Whether a law is the limit of its iteration.
+template <class Law>
+[[nodiscard]] bool asks_for_the_limit(const Law& law) noexcept {
+  return law.iterations == (std::numeric_limits<int>::max)();
+}
+
+/// \throws std::runtime_error where the weights were not found.
+template <class Number>
+void require_balance(const Balance<Number>& balanced) {
+  for (const Number& term : balanced.key_terms)
+    if (!std::isfinite(value_of(term)))
+      throw std::runtime_error(
+          std::isinf(balanced.marginal_error)
+              ? words_of({"Sinkhorn: the scores are beyond what has logarithms in double, about 1e300"})
+              : words_of({"Sinkhorn: after ", balanced.iterations,
+                          " steps a column sum is off by the factor 1 ± ", balanced.marginal_error,
+                          ", expected the tolerance: the mask may leave no weights whose rows and columns "
+                          "sum to one"}));
+}
+
 /// The iteration of [SABP22] on logarithms, for masses mⱼ (log_masses: log mⱼ, or none for ones):
 ///
 ///     fᵢ = −log ∑ⱼ mⱼ e^{sᵢⱼ + gⱼ},   gⱼ = −log ∑ᵢ mᵢ e^{sᵢⱼ + fᵢ},
 ///
 /// f first with g = 0, then g and f by turns. Before g changes, column j of P sums to e^{gⱼ} ∑ᵢ mᵢ e^{sᵢⱼ + fᵢ} mⱼ.
-/// sum_rows(terms, result) and sum_columns(terms, result) write log ∑ e^{s + term} of each row and column.
+/// sum_rows(terms, result) and sum_columns(terms, result) write log ∑ e^{s + term} of each row and column, with an error
+/// of `rounding` times their size.
+///
+/// Where law.iterations asks for the limit, the iteration gives up once it is clear that it needs more than 100 sweeps or
+/// that rounding is above the tolerance.
 template <class Number, class Law, class SumRows, class SumColumns>
 [[nodiscard]] Balance<Number> balance(const Law& law, Eigen::Index n, const std::vector<Number>& log_masses,
-                                      const SumRows& sum_rows, const SumColumns& sum_columns) {
+                                      const SumRows& sum_rows, const SumColumns& sum_columns,
+                                      double rounding) {
+  constexpr int most_sweeps = 100;
   const auto count = static_cast<std::size_t>(n);
   Balance<Number> result;
   std::vector<Number> g(count, Number(0)), f, columns, terms;
@@ -70,6 +101,7 @@ template <class Number, class Law, class SumRows, class SumColumns>
     }
   };
   with_masses(g, false);
+  double before = std::numeric_limits<double>::infinity();
   for (;; ++result.iterations) {
     if (n == 0) break;
     sum_rows(terms, f);
@@ -82,7 +114,21 @@ template <class Number, class Law, class SumRows, class SumColumns>
       const double error = std::isinf(log_sum) && log_sum < 0 ? 0 : std::abs(std::expm1(log_sum));
       if (!(error <= result.marginal_error)) result.marginal_error = error;  // NaN, too
     }
-    if (!(result.marginal_error > law.tolerance) || result.iterations >= law.iterations) break;
+    if (asks_for_the_limit(law)) {
+      double size = 0;
+      for (std::size_t j = 0; j < count; ++j)
+        for (const double number : {double(value_of(f[j])), double(value_of(columns[j]))})
+          if (!(std::isinf(number) && number < 0)) size = (std::max)(size, std::abs(number));
+      const double error = result.marginal_error, rate = error / before;
+      const bool slow =
+          result.iterations > 5 &&
+          !(result.iterations + std::log(law.tolerance / error) / std::log(rate) < most_sweeps && rate < 1);
+      result.settled = size * rounding <= law.tolerance && (error <= law.tolerance || !slow);
+      if (!result.settled || error <= law.tolerance) break;
+      before = error;
+    } else if (!(result.marginal_error > law.tolerance) || result.iterations >= law.iterations) {
+      break;
+    }
     for (std::size_t j = 0; j < count; ++j)
       if (!std::isinf(value_of(columns[j]))) g[j] = -columns[j];
     with_masses(g, false);

@@ -75,8 +75,8 @@ concept DistanceLaw = L::function == WeightFunction::exponential&& requires(cons
   { law.scale } -> std::convertible_to<double>;
 };
 
-/// A law that needs the whole matrix: rows and columns of P sum to one. iterations and tolerance say when the alternate
-/// scaling of columns and rows ends.
+/// A law that needs the whole matrix: rows and columns of P sum to one within a tolerance. `iterations` is the number of
+/// alternate scalings of columns and rows that are to be made, see Sinkhorn, or the largest int for the limit of them.
 template <class L>
 concept DoublyStochasticLaw = L::function == WeightFunction::exponential&& requires(const L& law) {
   { law.iterations } -> std::convertible_to<int>;

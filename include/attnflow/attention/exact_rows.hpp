@@ -4,6 +4,7 @@
 
 #include <attnflow/attention/kernels/kernels.hpp>
 #include <attnflow/attention/scores.hpp>
+#include <attnflow/detail/scratch.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -53,7 +54,8 @@ inline constexpr double exp2_root = 0x1.337cc2183b050p+0;
 template <class Scalar, class Finish>
 void for_each_exact_row(const PreparedScores<Scalar>& scores, const RowKernels<Scalar>& kernels,
                         std::span<const Eigen::Index> rows, Finish&& finish) {
-  static thread_local std::vector<Scalar> scratch;
+  static constinit thread_local Scratch<std::vector<Scalar>> kept;
+  std::vector<Scalar>& scratch = *kept;
   const auto width = static_cast<std::size_t>(kernels.width), d = static_cast<std::size_t>(scores.d);
   scratch.resize((3 * d + 6) * width);
   Scalar* at = scratch.data();
@@ -65,7 +67,8 @@ void for_each_exact_row(const PreparedScores<Scalar>& scores, const RowKernels<S
   Scalar *direction = take(d), *reference = take(d), *moment = take(d);
   Scalar *half = take(1), *begin = take(1), *end = take(1), *position = take(1), *best = take(1),
          *sum = take(1);
-  static thread_local std::vector<double> half_scale;
+  static constinit thread_local Scratch<std::vector<double>> kept_scale;
+  std::vector<double>& half_scale = *kept_scale;
   half_scale.resize(width);
   ExactTask<Scalar> task;
   task.n = scores.n;

@@ -4,12 +4,14 @@
 
 #include <attnflow/attention/balance.hpp>
 #include <attnflow/attention/concepts.hpp>
+#include <attnflow/attention/doubly_stochastic.hpp>
 #include <attnflow/attention/forms.hpp>
 #include <attnflow/attention/generic_rows.hpp>
 #include <attnflow/attention/position_sums.hpp>
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/token_view.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/types.hpp>
 
@@ -60,6 +62,69 @@ template <class Scalar, class Law>
   }
 }
 
+/// Sinkhorn's terms of keys by Newton's method, on the numbers. Their derivatives are those of the solution: c = m holds
+/// as the tokens move, so H ∂g = −∂c for the columns c at the terms found. Two of these steps make the first and the
+/// second derivatives right.
+template <class Scalar, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] Balance<Scalar> generic_balance(const GenericForm<Scalar, Dim>& form,
+                                              const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+                                              const Law& law, const Mask& mask, const Bias& bias,
+                                              const TokenView<Scalar, Dim>& x,
+                                              const std::vector<Scalar>& log_masses) {
+  using Number = Value<Scalar>;
+  const auto slope = static_cast<double>(bias.slope);
+  ListedRows<Number> rows;
+  std::vector<Number> masses;
+  if constexpr (std::floating_point<Scalar>) {
+    return balance_by_newton(form, flow, mask, slope, x, log_masses, law.tolerance, rows, masses);
+  } else {
+    const auto number = [](const Scalar& s) { return value_of(s); };
+    const GenericForm<Number, Dim> of_numbers{form.M.unaryExpr(number), form.exponent, form.log_scale,
+                                              form.beta};
+    const Tokens<Number, Dim> tokens = x.map().unaryExpr(number);
+    std::vector<Number> logs;
+    for (const Scalar& log_mass : log_masses) logs.push_back(value_of(log_mass));
+    const Balance<Number> found = balance_by_newton(
+        of_numbers, flow, mask, slope, TokenView<Number, Dim>(tokens), logs, law.tolerance, rows, masses);
+    Balance<Scalar> result;
+    result.iterations = found.iterations;
+    result.marginal_error = found.marginal_error;
+    for (const Number& term : found.key_terms) result.key_terms.push_back(static_cast<Scalar>(term));
+    for (const Number& correction : found.corrections)
+      result.corrections.push_back(static_cast<Scalar>(correction));
+    if (found.key_terms.empty() || !std::isfinite(found.key_terms[0])) return result;
+    std::vector<Number> ground = masses;
+    for (Number& entry : ground) entry *= std::numeric_limits<Number>::epsilon();
+    const GroundedLaplacian<Number> laplacian(rows, masses, ground);
+    const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, slope, x, result.key_terms,
+                                                result.corrections);
+    GenericRow<Scalar> row;
+    for (int order = 1; order <= 2; ++order) {
+      std::vector<Scalar> change(masses.size(), Scalar(0));
+      for (std::size_t i = 0; i < masses.size(); ++i) {
+        scores.make(static_cast<Eigen::Index>(i), row);
+        if (row.empty) continue;
+        Scalar sum = Scalar(0);
+        for (Scalar& entry : row.difference) {
+          const Scalar weight = exponential(entry);
+          entry = weight;
+          sum += weight;
+        }
+        const Scalar factor = Scalar(static_cast<Scalar>(masses[i]) / sum);
+        for (std::size_t k = 0; k < row.difference.size(); ++k) {
+          const Scalar weight = row.difference[k] * factor;
+          change[static_cast<std::size_t>(row.range.begin) + k] -= weight;
+        }
+      }
+      for (Scalar& entry : change)
+        entry -= static_cast<Scalar>(value_of(entry));  // the numbers are right already
+      change = laplacian.solve(std::move(change));
+      for (std::size_t j = 0; j < change.size(); ++j) result.corrections[j] += change[j];
+    }
+    return result;
+  }
+}
+
 /// The terms of keys of a law and a bias, in the scalar of the tokens: logarithms of masses, and those of Sinkhorn. Laws
 /// that are no exponentials have factors in their place.
 template <class Scalar, int Dim, class Law, class Mask, class Bias>
@@ -77,6 +142,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   }
   if constexpr (DoublyStochasticLaw<Law>) {
     require_symmetric(mask);
+    if (x.cols() == 0) return terms;
+    if (asks_for_the_limit(law)) return generic_balance(form, flow, law, mask, bias, x, terms.key_terms);
     const GenericForm<Scalar, Dim> transposed = transposed_form(form);
     const auto sum = [&](const GenericForm<Scalar, Dim>& of, const std::vector<Scalar>& given,
                          std::vector<Scalar>& logs) {
@@ -84,7 +151,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
       logs.resize(static_cast<std::size_t>(x.cols()));
       for_each_generic_row<Scalar>(x.cols(), x.rows(), [&](Eigen::Index i) {
         using std::log;
-        static thread_local GenericRow<Scalar> row;
+        static constinit thread_local Scratch<GenericRow<Scalar>> kept;
+        GenericRow<Scalar>& row = *kept;
         scores.make(i, row);
         Scalar& to = logs[static_cast<std::size_t>(i)];
         if (row.empty) {
@@ -103,7 +171,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
     terms = balance(
         law, x.cols(), masses,
         [&](const std::vector<Scalar>& given, std::vector<Scalar>& logs) { sum(form, given, logs); },
-        [&](const std::vector<Scalar>& given, std::vector<Scalar>& logs) { sum(transposed, given, logs); });
+        [&](const std::vector<Scalar>& given, std::vector<Scalar>& logs) { sum(transposed, given, logs); },
+        static_cast<double>(std::numeric_limits<Value<Scalar>>::epsilon()));
   }
   return terms;
 }
@@ -148,11 +217,12 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
   const auto positions = positions_for<Law>(mask, bias, term_numbers);
   const GenericRows<Scalar, Dim, Mask> scores(
       form, flow, mask, static_cast<double>(bias.slope), x,
-      exponentials ? std::span<const Scalar>(terms.key_terms) : std::span<const Scalar>());
+      exponentials ? std::span<const Scalar>(terms.key_terms) : std::span<const Scalar>(), terms.corrections);
   const Scalar* keys = scores.keys();
   for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
     using std::log;
-    static thread_local GenericRow<Scalar> row;
+    static constinit thread_local Scratch<GenericRow<Scalar>> kept;
+    GenericRow<Scalar>& row = *kept;
     if constexpr (hard)
       scores.make_ties(i, law.tolerance, row);
     else
@@ -242,7 +312,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   result.setConstant(Scalar(0));
   // Scores are of keys times 2^{−exponent} on both sides.
   for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
-    static thread_local GenericRow<Scalar> row;
+    static constinit thread_local Scratch<GenericRow<Scalar>> kept;
+    GenericRow<Scalar>& row = *kept;
     if constexpr (Law::function == WeightFunction::maximum)
       scores.make_ties(i, law.tolerance, row);
     else
@@ -281,15 +352,17 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   if (!std::isfinite(largest_number(x.data(), n * d)))
     refuse("log_attention: x has an entry that is not finite");
   const Balance<Scalar> terms = generic_terms(form, flow, law, mask, bias, x);
+  if constexpr (DoublyStochasticLaw<Law>) require_balance(terms);
   const std::vector<double> term_numbers = numbers_of(terms.key_terms);
   const auto positions = positions_for<Law>(mask, bias, term_numbers);
   const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), x,
-                                              terms.key_terms);
+                                              terms.key_terms, terms.corrections);
   detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(n, n);
   result.setConstant(static_cast<Scalar>(-std::numeric_limits<Number>::infinity()));
   for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
     using std::log;
-    static thread_local GenericRow<Scalar> row;
+    static constinit thread_local Scratch<GenericRow<Scalar>> kept;
+    GenericRow<Scalar>& row = *kept;
     scores.make(i, row);
     if (row.empty) return;
     Scalar sum = Scalar(0);

@@ -134,10 +134,19 @@ class GenericRows {
   int exponent = 0;  ///< keys() are tokens times 2^{−exponent}
 
   /// \param terms  added to the scores of each key: n numbers, or none. They outlive the rows.
+  /// \param corrections  small numbers that are added to them after differences have been taken, by make() alone: two
+  /// vectors of corrections with the same terms differ by themselves, whatever the size of scores and terms.
   GenericRows(const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
               const Mask& mask, double slope, const TokenView<Scalar, Dim>& x,
-              std::span<const Scalar> terms = {})
-      : form_(form), mask_(mask), slope_(slope), terms_(terms), n_(x.cols()), d_(x.rows()), keys_(x.data()) {
+              std::span<const Scalar> terms = {}, std::span<const Scalar> corrections = {})
+      : form_(form),
+        mask_(mask),
+        slope_(slope),
+        terms_(terms),
+        corrections_(corrections),
+        n_(x.cols()),
+        d_(x.rows()),
+        keys_(x.data()) {
     const Number largest = largest_number(keys_, n_ * d_);
     finite_ = std::isfinite(largest);
     if (!finite_ || n_ == 0) return;
@@ -193,7 +202,9 @@ class GenericRows {
         s = std::isfinite(number) ? Scalar(s - static_cast<Scalar>(number)) : Scalar(0);
       difference = s;
     }
-    row.largest_score = score_of(i, r, row, half);
+    if (!corrections_.empty()) correct(row);
+    row.largest_score = score_of(i, row.largest_key, row, half);
+    if (!corrections_.empty()) row.largest_score += corrections_[static_cast<std::size_t>(row.largest_key)];
   }
 
   /// Makes row i with the scores themselves for differences, at most the largest finite number.
@@ -240,6 +251,23 @@ class GenericRows {
     return slope_ * std::abs(static_cast<double>(i - j));
   }
   [[nodiscard]] const Scalar& term(Eigen::Index j) const { return terms_[static_cast<std::size_t>(j)]; }
+  /// Adds the corrections to the differences, which are then counted from the key that is the largest with them.
+  void correct(GenericRow<Scalar>& row) const {
+    const auto first = static_cast<std::size_t>(row.range.begin);
+    std::size_t best = static_cast<std::size_t>(row.largest_key) - first;
+    const Scalar own = corrections_[first + best];
+    for (std::size_t k = 0; k < row.difference.size(); ++k) {
+      Scalar& difference = row.difference[k];
+      if (value_of(difference) == -std::numeric_limits<Number>::infinity()) continue;
+      difference += Scalar(corrections_[first + k] - own);
+    }
+    for (std::size_t k = 0; k < row.difference.size(); ++k)
+      if (value_of(row.difference[k]) > value_of(row.difference[best])) best = k;
+    const Scalar shift = row.difference[best];
+    for (Scalar& difference : row.difference) difference -= shift;
+    row.difference[best] = Scalar(0);
+    row.largest_key = row.range.begin + static_cast<Eigen::Index>(best);
+  }
   /// Room for the differences of row i, and its query. \returns false where there is nothing to attend to.
   [[nodiscard]] bool begin(Eigen::Index i, GenericRow<Scalar>& row, Number& half) const {
     row.range = mask_.keys(i, n_);
@@ -341,7 +369,7 @@ class GenericRows {
   const GenericForm<Scalar, Dim>& form_;
   const Mask& mask_;
   double slope_;
-  std::span<const Scalar> terms_;
+  std::span<const Scalar> terms_, corrections_;
   Eigen::Index n_, d_;
   const Scalar* keys_;
   bool finite_ = true;

@@ -8,6 +8,7 @@
 #include <attnflow/attention/kernels/multiply.hpp>
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/detail/aligned_vector.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/types.hpp>
 
@@ -194,8 +195,8 @@ class PreparedScores {
 
   /// The scratch space of this thread.
   [[nodiscard]] static PreparedScores& of_this_thread() {
-    static thread_local PreparedScores scratch;
-    return scratch;
+    static constinit thread_local Scratch<PreparedScores> kept;
+    return *kept;
   }
 
  private:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/integrators/concepts.hpp>
 #include <attnflow/simd/portable.hpp>
 #include <attnflow/types.hpp>
@@ -135,7 +136,8 @@ template <KernelScalar Scalar, int Dim>
   if (n < 2) return 1;
   // Tokens as rows: a coordinate of many tokens fills a vector register. The last tile reaches beyond the
   // tokens; NaN is not above any threshold.
-  static thread_local detail::ColumnMajor<Scalar, Eigen::Dynamic, Dim> rows;
+  static constinit thread_local detail::Scratch<detail::ColumnMajor<Scalar, Eigen::Dynamic, Dim>> kept;
+  auto& rows = *kept;
   const Eigen::Index padded = n + tile;
   rows.resize(padded, d);
   for (Eigen::Index i = 0; i < n; ++i)

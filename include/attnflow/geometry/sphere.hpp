@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/geometry/generic_columns.hpp>
 #include <attnflow/simd/portable.hpp>
 #include <attnflow/types.hpp>
@@ -296,8 +297,8 @@ bool normalize(Tokens<Scalar, Dim>& x, Eigen::Matrix<Scalar, Eigen::Dynamic, 1>&
 /// The same where nobody asks for the lengths. O(n d).
 template <RealScalar Scalar, int Dim>
 void normalize(Tokens<Scalar, Dim>& x) {
-  static thread_local Eigen::Matrix<Scalar, Eigen::Dynamic, 1> lengths;
-  normalize(x, lengths);
+  static constinit thread_local detail::Scratch<Eigen::Matrix<Scalar, Eigen::Dynamic, 1>> lengths;
+  normalize(x, *lengths);
 }
 
 /// Replaces each column of y by its component orthogonal to the token,

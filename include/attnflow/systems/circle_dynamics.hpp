@@ -5,6 +5,7 @@
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/geometry/circle.hpp>
 #include <attnflow/systems/jacobian.hpp>
 #include <attnflow/types.hpp>
@@ -57,12 +58,13 @@ class CircleDynamics {
   /// Writes the velocities of the angles to dtheta, resized to fit. An angle that is not finite makes all NaN; one
   /// beyond the range of Scalar (Unnormalized with large β, without less_one) is not finite.
   void operator()(double /*t*/, const State& theta, State& dtheta) const {
-    static thread_local Tokens<Scalar, 2> x, sums;
+    static constinit thread_local detail::Scratch<Tokens<Scalar, 2>> kept_x, kept_sums;
+    Tokens<Scalar, 2>&x = *kept_x, &sums = *kept_sums;
     place(theta, x);
     RowRecord* exact = nullptr;
     if constexpr (KernelScalar<Scalar>) {
-      static thread_local RowRecord record;
-      exact = &record;  // rows that are asked for a record take differences of tokens before products
+      static constinit thread_local detail::Scratch<RowRecord> kept;
+      exact = &*kept;  // rows that are asked for a record take differences of tokens before products
     }
     // Points of the circle need no scaling by a power of two.
     detail::attend_scaled(form_, nullptr, Weighted::displacements, law_, mask_, bias_, x, sums, exact);

@@ -9,6 +9,7 @@
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/detail/aligned_vector.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/parallel/threads.hpp>
 #include <attnflow/types.hpp>
 
@@ -90,7 +91,8 @@ class CircleSeries {
     for (auto* v : {&s.re, &s.im, &s.odd, &s.even}) v->resize(count);
     s.sums.resize(2 * K * static_cast<std::size_t>(parts));
     detail::parallel_for(parts, work, [&](Eigen::Index p) {
-      static thread_local detail::AlignedVector<double> lanes;
+      static constinit thread_local detail::Scratch<detail::AlignedVector<double>> kept;
+      detail::AlignedVector<double>& lanes = *kept;
       lanes.resize(2 * K * static_cast<std::size_t>(kernels.width));
       const Eigen::Index first = p * part, last = (std::min)(n, first + part), end = padded(last, kernels);
       place(theta, first, last, end, kernels, s);
@@ -141,8 +143,8 @@ class CircleSeries {
     std::vector<double> sums, a, b;
   };
   static Scratch& scratch() {
-    static thread_local Scratch s;
-    return s;
+    static constinit thread_local detail::Scratch<Scratch> kept;
+    return *kept;
   }
   static Eigen::Index padded(Eigen::Index last, const detail::SeriesKernels& kernels) {
     return (last + kernels.width - 1) / kernels.width * kernels.width;

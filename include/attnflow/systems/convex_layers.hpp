@@ -6,6 +6,7 @@
 #include <attnflow/attention/attention_matrix.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/types.hpp>
 
@@ -72,7 +73,8 @@ class ConvexLayers {
   /// Replaces xᵏ (d × n) by xᵏ⁺¹. Cost: one drift. \pre k ≥ 0.
   /// \throws std::invalid_argument if γₖ is not in (0, 1].
   void apply(long k, State& x) const {
-    static thread_local State displacement;
+    static constinit thread_local detail::Scratch<State> kept;
+    State& displacement = *kept;
     eigen_assert(x.rows() == dim_);
     const auto step = static_cast<Scalar>(gamma(k));
     const int exponent = detail::attend_scaled(form_, nullptr, Weighted::displacements, law_, mask_, bias_, x,

@@ -5,6 +5,7 @@
 #include <attnflow/algebra/multiply.hpp>
 #include <attnflow/algebra/norm_bound.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/integrators/concepts.hpp>
 #include <attnflow/types.hpp>
@@ -54,7 +55,8 @@ void require_tokens(const char* owner, const X& x, Eigen::Index d, Eigen::Index 
 /// dx += A x for a d × d matrix.
 template <class Scalar, int Dim>
 void add_product(const Tokens<Scalar>& A, const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& dx) {
-  static thread_local Tokens<Scalar, Dim> product;
+  static constinit thread_local Scratch<Tokens<Scalar, Dim>> kept;
+  Tokens<Scalar, Dim>& product = *kept;
   product.resize(x.rows(), x.cols());
   if constexpr (KernelScalar<Scalar>)
     multiply<Dim>(A.data(), x.data(), product.data(), x.rows(), x.cols());

@@ -6,6 +6,7 @@
 #include <attnflow/algebra/norm_bound.hpp>
 #include <attnflow/attention/generic_rows.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/integrators/concepts.hpp>
 #include <attnflow/systems/activations.hpp>
@@ -83,7 +84,8 @@ class FeedForward {
       system_(t, x, dx);
       activate(dx);
     } else {
-      static thread_local State scratch;
+      static constinit thread_local detail::Scratch<State> kept;
+      State& scratch = *kept;
       State inner;
       inner.swap(
           scratch);  // the system may hold another FeedForward of this type, behind a type that hides it

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/geometry/sphere.hpp>
 #include <attnflow/types.hpp>
 
@@ -111,8 +112,14 @@ class FisherRaoDynamics {
 
   /// Writes the velocity at s to ds, resized to fit. \pre s and ds are different objects, s has d + 1 ≥ 2 rows.
   void operator()(double /*t*/, const State& s, State& ds) const {
-    static thread_local Tokens<Scalar, Dim> x, v;
-    static thread_local Masses m, variation, weight;
+    struct Space {
+      Tokens<Scalar, Dim> x, v;
+      Masses m, variation, weight;
+    };
+    static constinit thread_local detail::Scratch<Space> kept;
+    Space& space = *kept;
+    Tokens<Scalar, Dim>&x = space.x, &v = space.v;
+    Masses &m = space.m, &variation = space.variation, &weight = space.weight;
     const Eigen::Index d = s.rows() - 1, n = s.cols();
     eigen_assert(d >= 1);
     ds.resize(d + 1, n);

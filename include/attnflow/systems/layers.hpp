@@ -4,6 +4,7 @@
 
 #include <attnflow/algebra/linear_systems.hpp>
 #include <attnflow/detail/scale.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
@@ -51,7 +52,8 @@ class Layers {
 
   /// Replaces x (d × n) by the output of one layer. Cost: one drift.
   void apply(State& x) const {
-    static thread_local State update;
+    static constinit thread_local detail::Scratch<State> kept;
+    State& update = *kept;
     drift_(0, x, update);
     x += static_cast<Scalar>(step_) * update;
   }
@@ -112,7 +114,8 @@ class RescaledLayers {
 
   /// Replaces zᵏ by zᵏ⁺¹. Cost: one drift and O(d³ log k). \pre k ≥ 0.
   void apply(long k, State& z) const {
-    static thread_local State displacement, update;
+    static constinit thread_local detail::Scratch<State> kept_displacement, kept_update;
+    State &displacement = *kept_displacement, &update = *kept_update;
     const ScaledMatrix<Dim> flow = power(growth_, k);
     const int exponent = detail::attend_scaled(form_, &flow, Weighted::displacements, law_, mask_, bias_, z,
                                                displacement, nullptr);

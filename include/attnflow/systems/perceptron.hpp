@@ -5,6 +5,7 @@
 #include <attnflow/algebra/multiply.hpp>
 #include <attnflow/algebra/norm_bound.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/systems/activations.hpp>
 #include <attnflow/systems/drift_parts.hpp>
@@ -37,8 +38,10 @@ struct HiddenLayer {
   /// dx += W σ(U x + b).
   template <int Dim>
   void add(const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& dx) const {
-    static thread_local Matrix hidden;
-    static thread_local Tokens<Scalar, Dim> sums;
+    static constinit thread_local Scratch<Matrix> kept_hidden;
+    static constinit thread_local Scratch<Tokens<Scalar, Dim>> kept_sums;
+    Matrix& hidden = *kept_hidden;
+    Tokens<Scalar, Dim>& sums = *kept_sums;
     arguments(x, hidden);
     hidden = hidden.unaryExpr([this](const Scalar& y) { return sigma(y); });
     sums.resize(x.rows(), x.cols());

@@ -6,6 +6,7 @@
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
 #include <attnflow/attention/token_view.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/systems/jacobian.hpp>
 #include <attnflow/types.hpp>
@@ -203,7 +204,8 @@ class RescaledDynamics {
  private:
   template <class Out>
   void evaluate(double t, const detail::TokenView<Scalar, Dim>& z, Out& dz) const {
-    static thread_local State displacement;
+    static constinit thread_local detail::Scratch<State> kept;
+    State& displacement = *kept;
     const ScaledMatrix<Dim>& flow = exponential_.recall(t);
     const int exponent = detail::attend_scaled(form_, &flow, Weighted::displacements, law_, mask_, bias_, z,
                                                displacement, nullptr) +

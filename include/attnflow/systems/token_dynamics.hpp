@@ -5,6 +5,7 @@
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
 #include <attnflow/attention/token_view.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/systems/jacobian.hpp>
 #include <attnflow/types.hpp>
 
@@ -49,7 +50,8 @@ struct HeadBank {
   template <class Mask, class Bias, class Out>
   void attend(const Law& law, const Mask& mask, const Bias& bias, const TokenView<Scalar, Dim>& x,
               Out& out) const {
-    static thread_local Tokens<Scalar, Dim> sums, update;
+    static constinit thread_local Scratch<Tokens<Scalar, Dim>> kept_sums, kept_update;
+    Tokens<Scalar, Dim>&sums = *kept_sums, &update = *kept_update;
     int exponent = 0;
     for (std::size_t h = 0; h < heads.size(); ++h) {
       exponent = attend_scaled(forms[h], nullptr, Weighted::tokens, law, mask, bias, x, sums, nullptr, h > 0);

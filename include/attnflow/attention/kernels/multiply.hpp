@@ -5,6 +5,7 @@
 #include <attnflow/algebra/multiply.hpp>
 #include <attnflow/attention/kernels/kernels.hpp>
 #include <attnflow/detail/aligned_vector.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/parallel/threads.hpp>
 
 #include <algorithm>
@@ -31,7 +32,8 @@ void multiply_tokens(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d
   Eigen::Index step = (d + kernels.width - 1) / kernels.width * kernels.width;
   if (step * static_cast<Eigen::Index>(sizeof(Scalar)) % 1024 == 0) step += kernels.width;
   if (d == step) return share_out(a, d);
-  static thread_local AlignedVector<Scalar> padded;
+  static constinit thread_local Scratch<AlignedVector<Scalar>> kept;
+  AlignedVector<Scalar>& padded = *kept;
   padded.assign(static_cast<std::size_t>(step * d), Scalar(0));
   for (Eigen::Index k = 0; k < d; ++k) std::copy_n(a + k * d, d, padded.data() + k * step);
   share_out(padded.data(), step);
