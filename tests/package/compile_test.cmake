@@ -35,7 +35,8 @@ function(expect_refused words)
 endfunction()
 
 # What our headers include of others, and all of ours or those of the first program: texts of #include lines.
-file(GLOB_RECURSE headers RELATIVE ${source}/include ${source}/include/attnflow/*.hpp)
+string(REPLACE "[" "[[]" pattern "${source}/include/attnflow/*.hpp")
+file(GLOB_RECURSE headers RELATIVE ${source}/include ${pattern})
 set(theirs "")
 set(every_header "")
 foreach(header IN LISTS headers)
