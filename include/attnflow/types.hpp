@@ -1,5 +1,7 @@
 /// \file
 /// The state and the weights: Tokens and Head.
+///
+/// Read here is the core of Eigen alone: a program that inverts or decomposes matrices includes <Eigen/Dense> itself.
 #pragma once
 
 #include <attnflow/detail/column_major.hpp>

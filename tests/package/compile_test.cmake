@@ -22,7 +22,7 @@ endfunction()
 # expect_refused(WORDS FLAGS...): the first error, in one line and in a header of ours, has these words.
 function(expect_refused words)
   execute_process(
-    COMMAND ${compiler} ${flags} ${ARGN} -fsyntax-only RESULT_VARIABLE code ERROR_VARIABLE output COMMAND_ECHO STDOUT
+    COMMAND ${compiler} ${flags} ${ARGN} -c -o ${work}/refused.o RESULT_VARIABLE code ERROR_VARIABLE output COMMAND_ECHO STDOUT
   )
   if(code EQUAL 0)
     message(FATAL_ERROR "compiled, expected an error: ${words}")
@@ -35,7 +35,8 @@ function(expect_refused words)
 endfunction()
 
 # What our headers include of others, and all of ours or those of the first program: texts of #include lines.
-file(GLOB_RECURSE headers RELATIVE ${source}/include ${source}/include/attnflow/*.hpp)
+string(REPLACE "[" "[[]" pattern "${source}/include/attnflow/*.hpp")
+file(GLOB_RECURSE headers RELATIVE ${source}/include ${pattern})
 set(theirs "")
 set(every_header "")
 foreach(header IN LISTS headers)
@@ -84,6 +85,54 @@ elseif(case STREQUAL "no_exceptions")
 elseif(case STREQUAL "no_resizing")
   file(WRITE ${work}/light.cpp "#include <attnflow/version.hpp>\n")
   expect_refused("compile without EIGEN_NO_AUTOMATIC_RESIZING" -DEIGEN_NO_AUTOMATIC_RESIZING ${work}/light.cpp)
+elseif(case STREQUAL "older_language")
+  # After it comes the one that stops the compiler; hundreds would follow.
+  file(WRITE ${work}/main.cpp "${ours}\nint main() {}\n")
+  expect_refused("AttnFlow needs C++20" -std=c++17 ${work}/main.cpp)
+  expect_refused("AttnFlow needs C++20" -std=gnu++17 ${work}/main.cpp)
+  execute_process(COMMAND ${compiler} ${flags} -std=c++17 -fsyntax-only ${work}/main.cpp ERROR_VARIABLE output)
+  string(REGEX MATCHALL "error:" errors "${output}")
+  list(LENGTH errors count)
+  if(NOT count EQUAL 2)
+    message(FATAL_ERROR "${count} errors, expected 2:\n${output}")
+  endif()
+elseif(case STREQUAL "fast_math")
+  file(WRITE ${work}/light.cpp "#include <attnflow/version.hpp>\n")
+  foreach(flag -ffast-math -Ofast -ffinite-math-only)
+    expect_refused("compile without -ffast-math, -Ofast, -ffinite-math-only and -fassociative-math" ${flag} ${work}/light.cpp)
+  endforeach()
+elseif(case STREQUAL "reordered_sums")
+  # Where no macro tells, the compiler is caught in the act: by kernels, exact predicates, sums of two parts.
+  file(
+    WRITE ${work}/kernels.cpp
+    "#include <attnflow/simd/level.hpp>\nint main() { return attnflow::simd_level() == attnflow::SimdLevel::portable; }\n"
+  )
+  file(
+    WRITE ${work}/predicates.cpp
+    "#include <attnflow/polytope/convex_hull.hpp>\nint main() { return attnflow::convex_hull(Eigen::MatrixXd::Random(2, 9)).empty(); }\n"
+  )
+  file(
+    WRITE ${work}/parts.cpp
+    "#include <attnflow/algebra/double_double.hpp>\n"
+    "double f(double a, double b);\ndouble f(double a, double b) { return attnflow::detail::exact_sum(a, b).low; }\n"
+  )
+  foreach(file kernels predicates parts)
+    foreach(reordered "-fassociative-math -fno-signed-zeros -fno-trapping-math" -funsafe-math-optimizations)
+      separate_arguments(reordered UNIX_COMMAND "${reordered}")
+      expect_refused("compile without -fassociative-math" -O1 -U__ASSOCIATIVE_MATH__ ${reordered} ${work}/${file}.cpp)
+    endforeach()
+    compile(-O2 -c ${work}/${file}.cpp -o ${work}/${file}.o)
+  endforeach()
+elseif(case STREQUAL "excess_precision")
+  file(WRITE ${work}/light.cpp "#include <attnflow/version.hpp>\n")
+  expect_refused("compile for x86 of 32 bits with -msse2 -mfpmath=sse" -m32 -mno-sse ${work}/light.cpp)
+elseif(case STREQUAL "rounding_math")
+  compile(-O2 -frounding-math ${CMAKE_CURRENT_LIST_DIR}/rounding_math.cpp -o ${work}/program)
+  execute_process(COMMAND ${work}/program COMMAND_ERROR_IS_FATAL ANY)
+  foreach(level avx512 avx2 sse2 neon)
+    set(ENV{ATTNFLOW_SIMD} ${level})
+    execute_process(COMMAND ${work}/program COMMAND_ERROR_IS_FATAL ANY)
+  endforeach()
 elseif(case MATCHES "^no_rtti")
   file(WRITE ${work}/main.cpp "${ours}\nint main() {}\n")
   compile(-fno-rtti -fsyntax-only ${work}/main.cpp)

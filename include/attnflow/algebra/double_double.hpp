@@ -9,19 +9,21 @@
 namespace attnflow::inline ATTNFLOW_ABI::detail {
 
 /// high + low, |low| at most half a unit in the last place of high [Dek71]. Results are within some 2⁻¹⁰² of the true
-/// ones where nothing cancels, overflows or underflows. (Options that give up IEEE arithmetic void this.)
+/// ones where nothing cancels, overflows or underflows.
 struct DoubleDouble {
   double high = 0, low = 0;
 };
 
 /// a + b, exactly. \pre |a| ≥ |b|, or a = 0.
 [[nodiscard]] inline DoubleDouble ordered_sum(double a, double b) {
+  require_sums_in_order();
   const double sum = a + b;
   return {sum, b - (sum - a)};
 }
 
 /// a + b, exactly.
 [[nodiscard]] inline DoubleDouble exact_sum(double a, double b) {
+  require_sums_in_order();
   const double sum = a + b, of_b = sum - a;
   return {sum, (a - (sum - of_b)) + (b - of_b)};
 }

@@ -9,8 +9,21 @@
 /// What this library cannot work with is refused here, in one line, by whichever header comes first.
 #pragma once
 
+#if (defined(_MSVC_LANG) && _MSVC_LANG < 202002L) || (!defined(_MSVC_LANG) && __cplusplus < 202002L)
+#error "AttnFlow needs C++20: compile with -std=c++20 (MSVC: /std:c++20)"
+#include <attnflow/the_error_is_the_one_above>  // ends compilation: an older language would give hundreds of errors more
+#endif
 #if !defined(__cpp_exceptions)
 #error "AttnFlow reports a caller's mistakes by exceptions: compile without -fno-exceptions"
+#endif
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(_M_FP_FAST) || \
+    (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error \
+    "AttnFlow needs floating-point arithmetic as written, with NaN and infinity: compile without -ffast-math, -Ofast, -ffinite-math-only and -fassociative-math (MSVC: /fp:fast)"
+#elif (defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0 && __FLT_EVAL_METHOD__ != 16) || \
+    (defined(_M_IX86_FP) && _M_IX86_FP < 2)  // 16: as 0, with half precision in hardware
+#error \
+    "AttnFlow needs results of float and double rounded to float and double: compile for x86 of 32 bits with -msse2 -mfpmath=sse"
 #endif
 #ifdef EIGEN_NO_AUTOMATIC_RESIZING
 #error "AttnFlow assigns to matrices of other sizes: compile without EIGEN_NO_AUTOMATIC_RESIZING"
@@ -86,3 +99,31 @@ asm(".ifndef attnflow_objects_differ_in_vector_flags\n"
 #undef ATTNFLOW_DETAIL_TEXT
 #undef ATTNFLOW_DETAIL_TEXT_
 #endif
+
+namespace attnflow::inline ATTNFLOW_ABI::detail {
+
+// Some flags of fast arithmetic define no macro (g++ 11 and clang: -fassociative-math, -funsafe-math-optimizations; clang
+// 20: -ffp-model=fast, too). They show in what the compiler does: it knows that (x + 1) − x is 1, whatever x is, and the
+// call remains, which is an error. Clang reorders nothing at -O0, and lets that pass.
+#if defined(__GNUC__)
+__attribute__((
+    error("AttnFlow needs floating-point arithmetic as written: compile without -fassociative-math, "
+          "-funsafe-math-optimizations and -ffp-model=fast"))) void
+refuse_reordered_sums();
+#endif
+
+/// Called, at no cost, by what needs its sums in the order in which they are written: exponentials that round by adding
+/// a large number, exact predicates, sums of two parts.
+#if defined(__GNUC__)
+[[gnu::always_inline]]
+#endif
+inline void
+require_sums_in_order() {
+#if defined(__GNUC__)
+  double unknown;
+  asm("" : "=m"(unknown));
+  if (__builtin_constant_p((unknown + 1) - unknown)) refuse_reordered_sums();
+#endif
+}
+
+}  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -38,12 +38,20 @@ struct Exp2<float> {
   static constexpr float sixteenth[] = {0x1.62e42fefa39efp-1F, 0x1.ebff917b28217p-3F, 0x1.c6b299bd67a41p-5F};
 };
 
-/// 2^{i/16}, i = 0 … 15.
+/// 2^{i/16}, i = 0 … 15. In float from literals of float: g++ 12 with -frounding-math converts constants of double to
+/// nonsense.
 template <class T>
-inline constexpr T sixteenth_powers[] = {
-    T(0x1.0000000000000p+0), T(0x1.0b5586cf9890fp+0), T(0x1.172b83c7d517bp+0), T(0x1.2387a6e756238p+0),
-    T(0x1.306fe0a31b715p+0), T(0x1.3dea64c123422p+0), T(0x1.4bfdad5362a27p+0), T(0x1.5ab07dd485429p+0),
-    T(0x1.6a09e667f3bcdp+0), T(0x1.7a11473eb0187p+0), T(0x1.8ace5422aa0dbp+0), T(0x1.9c49182a3f090p+0),
-    T(0x1.ae89f995ad3adp+0), T(0x1.c199bdd85529cp+0), T(0x1.d5818dcfba487p+0), T(0x1.ea4afa2a490dap+0)};
+inline constexpr T sixteenth_powers[1] = {};
+template <>
+inline constexpr double sixteenth_powers<double>[] = {
+    0x1.0000000000000p+0, 0x1.0b5586cf9890fp+0, 0x1.172b83c7d517bp+0, 0x1.2387a6e756238p+0,
+    0x1.306fe0a31b715p+0, 0x1.3dea64c123422p+0, 0x1.4bfdad5362a27p+0, 0x1.5ab07dd485429p+0,
+    0x1.6a09e667f3bcdp+0, 0x1.7a11473eb0187p+0, 0x1.8ace5422aa0dbp+0, 0x1.9c49182a3f090p+0,
+    0x1.ae89f995ad3adp+0, 0x1.c199bdd85529cp+0, 0x1.d5818dcfba487p+0, 0x1.ea4afa2a490dap+0};
+template <>
+inline constexpr float sixteenth_powers<float>[] = {
+    0x1.000000p+0F, 0x1.0b5586p+0F, 0x1.172b84p+0F, 0x1.2387a6p+0F, 0x1.306fe0p+0F, 0x1.3dea64p+0F,
+    0x1.4bfdaep+0F, 0x1.5ab07ep+0F, 0x1.6a09e6p+0F, 0x1.7a1148p+0F, 0x1.8ace54p+0F, 0x1.9c4918p+0F,
+    0x1.ae89fap+0F, 0x1.c199bep+0F, 0x1.d5818ep+0F, 0x1.ea4afap+0F};
 
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail

@@ -81,6 +81,7 @@ inline constexpr std::array simd_levels{SimdLevel::avx512, SimdLevel::avx2, Simd
 /// ATTNFLOW_SIMD names. Chosen at the first call and kept.
 /// \throws std::invalid_argument if ATTNFLOW_SIMD names a level that there is not.
 [[nodiscard]] inline SimdLevel simd_level() {
+  detail::require_sums_in_order();  // on behalf of the kernels, which begin by this call
   static const SimdLevel level = detail::choose_simd_level(std::getenv("ATTNFLOW_SIMD"));
   return level;
 }

@@ -20,6 +20,7 @@ template <std::size_t Capacity>
 class ExactSum {
  public:
   void add(double term) {
+    require_sums_in_order();
     for (std::size_t k = 0; k < length_; ++k) {  // term + parts_[k] = sum + rest, exactly
       const double sum = term + parts_[k];
       const double virtual_part = sum - term;
@@ -81,6 +82,7 @@ using SpacePoint = std::array<double, 3>;
 
 /// Whether u − v is a double. (The rest of a rounded difference is one [She97].)
 [[nodiscard]] inline bool exact_difference(double u, double v) {
+  require_sums_in_order();
   const double difference = u - v, virtual_v = u - difference;
   return (u - (difference + virtual_v)) + (virtual_v - v) == 0;
 }

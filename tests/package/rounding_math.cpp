@@ -1,0 +1,85 @@
+// Compiled with -frounding-math, as programs with intervals are: x's drift and a run of z against plain loops, in float
+// and double. At the level of instructions that ATTNFLOW_SIMD names, where this machine has it.
+#include <attnflow/integrators/dormand_prince.hpp>
+#include <attnflow/integrators/integrate.hpp>
+#include <attnflow/simd/level.hpp>
+#include <attnflow/systems/rescaled_dynamics.hpp>
+#include <attnflow/systems/token_dynamics.hpp>
+#include <attnflow/tokens/initial_laws.hpp>
+
+#include <cmath>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <limits>
+
+namespace {
+
+using Eigen::Index;
+
+void require(bool holds, const char* what, double error) {
+  if (holds) return;
+  std::cerr << "false: " << what << " (" << error << ")\n";
+  std::exit(1);
+}
+
+/// ∑ⱼ softmaxⱼ⟨xᵢ, xⱼ⟩ xⱼ, as it is written.
+Eigen::MatrixXd drift(const Eigen::MatrixXd& x) {
+  Eigen::MatrixXd dx = Eigen::MatrixXd::Zero(x.rows(), x.cols());
+  for (Index i = 0; i < x.cols(); ++i) {
+    const Eigen::VectorXd scores = x.transpose() * x.col(i);
+    const Eigen::VectorXd weights = (scores.array() - scores.maxCoeff()).exp();
+    dx.col(i) = x * weights / weights.sum();
+  }
+  return dx;
+}
+
+template <class Scalar>
+void drift_and_run(Index d) {
+  using State = attnflow::Tokens<Scalar>;
+  const double epsilon = std::numeric_limits<Scalar>::epsilon();
+  attnflow::Generator generator(1);
+  const State x = attnflow::uniform_box<Scalar>(generator, 20, d, -2, 2);
+  State dx;
+  attnflow::TokenDynamics<Scalar>(attnflow::Head<Scalar>::identity(d))(0, x, dx);
+  // Weights are off by ε times the scores, which reach 4 d.
+  const double off = (dx.template cast<double>() - drift(x.template cast<double>())).cwiseAbs().maxCoeff();
+  require(off <= 40 * static_cast<double>(d) * epsilon, "the drift is the sum over all tokens", off);
+
+  // z = e^{−t} x moves at e^{−t} drift(x) − z. Four steps of the classical method with h = 1/64 to t = 1/16, in double.
+  Eigen::MatrixXd by_hand = x.template cast<double>();
+  const auto velocity = [](double t, const Eigen::MatrixXd& z) -> Eigen::MatrixXd {
+    return std::exp(-t) * drift(std::exp(t) * z) - z;
+  };
+  const double h = 1. / 64;
+  for (int step = 0; step < 4; ++step) {
+    const double t = step * h;
+    const Eigen::MatrixXd k1 = velocity(t, by_hand), k2 = velocity(t + h / 2, by_hand + h / 2 * k1),
+                          k3 = velocity(t + h / 2, by_hand + h / 2 * k2),
+                          k4 = velocity(t + h, by_hand + h * k3);
+    by_hand += h / 6 * (k1 + 2 * k2 + 2 * k3 + k4);
+  }
+  State z = x;
+  const double tolerance = sizeof(Scalar) == sizeof(float) ? 2e-6 : 1e-9;
+  const auto report = attnflow::integrate(
+      attnflow::RescaledDynamics<Scalar>(attnflow::Head<Scalar>::identity(d)),
+      attnflow::DormandPrince5<State>{}, z, {.to = 4 * h, .rtol = tolerance, .atol = tolerance});
+  require(report.outcome == attnflow::Outcome::reached_end, "the run reaches its end", report.t);
+  const double apart = (z.template cast<double>() - by_hand).cwiseAbs().maxCoeff();
+  require(apart <= tolerance, "the run is that of the plain loops", apart);
+}
+
+}  // namespace
+
+int main() {
+  try {
+    std::cout << attnflow::name_of(attnflow::simd_level()) << '\n';
+  } catch (const std::exception&) {
+    return 0;  // not a level of this machine
+  }
+  for (const Index d : {1, 2, 6}) {
+    drift_and_run<float>(d);
+    drift_and_run<double>(d);
+  }
+  return 0;
+}
