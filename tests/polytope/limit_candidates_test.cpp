@@ -259,6 +259,7 @@ TEST_CASE("a bound on the sets of vertices is kept, and told", "[polytope]") {
   const auto count = [&](double most) {
     const LimitCandidates found = limit_candidates(I, v, 1e-9, {.max_subsets = most});
     CHECK(found.complete == (most >= 92));
+    CHECK(found.sets_left_out == (most < 8 ? 92 : most < 36 ? 84 : most < 92 ? 56 : 0));
     return found.points.cols();
   };
   CHECK(count(0) == 1);
@@ -267,6 +268,32 @@ TEST_CASE("a bound on the sets of vertices is kept, and told", "[polytope]") {
   CHECK(count(35) == 9);
   CHECK(count(36) == 27);
   CHECK(count(92) == 27);
+  // 28 pairs of 3 (3 + 16 + 8) multiplications, 56 sets of three of 3 (3 + 16 + 12)
+  const auto by_work = [&](double most) {
+    return limit_candidates(I, v, 1e-9, {.max_work = most}).sets_left_out;
+  };
+  CHECK(by_work(0) == 84);
+  CHECK(by_work(2267) == 84);
+  CHECK(by_work(2268) == 56);
+  CHECK(by_work(7475) == 56);
+  CHECK(by_work(7476) == 0);
+}
+
+// The sets of up to six of 20 vertices in 100 dimensions, as many as 10⁵, took half a minute.
+TEST_CASE("in many dimensions few sets of vertices are tried", "[polytope]") {
+  std::mt19937_64 generator(6);
+  for (const Index d : {100, 1000}) {
+    const MatrixXd v = draws(generator, d, 20);
+    const LimitCandidates found = limit_candidates(MatrixXd::Identity(d, d), v);
+    CHECK_FALSE(found.complete);
+    const double tried = std::ldexp(1, 20) - 1 - found.sets_left_out;
+    CHECK(tried >= 20);
+    CHECK(tried <= 20 + 1e8 / static_cast<double>(d * d));
+    for (Index k = 0; k < 20; ++k) CHECK(distance_to_candidates(found, v.col(k)) == 0);
+  }
+  const LimitCandidates many = limit_candidates(MatrixXd::Identity(200, 200), draws(generator, 200, 1200));
+  CHECK(many.sets_left_out > 1e200);
+  CHECK(std::isfinite(many.sets_left_out));
 }
 
 TEST_CASE("vertices with noise have as many candidates at a tolerance above it", "[polytope]") {
@@ -291,6 +318,8 @@ TEST_CASE("what has no candidates is refused in words", "[polytope]") {
         "limit_candidates: tol is nan, expected a number in (0, 1)");
   CHECK(refusal([&] { (void)limit_candidates(I, v, 1e-9, {.max_subsets = nan}); }) ==
         "LimitCandidatesOptions::max_subsets is nan, expected at least 0");
+  CHECK(refusal([&] { (void)limit_candidates(I, v, 1e-9, {.max_work = -1}); }) ==
+        "LimitCandidatesOptions::max_work is -1, expected at least 0");
   M(0, 1) = 0.5;
   CHECK(refusal([&] { (void)limit_candidates(M, v); }) ==
         "limit_candidates: M(0, 1) is 0.5 and M(1, 0) is 0, expected a symmetric matrix");

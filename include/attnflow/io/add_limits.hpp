@@ -55,8 +55,7 @@ namespace detail {
       if (!analysis.found.hull_vertices || analysis.found.hull_vertices->empty()) return {};
       const double tol = std::clamp(10 * std::exp(-prediction.rate * analysis.t), 1e-9, 2e-2);
       const Eigen::MatrixXd M = (prediction.M_inside + prediction.M_inside.transpose()) / 2;
-      return limit_candidates(M, last(Eigen::all, *analysis.found.hull_vertices), tol, {.max_subsets = 1e5})
-          .points;
+      return limit_candidates(M, last(Eigen::all, *analysis.found.hull_vertices), tol).points;
     }
     case LimitCase::origin:
     case LimitCase::none:
@@ -85,7 +84,7 @@ namespace detail {
 ///  - the eigen-coordinates of V as a basis, where V is not diagonal.
 ///
 /// The positions of the view are z of all tokens, in d coordinates, V is d × d. Cost: O(m n d s), and the
-/// candidates of a polytope (limit_candidates, at most 10⁵ sets).
+/// candidates of a polytope (limit_candidates).
 /// \throws std::invalid_argument if V is not d × d.
 inline void add_limits(View& view, const Analysis& analysis, const Eigen::MatrixXd& V) {
   view.validate();

@@ -26,12 +26,16 @@ struct LimitCandidates {
   Eigen::MatrixXd points;                        ///< d × s: vertices, then points of edges, …, then 0
   std::vector<double> residuals;                 ///< s: candidate_residual of each
   std::vector<std::vector<Eigen::Index>> faces;  ///< s: vertices (increasing) whose simplex has it inside
-  bool complete = true;                          ///< false where max_subsets cut the search short
+  bool complete = true;                          ///< false where a limit of the options cut the search short
+  double sets_left_out = 0;  ///< sets of vertices not tried for it; up to the largest double
 };
 
 /// How long to look for candidates.
 struct LimitCandidatesOptions {
   double max_subsets = 1e6;  ///< sets of vertices that may be tried
+  /// Multiplications that sets of two or more vertices may cost, by the estimate in limit_candidates; the
+  /// default takes a fraction of a second.
+  double max_work = 1e8;
 };
 
 namespace detail {
@@ -56,7 +60,7 @@ void visit_independent(const Eigen::MatrixXd& W, Eigen::Index up_to, double negl
 /// limit_candidates, once its options are known to be valid.
 [[nodiscard]] inline LimitCandidates limit_candidates_of(const Eigen::MatrixXd& M,
                                                          const Eigen::MatrixXd& vertices, double tol,
-                                                         double max_subsets) {
+                                                         const LimitCandidatesOptions& options) {
   const Eigen::Index d = vertices.rows(), m = vertices.cols();
   const FormAndVertices form = validated_form("limit_candidates", M, vertices, Eigen::VectorXd::Zero(d));
   LimitCandidates found;
@@ -71,13 +75,18 @@ void visit_independent(const Eigen::MatrixXd& W, Eigen::Index up_to, double negl
     diameter = (std::max)(diameter, (form.V.colwise() - form.V.col(j)).colwise().norm().maxCoeff());
 
   Eigen::Index largest_set = 0;
-  double subsets = 0, binomial = 1;
+  double subsets = 0, work = 0, binomial = 1;
   for (Eigen::Index k = 1; k <= (std::min)(d, m); ++k) {
-    binomial *= static_cast<double>(m - k + 1) / static_cast<double>(k);
+    binomial = (std::min)(binomial * static_cast<double>(m - k + 1) / static_cast<double>(k),
+                          (std::numeric_limits<double>::max)());
     subsets += binomial;
-    if (subsets > max_subsets) break;
-    largest_set = k;
+    if (k > 1) work += binomial * static_cast<double>(d * (d + 2 * m + 4 * k));
+    if (largest_set == k - 1 && subsets <= options.max_subsets && work <= options.max_work)
+      largest_set = k;
+    else
+      found.sets_left_out += binomial;
   }
+  found.sets_left_out = (std::min)(found.sets_left_out, (std::numeric_limits<double>::max)());
   found.complete = largest_set == (std::min)(d, m);
 
   struct Kept {
@@ -194,9 +203,11 @@ requires KernelScalar<typename Form::Scalar> && KernelScalar<typename Derived::S
 /// 10 tol times the largest ‖vₖ‖ the one of the smallest face stays.
 ///
 /// M: d × d; vertices: d × m, any m, without duplicates (merged_vertices). tol is near 10⁻⁹ for exact
-/// vertices and near 10 e^{−T} for those of a simulation up to time T. Time O(d² + d m) for each of the
-/// ∑_{k ≤ d} C(m, k) sets, at worst; beyond max_subsets only sets as small as fit in are tried.
-/// \throws std::invalid_argument as candidate_residual, and unless 0 < tol < 1 and max_subsets ≥ 0.
+/// vertices and near 10 e^{−T} for those of a simulation up to time T. A set of k vertices takes about
+/// d (d + 2m + 4k) multiplications, and there are ∑_{k ≤ d} C(m, k) sets. Where that exceeds max_subsets or
+/// max_work, only the sets of the smallest sizes are tried; `complete` and `sets_left_out` tell.
+/// \throws std::invalid_argument as candidate_residual, and unless 0 < tol < 1, max_subsets ≥ 0 and
+/// max_work ≥ 0.
 template <class Form, class Derived>
 requires KernelScalar<typename Form::Scalar> && KernelScalar<typename Derived::Scalar>
 [[nodiscard]] LimitCandidates limit_candidates(const Eigen::MatrixBase<Form>& M,
@@ -206,8 +217,10 @@ requires KernelScalar<typename Form::Scalar> && KernelScalar<typename Derived::S
     detail::refuse("limit_candidates: tol is ", tol, ", expected a number in (0, 1)");
   if (!(options.max_subsets >= 0))
     detail::refuse("LimitCandidatesOptions::max_subsets is ", options.max_subsets, ", expected at least 0");
+  if (!(options.max_work >= 0))
+    detail::refuse("LimitCandidatesOptions::max_work is ", options.max_work, ", expected at least 0");
   return detail::limit_candidates_of(M.template cast<double>(), vertices.template cast<double>(), tol,
-                                     options.max_subsets);
+                                     options);
 }
 
 /// The distance from a point to the nearest of the candidates; infinite if there are none.

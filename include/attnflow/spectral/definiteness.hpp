@@ -36,6 +36,7 @@ struct Definiteness {
   /// The largest eigenvalue of the symmetric part.
   double largest = 0;
   double margin = 0;  ///< smallest / max(|smallest|, |largest|): 1/condition if positive definite; ≤ 0 if not
+  Eigen::Index dim = 0;  ///< d
 
   /// M is symmetric and xᵀMx > 0 for x ≠ 0, up to a relative tolerance.
   [[nodiscard]] bool is_positive_definite(double tol = 1e-10) const noexcept {
@@ -48,6 +49,7 @@ struct Definiteness {
 [[nodiscard]] inline Definiteness definiteness(const Eigen::MatrixXd& M) {
   detail::validate_square("definiteness", "M", M);
   Definiteness found;
+  found.dim = M.rows();
   const int shift = detail::unit_shift(M);
   const Eigen::MatrixXd scaled = detail::scaled_by_power(M, shift);
   if (scaled.isZero(0)) return found;

@@ -85,7 +85,9 @@ struct GoodTriple : Verdict {
   const double size = scaled.norm(), product = p.right.dot(detail::image_of(scaled, p.right.data()));
   answer.form = std::ldexp(product, -shift);
   answer.require({"phi1_M_phi1", "⟨Qφ₁, Kφ₁⟩ > 0, relative to ‖QᵀK‖", size > 0 ? product / size : 0, tol},
-                 detail::words("⟨Qφ₁, Kφ₁⟩ = ", answer.form, " is not positive"));
+                 answer.form > 0 ? detail::words("⟨Qφ₁, Kφ₁⟩ = ", answer.form, " is positive, but only ",
+                                                 product / size, " times ‖QᵀK‖, expected more than ", tol)
+                                 : detail::words("⟨Qφ₁, Kφ₁⟩ = ", answer.form, " is not positive"));
   return answer;
 }
 
@@ -150,16 +152,27 @@ struct ParanormalSplitting : Verdict {
 
 namespace detail {
 
+/// Of a symmetric form whose margin is at most tol. An eigenvalue that is within the rounding of a
+/// decomposition, ten d ε of the largest, has no sign.
+[[nodiscard]] inline std::string why_not_positive_definite(const Definiteness& form, double tol) {
+  const std::string from_to =
+      words("eigenvalues of its symmetric part from ", form.smallest, " to ", form.largest);
+  if (form.largest <= 0)
+    return words("QᵀK is not positive definite (smallest eigenvalue ", form.smallest, ")");
+  if (std::abs(form.margin) <= 10 * static_cast<double>(form.dim) * std::numeric_limits<double>::epsilon())
+    return words("QᵀK is singular to rounding (", from_to, ")");
+  if (form.smallest < 0) return words("QᵀK is indefinite (", from_to, ")");
+  return words("QᵀK is positive definite, but too close to singular to rely on: its smallest eigenvalue ",
+               form.smallest, " is ", form.margin, " times the largest, expected more than ", tol);
+}
+
 inline void require_positive_definite(Verdict& verdict, const Definiteness& form, double tol) {
   if (verdict.require({"M_symmetric", "QᵀK is symmetric: allowed asymmetry less the one found",
                        tol - form.asymmetry, -(std::numeric_limits<double>::min)()},
                       words("QᵀK is not symmetric (asymmetry ", form.asymmetry, ")")))
     verdict.require({"M_positive", "QᵀK is positive definite: smallest eigenvalue, relative to the largest",
                      form.margin, tol},
-                    form.largest > 0 && form.smallest < 0
-                        ? words("QᵀK is indefinite (eigenvalues of its symmetric part from ", form.smallest,
-                                " to ", form.largest, ")")
-                        : words("QᵀK is not positive definite (smallest eigenvalue ", form.smallest, ")"));
+                    why_not_positive_definite(form, tol));
 }
 
 }  // namespace detail
