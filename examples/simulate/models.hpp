@@ -70,9 +70,11 @@ struct Field {
   using State = Tokens<Scalar>;
   std::function<void(double, const State&, State&)> velocity;
   double longest_step = std::numeric_limits<double>::infinity();
+  bool one_scale_in_row = false;  ///< see attnflow::RowScaledField
 
   void operator()(double t, const State& x, State& dx) const { velocity(t, x, dx); }
   [[nodiscard]] double max_step() const noexcept { return longest_step; }
+  [[nodiscard]] bool rows_have_one_scale() const noexcept { return one_scale_in_row; }
 };
 
 /// A system ready to run, and what can be asked of it.
@@ -111,6 +113,7 @@ void set_rescaled(Run<Scalar>& run, const Head<Scalar>& head, const Law& law, co
                                                                                                   mask, bias);
   run.field.velocity = [system](double t, const State& z, State& dz) { (*system)(t, z, dz); };
   run.field.longest_step = system->max_step();
+  run.field.one_scale_in_row = system->rows_have_one_scale();
   run.attention = [system](double t, const State& z) {
     return std::vector<SquareMatrix<Scalar>>{system->attention(t, z)};
   };

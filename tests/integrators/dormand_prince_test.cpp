@@ -88,9 +88,10 @@ TEST_CASE("a step and its error estimate are those of the table", "[dormand_prin
             Approx(difference.cwiseAbs().maxCoeff()).epsilon(0).margin(64 * epsilon));
     }
     const double rtol = 1e-4, atol = 1e-5;
-    const double worst = (difference.cwiseAbs().array() /
-                          (atol + rtol * start.cwiseAbs().array().max(next.cwiseAbs().array())))
-                             .maxCoeff();
+    State size = start.cwiseAbs().cwiseMax(next.cwiseAbs());
+    if constexpr (attnflow::RowScaledField<std::remove_cvref_t<decltype(field)>>)
+      size = size.rowwise().maxCoeff().eval().replicate(1, size.cols()).eval();
+    const double worst = (difference.cwiseAbs().array() / (atol + rtol * size.array())).maxCoeff();
     DormandPrince5<State> fresh;
     CHECK(fresh.attempt(field, t, start, h, rtol, atol) ==
           Approx(worst).epsilon(0).margin(64 * epsilon / atol));
@@ -163,6 +164,25 @@ TEST_CASE("the error ratio is the largest over the components, and infinite wher
   // An entry that is zero and stays zero asks for nothing, also where atol is zero.
   x << 0, 0, 0;
   CHECK(DormandPrince5<State>{}.attempt(BlowUp<double>{}, 0, x, 0.1, 1e-6, 0) == 0);
+}
+
+TEST_CASE("a token near zero does not shorten the first step where its row has one scale",
+          "[dormand_prince]") {
+  struct OneScale : Decay {
+    [[nodiscard]] bool rows_have_one_scale() const { return true; }
+  };
+  Decay::State x(1, 2);
+  x << 1, 1;
+  const auto first = [&](const auto& field) {
+    return DormandPrince5<Decay::State>{}.first_step(field, 0, x, 1, 1e-6, 1e-9);
+  };
+  CHECK(first(OneScale{}) == first(Decay{}));
+  x << 1, 0;
+  const double alone = first(OneScale{});
+  struct Uneven : OneScale {  // the token at zero moves as the other one does
+    void operator()(double, const State& at, State& dx) const { dx = State::Constant(1, 2, -at(0, 0)); }
+  };
+  CHECK(first(Uneven{}) == alone);
 }
 
 TEST_CASE("the controller keeps to its limits", "[dormand_prince]") {

@@ -219,6 +219,20 @@ TEST_CASE("motions along great circles are exact, in steps beyond the antipode t
   CHECK(nearest <= 8 * epsilon);
 }
 
+TEST_CASE("parts of a step move the state by what the clock makes of them", "[geodesic]") {
+  // Numbers from 2⁵² on are 1 apart: a step of 3 in four or more parts has times between which nothing lies.
+  const double t = 0x1p52;
+  const Turn field{Eigen::Vector3d(0, 0, 1.4)};
+  State x(3, 1), inside;
+  x << 1, 0, 0;
+  Stepper stepper;
+  stepper.step(field, t, x, 3);
+  for (const double s : {0., 1., 2., 3.}) {
+    stepper.interpolate(field, t + s, inside);
+    CHECK((inside - Eigen::Vector3d(std::cos(1.4 * s), std::sin(1.4 * s), 0)).norm() < 1e-12);
+  }
+}
+
 TEST_CASE("a step too long for any number of parts ends the run", "[geodesic]") {
   const Turn field{Eigen::Vector3d(0, 0, 1e6)};
   State x(3, 2);

@@ -1,6 +1,8 @@
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
+#include <attnflow/io/npy.hpp>
 #include <attnflow/observers/trajectory.hpp>
+#include <attnflow/spectral/invariant_basis.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 
@@ -8,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <numbers>
 #include <type_traits>
@@ -130,4 +133,27 @@ TEMPLATE_TEST_CASE("a run that grows for ever ends where its numbers do", "[long
   CHECK(z.allFinite());
   // The last finite state is within a step, h ≤ 1, of the end: a factor e^{1/2} or so, and 1e-3 is far below that.
   CHECK(z.row(2).cwiseAbs().maxCoeff() > TestType(1e-3) * std::numeric_limits<TestType>::max());
+}
+
+// A symmetric V in 32 dimensions, in coordinates of its eigenvectors. By t = 13.6 a coordinate is 3.5e10 large, and a token
+// that passes zero in it changes its leader: no step in double is so short that the error is below 1e-11.
+TEST_CASE("a token that changes its leader where its coordinate is zero does not end a run", "[long_run]") {
+  const std::filesystem::path folder = std::filesystem::path(ATTNFLOW_TEST_DATA) / "early_end";
+  const Eigen::MatrixXd V =
+      attnflow::matrices_from<double>(attnflow::load_npy(folder / "V.npy"), "V").front();
+  const auto x = attnflow::tokens_from<double>(attnflow::load_npy(folder / "x.npy"), "x");
+  const attnflow::InvariantBasis coordinates = attnflow::invariant_basis(V);
+  REQUIRE_FALSE(coordinates.is_identity);
+  const RescaledDynamics<double> field({coordinates.basis, coordinates.basis, coordinates.blocks});
+  const auto run = [&](AdaptiveSteps plan) {
+    attnflow::Tokens<double> z = coordinates.inverse * x;
+    const auto report = integrate(field, DormandPrince5<attnflow::Tokens<double>>{}, z, plan);
+    CHECK(report.outcome == Outcome::reached_end);
+    CHECK(report.t == 45);
+    return z;
+  };
+  const Eigen::MatrixXd z = run(plan_to<double>(45)), exact = run({.to = 45, .rtol = 1e-12, .atol = 1e-14});
+  const Eigen::VectorXd largest = exact.rowwise().lpNorm<Eigen::Infinity>();
+  CHECK(largest.maxCoeff() > 1e30);
+  CHECK((z - exact).rowwise().lpNorm<Eigen::Infinity>().cwiseQuotient(largest).maxCoeff() < 1e-6);
 }

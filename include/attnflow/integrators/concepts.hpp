@@ -33,6 +33,23 @@ concept StepBoundedField = VectorField<F> && requires(const F& f) {
   { f.max_step() } -> std::convertible_to<double>;
 };
 
+/// A field that says whether the entries of a row of its state, one coordinate of all particles, have one scale, such as
+/// RescaledDynamics: error control then measures an error against the largest entry of the row.
+template <class F>
+concept RowScaledField = VectorField<F> && requires(const F& f) {
+  { f.rows_have_one_scale() } -> std::convertible_to<bool>;
+};
+
+namespace detail {
+template <VectorField F>
+[[nodiscard]] bool rows_have_one_scale([[maybe_unused]] const F& f) {
+  if constexpr (RowScaledField<F>)
+    return f.rows_have_one_scale();
+  else
+    return false;
+}
+}  // namespace detail
+
 /// Advances x from t to t + h and interpolates in the step it made last. `order` is the order of accuracy,
 /// `dense_order` that of interpolate(); tests measure both.
 template <class S, class F>

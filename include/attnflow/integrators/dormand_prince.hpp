@@ -54,12 +54,14 @@ class DormandPrince5 {
   }
 
   /// Tries a step from (t, x); accept() takes it. \returns the estimated error as a multiple of what is
-  /// allowed, the largest over all components: acceptable up to 1; not finite if the new state or the
-  /// estimate is not.
+  /// allowed (see AdaptiveSteps), the largest over all components: acceptable up to 1; not finite if the new
+  /// state or the estimate is not.
   template <VectorField F>
   [[nodiscard]] double attempt(const F& f, double t, const State& x, double h, double rtol, double atol) {
     make_stages(f, t, x, h);
     const State& k1 = end_.value();
+    const bool by_row = detail::rows_have_one_scale(f);
+    if (by_row) set_row_scales(x, next_);
     double worst = 0;
     for (Eigen::Index j = 0; j < x.cols(); ++j)
       for (Eigen::Index i = 0; i < x.rows(); ++i) {
@@ -70,7 +72,8 @@ class DormandPrince5 {
             std::abs(static_cast<double>(static_cast<Real>(h) * (e1 * v(k1) + e3 * v(k3_) + e4 * v(k4_) +
                                                                  e5 * v(k5_) + e6 * v(k6_) + e7 * v(k7_))));
         if (error == 0) continue;
-        const double allowed = atol + rtol * (std::max)(std::abs(number(x(i, j))), std::abs(after));
+        const double size = by_row ? row_scales_(i) : (std::max)(std::abs(number(x(i, j))), std::abs(after));
+        const double allowed = atol + rtol * size;
         const double ratio = error / allowed;
         if (!std::isfinite(ratio)) return std::numeric_limits<double>::infinity();
         worst = (std::max)(worst, ratio);
@@ -112,11 +115,13 @@ class DormandPrince5 {
   template <VectorField F>
   [[nodiscard]] double first_step(const F& f, double t, const State& x, double longest, double rtol,
                                   double atol) {
+    const bool by_row = detail::rows_have_one_scale(f);
+    if (by_row) set_row_scales(x, x);
     const auto size = [&](const State& v) {
       double worst = 0;
       for (Eigen::Index j = 0; j < x.cols(); ++j)
         for (Eigen::Index i = 0; i < x.rows(); ++i) {
-          const double allowed = atol + rtol * std::abs(number(x(i, j)));
+          const double allowed = atol + rtol * (by_row ? row_scales_(i) : std::abs(number(x(i, j))));
           const double value = std::abs(number(v(i, j)));
           if (value != 0 && allowed > 0) worst = (std::max)(worst, value / allowed);
         }
@@ -178,6 +183,15 @@ class DormandPrince5 {
     return static_cast<Scalar>(static_cast<Real>(coefficient));
   }
 
+  /// The largest entry of each row before and after a step.
+  void set_row_scales(const State& before, const State& after) {
+    row_scales_.setZero(before.rows());
+    for (Eigen::Index j = 0; j < before.cols(); ++j)
+      for (Eigen::Index i = 0; i < before.rows(); ++i)
+        row_scales_(i) =
+            (std::max)({row_scales_(i), std::abs(number(before(i, j))), std::abs(number(after(i, j)))});
+  }
+
   template <VectorField F>
   void make_stages(const F& f, double t, const State& x, double step) {
     const auto h = static_cast<Scalar>(step);
@@ -226,6 +240,7 @@ class DormandPrince5 {
   bool restored_ = false;
   detail::Slope<State> begin_, end_;  // of the step accepted last; end_ is where the next one is tried from
   State next_, stage_, k2_, k3_, k4_, k5_, k6_, k7_;
+  Eigen::Matrix<double, State::RowsAtCompileTime, 1> row_scales_;
   double t1_ = 0;  // the end of the step tried last
 };
 

@@ -101,7 +101,7 @@ class GeodesicRungeKutta4 {
       bool within = true;
       for (std::size_t k = 0; within && k < count; ++k) {
         const double next = k + 1 == count ? t + h : t + h * (static_cast<double>(k + 1) / parts);
-        within = advance(f, k, next, h / parts);
+        within = advance(f, k, next, count == 1 ? h : next - ends_[k].t());
       }
       if (within) break;
       if (parts == most_parts) {
@@ -116,7 +116,8 @@ class GeodesicRungeKutta4 {
   template <VectorField F>
   void interpolate(const F& f, double t, State& x) {
     std::size_t k = 0;
-    while (k + 2 < ends_.size() && ends_[k + 1].t() < t) ++k;
+    // Far from t = 0 parts may be so short that the time stands still in some of them.
+    while (k + 2 < ends_.size() && (ends_[k + 1].t() < t || ends_[k + 1].t() == ends_[k].t())) ++k;
     const State &from = ends_[k].x(), &y = y_[k];
     const double h = ends_[k + 1].t() - ends_[k].t();
     const auto length = static_cast<Scalar>(h), s = static_cast<Scalar>((t - ends_[k].t()) / h);

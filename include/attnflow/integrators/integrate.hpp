@@ -33,7 +33,23 @@ struct CountedField {
     ++evaluations;
     field(t, x, dx);
   }
+  [[nodiscard]] bool rows_have_one_scale() const { return detail::rows_have_one_scale(field); }
 };
+
+/// How far the next number lies above t.
+[[nodiscard]] inline double spacing_at(double t) noexcept {
+  return std::nextafter(t, std::numeric_limits<double>::infinity()) - t;
+}
+
+/// The step that the clock makes from t when it is asked for h, rounded down: where t is so large that t + h is rounded
+/// by a part of h that matters, the state has to be moved by the rounded step. Not less than the spacing of the numbers
+/// at t.
+[[nodiscard]] inline double clock_step(double t, double h) noexcept {
+  const double spacing = spacing_at(t);
+  double step = (t + h) - t;
+  if (step > h) step = (t + h - spacing) - t;
+  return (std::max)(step, spacing);
+}
 
 /// Whether every entry is a finite number: 0 · x sums to 0, not to NaN. Faster than allFinite(), which goes
 /// entry by entry and takes longer than a small step.
@@ -117,11 +133,11 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
                            plan.atol);
   while (report.t < plan.to) {
     if (report.steps + report.rejected >= plan.max_steps) return end(Outcome::step_limit);
-    if (report.t + longest <= report.t) return end(Outcome::step_limit);  // the time would stand still
+    if (longest < spacing_at(report.t)) return end(Outcome::step_limit);  // the time would stand still
     h = (std::min)(h, longest);
     const double left = plan.to - report.t;
     const bool last = h >= left * (1 - 1e-12);
-    const double step = last ? left : h;
+    const double step = last ? left : clock_step(report.t, h);
     const double error = stepper.attempt(field, report.t, x, step, plan.rtol, plan.atol);
     if (error <= 1) {
       stepper.accept(x);

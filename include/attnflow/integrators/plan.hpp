@@ -55,7 +55,8 @@ struct FixedSteps {
 };
 
 /// Steps chosen so that the estimated error of each, componentwise, is at most atol + rtol · max(|x| before,
-/// |x| after).
+/// |x| after). Where the rows of the state have one scale (see RowScaledField), |x| is the largest entry of the row: in
+/// z = e^{−tV} x a coordinate grows like e^{|λ| t}, and a token that is near zero in it changes with the others.
 ///
 /// A run that was stopped goes on with `from` at the time it reached, all else as it was, and the stepper's memory
 /// restored.

@@ -115,6 +115,11 @@ requires(sizeof...(Parts) > 0) class Driven {
     return std::isfinite(step) && rate > 0 ? 1 / (1 / step + rate) : step;
   }
 
+  /// As the system has it, see RowScaledField.
+  [[nodiscard]] bool rows_have_one_scale() const requires RowScaledField<System_> {
+    return system_.rows_have_one_scale();
+  }
+
   /// Projects vectors at x as the system does.
   void project(const State& x, State& v) const requires TangentField<System_> { system_.project(x, v); }
   /// Of a drift and its derivative, the derivative of the projected drift, as the system has it.

@@ -121,6 +121,11 @@ class FeedForward {
     return growth > 0 ? step / growth : std::numeric_limits<double>::infinity();
   }
 
+  /// As the system has it, see RowScaledField.
+  [[nodiscard]] bool rows_have_one_scale() const requires RowScaledField<System> {
+    return system_.rows_have_one_scale();
+  }
+
   /// d, the dimension of the tokens.
   [[nodiscard]] Eigen::Index dim() const noexcept { return W_.rows(); }
   /// The system f.

@@ -194,6 +194,10 @@ class RescaledDynamics {
     return radius > 0 ? 1 / radius : std::numeric_limits<double>::infinity();
   }
 
+  /// True: a coordinate of z grows like e^{|λ| t}, and so does what a token gains in it when its leader changes. Error
+  /// control measures that against the largest token in this coordinate.
+  [[nodiscard]] static constexpr bool rows_have_one_scale() noexcept { return true; }
+
   /// d, the dimension of the tokens.
   [[nodiscard]] Eigen::Index dim() const noexcept { return head_.dim(); }
   /// The weights.
