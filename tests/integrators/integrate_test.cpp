@@ -1,8 +1,10 @@
+#include <attnflow/attention/hardmax.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
 #include <attnflow/observers/trajectory.hpp>
+#include <attnflow/systems/token_dynamics.hpp>
 
 #include "catch.hpp"
 #include "integrators/fields.hpp"
@@ -12,6 +14,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -382,6 +385,52 @@ TEST_CASE("far from t = 0 the state moves by the steps that the clock makes", "[
   same_as_at_zero(Euler<Decay::State>{});
   same_as_at_zero(RungeKutta4<Decay::State>{});
   same_as_at_zero(DormandPrince5<Decay::State>{});
+}
+
+namespace {
+/// ẋ = 1, ẏ = −sign y: y is 0 from t = |y(0)| on, and steps cross y = 0 to and fro.
+struct Slide {
+  using State = attnflow::Tokens<double, 2>;
+  void operator()(double, const State& x, State& dx) const {
+    dx.resize(2, 1);
+    dx << 1, x(1) > 0 ? -1 : 1;
+  }
+};
+}  // namespace
+
+TEST_CASE("a run whose steps collapse ends early and says why", "[integrate]") {
+  Slide::State x(2, 1);
+  x << 0, 0.5;
+  auto report = integrate(Slide{}, DormandPrince5<Slide::State>{}, x, {.to = 10});
+  CHECK(report.outcome == Outcome::step_limit);
+  CHECK(report.reason.find("steps have collapsed") != std::string_view::npos);
+  CHECK(report.t == Approx(0.5).margin(1e-4));
+  CHECK(report.steps + report.rejected <= 4000);
+  CHECK(x(0) == Approx(report.t));
+  // A tolerance at which the end can be reached follows the sliding solution.
+  x << 0, 0.5;
+  report = integrate(Slide{}, DormandPrince5<Slide::State>{}, x, {.to = 10, .rtol = 1e-4, .atol = 1e-4});
+  CHECK(report.outcome == Outcome::reached_end);
+  CHECK(report.reason.empty());
+  CHECK(x(0) == Approx(10));
+  CHECK(std::abs(x(1)) < 1e-2);
+  // Short steps at rest are another matter: stability holds them back, and max_steps alone ends the run.
+  Decay::State rest = Decay::State::Constant(1, 1, 1);
+  report = integrate(Decay{}, DormandPrince5<Decay::State>{}, rest, {.to = 1e5, .max_steps = 5000});
+  CHECK(report.outcome == Outcome::step_limit);
+  CHECK(report.reason == "max_steps were made");
+  CHECK(report.steps + report.rejected == 5000);
+}
+
+TEST_CASE("hardmax with V = -I, where tokens slide along ties, ends early", "[integrate]") {
+  attnflow::Generator generator(1);
+  auto x = attnflow::uniform_box<double>(generator, 15, 3, -1, 1);
+  const attnflow::TokenDynamics<double, Eigen::Dynamic, attnflow::Hardmax<double>> field(
+      attnflow::Head<double>::with_value(-Eigen::MatrixXd::Identity(3, 3)));
+  const auto report = integrate(field, DormandPrince5<attnflow::Tokens<double>>{}, x, {.to = 3});
+  CHECK(report.outcome == Outcome::step_limit);
+  CHECK(report.reason.find("Hardmax") != std::string_view::npos);
+  CHECK(report.steps + report.rejected <= 5000);
 }
 
 TEST_CASE("each method evaluates the field as often as it says", "[integrate]") {

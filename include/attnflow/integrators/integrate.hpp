@@ -10,6 +10,7 @@
 #include <cmath>
 #include <concepts>
 #include <limits>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -32,6 +33,9 @@ struct CountedField {
   void operator()(double t, const State& x, State& dx) const {
     ++evaluations;
     field(t, x, dx);
+    if (dx.rows() != x.rows() || dx.cols() != x.cols())
+      refuse("integrate: the field wrote a velocity of ", dx.rows(), " x ", dx.cols(), ", expected ",
+             x.rows(), " x ", x.cols(), " as the state is");
   }
   [[nodiscard]] bool rows_have_one_scale() const { return detail::rows_have_one_scale(field); }
 };
@@ -51,6 +55,52 @@ struct CountedField {
   return (std::max)(step, spacing);
 }
 
+/// Notices that adaptive steps have collapsed and cannot reach the end of the plan.
+///
+/// Where a velocity jumps across a surface and points to it from both sides, as that of Hardmax does where keys tie, the
+/// solution slides along the surface (Filippov), and step control crosses it to and fro by steps of about the tolerance
+/// divided by the jump. A softmax of very large |β| does the same. The signs, over the last 1000 tries: each moved the
+/// state by 1 to 1000 times the tolerance (a smooth motion moves it by 10⁴ and more, a state at rest by less than 1), and at
+/// this pace the rest takes more than max_steps; a hundredth of them where all steps are shorter than 10⁻⁴ of the
+/// longest before. A run that was resumed begins to count anew.
+template <class State>
+class CollapsedSteps {
+ public:
+  /// To be called after each try; step: its length where it was accepted, else 0.
+  [[nodiscard]] bool operator()(const Report& report, const State& x, double step,
+                                const AdaptiveSteps& plan) {
+    constexpr long window = 1000;
+    longest_ = (std::max)(longest_, step);
+    const long tries = report.steps + report.rejected;
+    if (tries < mark_ + window) return false;
+    bool collapsed = false;
+    if (mark_ > 0) {
+      double size = 0, moved = 0;
+      for (Eigen::Index j = 0; j < x.cols(); ++j)
+        for (Eigen::Index i = 0; i < x.rows(); ++i) {
+          const auto now = static_cast<double>(value_of(x(i, j)));
+          size = (std::max)(size, std::abs(now));
+          moved = (std::max)(moved, std::abs(now - static_cast<double>(value_of(x_(i, j)))));
+        }
+      moved /= window * (plan.atol + plan.rtol * size);
+      const double needed = (plan.to - report.t) / (report.t - t_) * window,
+                   limit =
+                       static_cast<double>(plan.max_steps) / (longest_ < 1e-4 * longest_before_ ? 100 : 1);
+      collapsed = moved >= 1 && moved <= 1000 && needed > limit;
+    }
+    mark_ = tries;
+    t_ = report.t;
+    x_ = x;
+    longest_before_ = (std::max)(longest_before_, std::exchange(longest_, 0));
+    return collapsed;
+  }
+
+ private:
+  long mark_ = 0;  // the number of tries at t_ and x_
+  double t_ = 0, longest_ = 0, longest_before_ = 0;
+  State x_;
+};
+
 /// Whether every entry is a finite number: 0 · x sums to 0, not to NaN. Faster than allFinite(), which goes
 /// entry by entry and takes longer than a small step.
 template <class State>
@@ -58,6 +108,8 @@ template <class State>
   using Scalar = typename State::Scalar;
   return (x * Scalar(0)).sum() == Scalar(0);
 }
+
+inline constexpr std::string_view next_not_finite = "the next state would have an entry that is not finite";
 
 /// Shows the step that the stepper made last to the observer.
 template <class Field, class Stepper, class State, class Observer>
@@ -86,11 +138,12 @@ Report integrate_fixed(const F& f, S& stepper, typename F::State& x, const Fixed
   Report report{.t = plan.time_after(plan.first)};
   const CountedField<F> field{f, report.evaluations};
   stepper.reset();
-  const auto end = [&](Outcome outcome) {
+  const auto end = [&](Outcome outcome, std::string_view reason = {}) {
     report.outcome = outcome;
+    report.reason = reason;
     return report;
   };
-  if (!all_finite(x)) return end(Outcome::non_finite);
+  if (!all_finite(x)) return end(Outcome::non_finite, "the start has an entry that is not finite");
   if (show(field, stepper, report.t, report, x, observer) == Flow::stop)
     return end(Outcome::stopped_by_observer);
   while (report.t < plan.to) {
@@ -99,7 +152,7 @@ Report integrate_fixed(const F& f, S& stepper, typename F::State& x, const Fixed
     stepper.step(field, report.t, x, next - report.t);
     if (!all_finite(x)) {
       x = before;
-      return end(Outcome::non_finite);
+      return end(Outcome::non_finite, next_not_finite);
     }
     ++report.steps;
     const double from = std::exchange(report.t, next);
@@ -117,11 +170,12 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
   Report report{.t = plan.from};
   const CountedField<F> field{f, report.evaluations};
   stepper.reset();
-  const auto end = [&](Outcome outcome) {
+  const auto end = [&](Outcome outcome, std::string_view reason = {}) {
     report.outcome = outcome;
+    report.reason = reason;
     return report;
   };
-  if (!all_finite(x)) return end(Outcome::non_finite);
+  if (!all_finite(x)) return end(Outcome::non_finite, "the start has an entry that is not finite");
   if (show(field, stepper, report.t, report, x, observer) == Flow::stop)
     return end(Outcome::stopped_by_observer);
   if (plan.to == plan.from) return end(Outcome::reached_end);
@@ -131,9 +185,12 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
   if (!(h > 0))
     h = stepper.first_step(field, plan.from, x, (std::min)(longest, plan.to - plan.from), plan.rtol,
                            plan.atol);
+  CollapsedSteps<typename F::State> collapsed;
   while (report.t < plan.to) {
-    if (report.steps + report.rejected >= plan.max_steps) return end(Outcome::step_limit);
-    if (longest < spacing_at(report.t)) return end(Outcome::step_limit);  // the time would stand still
+    if (report.steps + report.rejected >= plan.max_steps)
+      return end(Outcome::step_limit, "max_steps were made");
+    if (longest < spacing_at(report.t))  // the time would stand still
+      return end(Outcome::step_limit, "the longest step allowed is shorter than the time resolves");
     h = (std::min)(h, longest);
     const double left = plan.to - report.t;
     const bool last = h >= left * (1 - 1e-12);
@@ -151,8 +208,16 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
       h = stepper.propose(step, error, false);
       const double resolution = 4 * std::numeric_limits<double>::epsilon() * std::abs(report.t);
       if (h <= (std::max)(resolution, (std::numeric_limits<double>::min)()))
-        return end(std::isfinite(error) ? Outcome::step_limit : Outcome::non_finite);
+        return std::isfinite(error)
+                   ? end(Outcome::step_limit, "the tolerance asks for steps shorter than the time resolves")
+                   : end(Outcome::non_finite, next_not_finite);
     }
+    if (collapsed(report, x, error <= 1 ? step : 0, plan))
+      return end(Outcome::step_limit,
+                 "steps have collapsed, as they do where the velocity jumps (Hardmax: a token slides along a "
+                 "tie) or the "
+                 "problem is too stiff, and max_steps will not do; take equal steps (Euler, Layers) or a "
+                 "larger rtol");
   }
   return end(Outcome::reached_end);
 }
@@ -177,7 +242,8 @@ requires StepperFor<std::remove_cvref_t<Stepper>, F> &&
 }
 
 /// The same with steps chosen by error control. The step is also at most field.max_step() where the field has
-/// one. A stepper whose memory was restored goes on with it: a run stopped after a step and resumed has the
+/// one. Where steps collapse, as on a surface across which the velocity jumps, the run ends early as step_limit, with
+/// Report::reason. A stepper whose memory was restored goes on with it: a run stopped after a step and resumed has the
 /// bits of one never stopped.
 /// \throws std::invalid_argument naming the field of the plan at fault; x is then unchanged.
 template <VectorField F, class Stepper, class Observer = NoObserver>

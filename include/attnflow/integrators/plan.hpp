@@ -91,8 +91,10 @@ struct AdaptiveSteps {
 enum class Outcome {
   reached_end,          ///< at plan.to
   stopped_by_observer,  ///< an observer answered Flow::stop
-  step_limit,  ///< max_steps were made, or the error or max_step asks for steps that the time cannot resolve
-  non_finite   ///< the next state would not be finite; the state returned is the last that is
+  /// max_steps were made or would not do, or the error or max_step asks for steps that the time cannot resolve; see
+  /// Report::reason
+  step_limit,
+  non_finite  ///< the next state would not be finite; the state returned is the last that is
 };
 
 /// The report of a run, or of the part of it that one call of integrate() made.
@@ -103,6 +105,8 @@ struct Report {
   long steps = 0;        ///< accepted
   long rejected = 0;     ///< tried and discarded
   long evaluations = 0;  ///< of the field
+  /// For step_limit and non_finite a sentence that says why, without a full stop; empty otherwise.
+  std::string_view reason = {};
 };
 
 }  // namespace attnflow::inline ATTNFLOW_ABI
