@@ -1,6 +1,8 @@
 // Drifts and flows of scalars that carry derivatives, against the Jacobians and the variational equation.
 #include <attnflow/attention/alibi.hpp>
 #include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/sinkhorn.hpp>
+#include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
@@ -477,5 +479,56 @@ TEST_CASE("layers, feed-forward parts and the sphere's steppers take duals", "[s
     const Eigen::VectorXd slope = (flow(up) - flow(down)).reshaped() / (2 * h);
     CHECK(largest(D.col(k) - slope) <= 1e-8);
     for (Index i = 0; i < 4; ++i) CHECK(std::abs(at_end.col(i).dot(D.col(k).segment(3 * i, 3))) <= 1e-13);
+  }
+}
+
+// The terms that Newton's method finds are constants to the scalars; their derivatives are those of the solution.
+TEST_CASE("Sinkhorn's weights have the derivatives of the scaling", "[systems][autodiff]") {
+  using attnflow::Sinkhorn, attnflow::TokenMasses;
+  std::mt19937_64 generator(78);
+  const TokenMasses masses{{1, 2, 0.5, 1, 1.5}};
+  const auto head = random_head<double, 2>(generator, 2);
+  for (const double size : {1., 4.}) {  // of tokens: smooth weights and sharp ones
+    const Tokens<double, 2> x = reference::random<Tokens<double, 2>>(generator, 2, 5, -size, size);
+    Tokens<Dual, 2> dx;
+    TokenDynamics<Dual, 2, Sinkhorn<Dual>, NoMask, TokenMasses>(as<Dual>(head), {1}, {}, masses)(
+        0, seeded<Dual, 2>(x), dx);
+    const Eigen::MatrixXd J = derivatives(dx, 10);
+    using Real = long double;
+    const TokenDynamics<Real, 2, Sinkhorn<Real>, NoMask, TokenMasses> field(
+        as<Real>(head), {.beta = 1, .tolerance = 1e-18}, {}, masses);
+    for (Index k = 0; k < 10; ++k) {
+      constexpr Real h = 1e-6L;  // h² and ε / h are 10⁻¹² and 10⁻¹³
+      Tokens<Real, 2> up = x.cast<Real>(), down = up, up_dx, down_dx;
+      up.data()[k] += h, down.data()[k] -= h;
+      field(0, up, up_dx), field(0, down, down_dx);
+      const Tokens<double, 2> difference = ((up_dx - down_dx) / (2 * h)).cast<double>();
+      CHECK(largest(difference.reshaped() - J.col(k)) <= 1e-9 * (1 + largest(J)));
+    }
+  }
+  // Of second order, on the line: differences of first ones.
+  using Inner = Eigen::AutoDiffScalar<Eigen::Matrix<double, 3, 1>>;
+  using Outer = Eigen::AutoDiffScalar<Eigen::Matrix<Inner, 3, 1>>;
+  const Head<double, 1> line = Head<double, 1>::identity();
+  const Tokens<double, 1> x = (Tokens<double, 1>(1, 3) << 0.9, -1.2, 0.3).finished();
+  Tokens<Outer, 1> y(1, 3), dy;
+  for (Index k = 0; k < 3; ++k) {
+    y(k).value() = Inner(x(k), 3, static_cast<int>(k));
+    for (Index j = 0; j < 3; ++j) y(k).derivatives()(j) = Inner(j == k ? 1 : 0);
+  }
+  TokenDynamics<Outer, 1, Sinkhorn<Outer>>(as<Outer>(line))(0, y, dy);
+  const auto first = [&](const Tokens<double, 1>& at) {
+    Tokens<Dual, 1> of_dual;
+    TokenDynamics<Dual, 1, Sinkhorn<Dual>>(as<Dual>(line))(0, seeded<Dual, 1>(at), of_dual);
+    return derivatives(of_dual, 3);
+  };
+  for (Index k = 0; k < 3; ++k) {
+    constexpr double h = 1e-5;
+    Tokens<double, 1> up = x, down = x;
+    up(k) += h, down(k) -= h;
+    const Eigen::MatrixXd second = (first(up) - first(down)) / (2 * h);
+    for (Index i = 0; i < 3; ++i)
+      for (Index j = 0; j < 3; ++j)
+        CHECK(std::abs(dy(i).derivatives()(j).derivatives()(k) - second(i, j)) <= 1e-8);
   }
 }

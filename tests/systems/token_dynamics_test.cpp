@@ -1,3 +1,7 @@
+#include <attnflow/attention/graph.hpp>
+#include <attnflow/attention/sinkhorn.hpp>
+#include <attnflow/integrators/dormand_prince.hpp>
+#include <attnflow/integrators/integrate.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
 
 #include "attention/reference.hpp"
@@ -266,4 +270,28 @@ TEST_CASE("the token system refuses what it cannot use", "[systems]") {
   CHECK(velocity(field, x).array().isNaN().all());
   CHECK(field.dim() == 2);
   CHECK(field.heads().size() == 1);
+}
+
+// Columns that sum to one: d/dt ∑ᵢ xᵢ = V ∑ᵢ xᵢ. The scores grow until they differ by 10⁴.
+TEST_CASE("a run under Sinkhorn keeps the mean, or ends", "[systems]") {
+  using attnflow::Graph, attnflow::Sinkhorn;
+  std::mt19937_64 generator(1);
+  const auto head = Head<double, 2>::identity();
+  const auto start = reference::random<Tokens<double, 2>>(generator, 2, 40, -2, 2);
+  using State = Tokens<double, 2>;
+  State x = start;
+  const TokenDynamics<double, 2, Sinkhorn<double>> field(head);
+  const auto report =
+      integrate(field, attnflow::DormandPrince5<State>{}, x, attnflow::AdaptiveSteps{.to = 3});
+  CHECK(report.outcome == attnflow::Outcome::reached_end);
+  const State grown = std::exp(3.0) * start;
+  CHECK((x.rowwise().mean() - grown.rowwise().mean()).norm() <= 1e-8);
+  CHECK((field.attention(3, x).colwise().sum().array() - 1).abs().maxCoeff() <= 2e-12);
+
+  // Leaves that attend to the centre alone: its column sums to their number.
+  State leaves = start.leftCols(5);
+  const Graph star(5, [](Index i, Index j) { return (i == 0) != (j == 0); });
+  CHECK(integrate(TokenDynamics<double, 2, Sinkhorn<double>, Graph>(head, {}, star),
+                  attnflow::DormandPrince5<State>{}, leaves, attnflow::AdaptiveSteps{.to = 1})
+            .outcome == attnflow::Outcome::non_finite);
 }
