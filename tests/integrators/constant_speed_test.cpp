@@ -24,13 +24,14 @@ using attnflow::integrate;
 using attnflow::Outcome;
 using attnflow::RungeKutta4;
 using Catch::Matchers::ContainsSubstring;
-using State = attnflow::Tokens<double, 2>;
+using Plane = attnflow::Tokens<double, 2>;
+using State = Plane;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
 
 /// ẋ = scale · (−x₁, −3 x₂): x₂ = C x₁³ on orbits.
 struct Node {
-  using State = ::State;
+  using State = Plane;
   double scale = 1;
   void operator()(double, const State& x, State& dx) const {
     dx.resize(2, x.cols());
