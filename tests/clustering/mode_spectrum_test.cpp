@@ -123,7 +123,7 @@ TEST_CASE("modes of attention grow at the rates of the linearisation", "[cluster
   }
 }
 
-TEST_CASE("what has no modes is refused in words", "[clustering]") {
+TEST_CASE("the modes of no angles, or of none that is finite, are refused", "[clustering]") {
   const Eigen::RowVectorXd theta = Eigen::RowVectorXd::Constant(2, std::nan(""));
   CHECK(refusal([&] { (void)mode_spectrum(Eigen::RowVectorXd(), 3); }) ==
         "mode_spectrum: there are no angles, expected at least one");

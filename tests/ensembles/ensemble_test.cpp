@@ -41,7 +41,7 @@ using State = attnflow::Tokens<double, 2>;
 
 /// Tokens drawn to their mean with a strength of their own system, and turned with the time.
 struct Swarm {
-  using State = ::State;
+  using State = attnflow::Tokens<double, 2>;
   double strength = 1;
   void operator()(double t, const State& x, State& dx) const {
     dx.resize(2, x.cols());

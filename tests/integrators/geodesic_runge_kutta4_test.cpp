@@ -39,7 +39,7 @@ Eigen::Matrix<Scalar, 3, 3> matrix_at(double t) {
 
 /// ẋ = P(x) A(t) x: the direction of the solution of ż = A(t) z.
 struct Projected {
-  using State = ::State;
+  using State = attnflow::Tokens<double, 3>;
   void operator()(double t, const State& x, State& dx) const {
     dx = matrix_at<double>(t) * x;
     attnflow::sphere::project_tangent(x, dx);
@@ -117,7 +117,7 @@ Eigen::Vector3d cross(const Eigen::Vector3d& a, const Eigen::Vector3d& b) {
 
 /// Turns about an axis at a constant rate.
 struct Turn {
-  using State = ::State;
+  using State = attnflow::Tokens<double, 3>;
   Eigen::Vector3d axis;
   void operator()(double, const State& x, State& dx) const {
     dx.resize(3, x.cols());

@@ -32,7 +32,7 @@ using State = attnflow::Tokens<double, 1>;
 
 /// Each token runs to 0 at a rate 1, and to a constant on top of it, the same for all: ẋ = 1 − x.
 struct Drawn {
-  using State = ::State;
+  using State = attnflow::Tokens<double, 1>;
   void operator()(double, const State& x, State& dx) const { dx = (1 - x.array()).matrix(); }
 };
 /// From 0, 4, 5 and 9 differences are 4, 1, 4, … times e^{−t}.
@@ -141,7 +141,7 @@ TEST_CASE("merging on the sphere and on the circle", "[merging]") {
   CHECK(x.col(0) == x.col(2));
 
   struct Turning {  // angles to an angle that turns
-    using State = ::State;
+    using State = attnflow::Tokens<double, 1>;
     void operator()(double t, const State& theta, State& dtheta) const {
       dtheta = (t - theta.array()).sin().matrix();
     }
@@ -162,7 +162,7 @@ TEST_CASE("merging refuses a tolerance that is none, and leaves what is not fini
   CHECK_THAT(refusal([] { Merging<RungeKutta4<State>> s(2, TokenSpace::circle); }),
              ContainsSubstring("merge_tokens: tol is 2"));
   struct Explosion {
-    using State = ::State;
+    using State = attnflow::Tokens<double, 1>;
     void operator()(double, const State& x, State& dx) const { dx = (x.array() * 1e300).matrix(); }
   };
   State x = start();

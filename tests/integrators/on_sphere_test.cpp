@@ -47,7 +47,7 @@ Eigen::Matrix3d turn(double angle) {
 /// −3 cos 3t sin θ, so that tan(θ/2) = tan(θ₀/2) e^{−sin 3t} along a great circle that turns. Nonlinear, with
 /// t in it.
 struct Attraction {
-  using State = ::State;
+  using State = attnflow::Tokens<double, 3>;
   long* outside = nullptr;  ///< counts evaluations at points that are not of length one
 
   void operator()(double t, const State& x, State& dx) const {
@@ -82,7 +82,7 @@ struct Attraction {
 /// Points drawn to a pole and away, while all turns in short bursts: it never comes to rest, and steps are
 /// rejected.
 struct Swing {
-  using State = ::State;
+  using State = attnflow::Tokens<double, 3>;
   void operator()(double t, const State& x, State& dx) const {
     dx.resize(3, x.cols());
     const double spin = 40 * std::pow(std::sin(t), 9), pull = 3 * std::cos(2 * t);
@@ -191,7 +191,7 @@ TEMPLATE_LIST_TEST_CASE("scaling after each step and at the end alone give the s
                         "[on_sphere]", Steppers) {
   // The wrapped stepper on the field extended by degree one, without a division in between.
   struct Extended {
-    using State = ::State;
+    using State = attnflow::Tokens<double, 3>;
     void operator()(double t, const State& x, State& dx) const {
       const State unit = x.colwise().normalized();
       Attraction{}(t, unit, dx);
