@@ -5,6 +5,8 @@
 #include "attention/definition.hpp"
 #include "catch.hpp"
 
+#include <cfenv>
+
 namespace {
 
 using attnflow::Alibi;
@@ -29,6 +31,7 @@ using attnflow::TokenMasses;
 using attnflow::Tokens;
 using attnflow::Unnormalized;
 using attnflow::Weighted;
+using attnflow::WeightFunction;
 using Catch::Matchers::ContainsSubstring;
 using definition::check_definition;
 using reference::Index;
@@ -214,6 +217,20 @@ TEMPLATE_TEST_CASE("Sinkhorn's rows and columns sum to one at scores of any spre
   Tokens<Scalar> far = tokens(2, 12, 2);
   far.array() += Scalar(1024);
   check_scaling(identity, far, NoMask{}, NoBias{});
+  // A token on its own has neither a row nor a column, and the others do not notice.
+  Tokens<Scalar> four = tokens(2, 4, 1);
+  const Graph alone(4, [](Index i, Index j) { return i != 1 && j != 1; });
+  const auto P = attention_matrix(identity, four, Sinkhorn<Scalar>{}, alone);
+  Tokens<Scalar> three(2, 3);
+  three << four.col(0), four.col(2), four.col(3);
+  const auto without = attention_matrix(identity, three, Sinkhorn<Scalar>{});
+  const std::vector<Index> others{0, 2, 3};
+  for (Index i = 0; i < 3; ++i)
+    for (Index j = 0; j < 3; ++j)
+      CHECK(std::abs(P(others[static_cast<std::size_t>(i)], others[static_cast<std::size_t>(j)]) -
+                     without(i, j)) <= 4 * static_cast<Scalar>(Sinkhorn<Scalar>{}.tolerance));
+  CHECK(P.row(1).isZero(0));
+  CHECK(P.col(1).isZero(0));
   // Two tokens that may not attend to each other's like: the identity is the limit, not a scaling.
   const Graph ends(3, [](Index i, Index j) { return i + j >= 1 && i + j <= 2; });
   check_scaling(identity, tokens(2, 3, 1), ends, NoBias{});
@@ -241,6 +258,19 @@ TEMPLATE_TEST_CASE("Sinkhorn says where it has no weights", "[attention][laws]",
     CHECK_THROWS_WITH(attention_matrix(identity, huge, Sinkhorn<double>{}),
                       ContainsSubstring("Sinkhorn: the scores are beyond what has logarithms"));
   }
+}
+
+TEST_CASE("linear weights beyond the range are infinite, and so is the drift", "[attention][laws]") {
+  const Tokens<double> x = (Tokens<double>(1, 3) << 1e200, 0, -1e200).finished();
+  const auto head = Head<double>::identity(1);
+  const auto P = attention_matrix(head, x, Linear<double>{1});
+  CHECK(P(0, 0) == std::numeric_limits<double>::infinity());
+  CHECK(P(0, 2) == -std::numeric_limits<double>::infinity());
+  CHECK(P.row(1).isZero(0));
+  Tokens<double> out;
+  attend(head, Linear<double>{1}, Causal{}, NoBias{}, x, out);
+  CHECK(out(0, 0) == std::numeric_limits<double>::infinity());
+  CHECK(out(0, 1) == 0);
 }
 
 TEMPLATE_TEST_CASE("ties are shared, decided or counted", "[attention][laws]", float, double) {
@@ -424,4 +454,87 @@ TEST_CASE("laws, masks and masses refuse what makes no sense", "[attention][laws
                     ContainsSubstring("Graph: the matrix is 2 x 3"));
   CHECK(Graph::from_matrix(Eigen::MatrixXd::Ones(3, 3)).symmetric());
   CHECK(!Graph(3, [](Index i, Index j) { return i < j; }).symmetric());
+}
+
+namespace {
+
+/// The floating-point exceptions that f raises. A program with feenableexcept(…) dies of them.
+template <class F>
+std::string exceptions_of(const F& f) {
+  std::feclearexcept(FE_ALL_EXCEPT);
+  f();
+  std::string raised;
+  if (std::fetestexcept(FE_DIVBYZERO) != 0) raised += "division by zero ";
+  if (std::fetestexcept(FE_INVALID) != 0) raised += "invalid ";
+  if (std::fetestexcept(FE_OVERFLOW) != 0) raised += "overflow ";
+  return raised;
+}
+
+template <class Scalar, class Law, class Mask, class Bias>
+void expect_no_exceptions(const Law& law, const Mask& mask, const Bias& bias, const Tokens<Scalar>& given) {
+  // Weights that are not normalised overflow where their true value does.
+  const bool normalized = Law::rows_sum_to_one || Law::function != WeightFunction::exponential;
+  const Tokens<Scalar> x = normalized ? given : Tokens<Scalar>(given / Scalar(20));
+  const auto head = Head<Scalar>::identity(x.rows());
+  Tokens<Scalar> out;
+  RowRecord rows;
+  CAPTURE(x.rows(), x.cols(), law.beta);
+  CHECK(exceptions_of([&] { attend(head, law, mask, bias, x, out); }).empty());
+  CHECK(exceptions_of([&] { attend(head, law, mask, bias, x, out, &rows); }).empty());
+  CHECK(exceptions_of([&] { (void)attention_matrix(head, x, law, mask, bias); }).empty());
+  const auto form = attnflow::detail::form_of(head, law);
+  if constexpr (attnflow::DoublyStochasticLaw<Law>) {
+    for (const auto level : definition::levels_here()) {
+      CAPTURE(std::string(attnflow::name_of(level)));
+      auto& scores = attnflow::detail::PreparedScores<Scalar>::of_this_thread();
+      const auto kernels =
+          definition::kernels_at<Scalar, attnflow::detail::RowKind::general>(level, x.rows());
+      REQUIRE(scores.prepare_keys(x.data(), x.rows(), x.cols()));
+      CHECK(exceptions_of([&] {
+              (void)attnflow::detail::balance_rows<Scalar>(form, nullptr, law, mask, bias, kernels, scores,
+                                                           {});
+            }).empty());
+    }
+  } else if constexpr (!attnflow::DistanceLaw<Law>) {
+    for (const auto level : definition::levels_here())
+      for (const bool exact : {false, true})
+        for (const Weighted what : {Weighted::tokens, Weighted::displacements}) {
+          CAPTURE(std::string(attnflow::name_of(level)), exact);
+          CHECK(exceptions_of([&] {
+                  (void)definition::attend_at(level, form, law, mask, bias, x, exact, what);
+                }).empty());
+        }
+  }
+}
+template <class Scalar, class Mask, class Bias>
+void expect_no_exceptions_of_laws(const Mask& mask, const Bias& bias, const Tokens<Scalar>& x) {
+  expect_no_exceptions(Softmax<Scalar>{1.5}, mask, bias, x);
+  expect_no_exceptions(Unnormalized<Scalar>{1}, mask, bias, x);
+  expect_no_exceptions(PositionWeighted<Scalar>{1}, mask, bias, x);
+  expect_no_exceptions(L2Softmax<Scalar>{1}, mask, bias, x);
+  expect_no_exceptions(Sigmoid<Scalar>{1, 0.5}, mask, bias, x);
+  expect_no_exceptions(Linear<Scalar>{1}, mask, bias, x);
+  if constexpr (!attnflow::detail::MassiveBias<Bias>) expect_no_exceptions(Hardmax<Scalar>{1}, mask, bias, x);
+  if constexpr (requires { mask.symmetric(); })
+    if (mask.symmetric()) expect_no_exceptions(Sinkhorn<Scalar>{1}, mask, bias, x);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("no law raises a floating-point exception under any mask", "[attention][laws]", float,
+                   double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(19);
+  for (const Index d : {2, 6})
+    for (const Index n : {1, 2, 19}) {           // parts of packs at every width
+      for (const double size : {0., 1., 40.}) {  // all tokens in one place, bounded rows, exact ones
+        const Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, d, n, -size, size);
+        expect_no_exceptions_of_laws(NoMask{}, NoBias{}, x);
+        expect_no_exceptions_of_laws(Causal{}, NoBias{}, x);
+        expect_no_exceptions_of_laws(StrictCausal{}, Alibi{0.3}, x);
+        expect_no_exceptions_of_laws(Band{2, 2}, any_masses(n), x);
+        expect_no_exceptions_of_laws(ExcludeSelf{}, NoBias{}, x);
+        expect_no_exceptions_of_laws(any_graph(n), NoBias{}, x);
+      }
+    }
 }

@@ -274,6 +274,23 @@ TEST_CASE("modes of a uniform circle grow at their rates", "[circle][rates]") {
   }
 }
 
+// A difference of such angles overflows, or is rounded to another angle: 10¹⁶ − 1 is no double.
+TEST_CASE("angles of any number of turns are taken as they are", "[circle]") {
+  Tokens<double, 1> theta(1, 4), reduced(1, 4);
+  theta << 1e308, -1e308, 1e16, 1;
+  for (Index i = 0; i < 4; ++i) reduced(0, i) = std::atan2(std::sin(theta(0, i)), std::cos(theta(0, i)));
+  for (const double beta : {0.0, 1.5}) {
+    const CircleDynamics<double> field(Softmax<double>{beta});
+    CHECK((velocity(field, 0, theta) - velocity(field, 0, reduced)).cwiseAbs().maxCoeff() <= 1e-14);
+    CHECK((field.jacobian(0, theta) - field.jacobian(0, reduced)).cwiseAbs().maxCoeff() <= 1e-14);
+  }
+  // Nothing times ∞ is nothing: with V = 0 tokens rest where weights overflow, too.
+  const CircleDynamics<double, Unnormalized<double>> still(Unnormalized<double>{2000}, 0);
+  CHECK(velocity(still, 0, theta).isZero(0));
+  theta(0, 2) = std::numeric_limits<double>::infinity();
+  CHECK(velocity(still, 0, theta).array().isNaN().all());
+}
+
 TEST_CASE("the circle field for other scalars", "[circle]") {
   const CircleDynamics<long double> field(Softmax<long double>{2});
   Tokens<long double, 1> theta(1, 3);

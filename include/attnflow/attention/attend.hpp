@@ -67,7 +67,7 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
         });
   };
   return balance(
-      law, scores.n, log_masses,
+      law, scores.n, log_masses, attended_keys(mask, scores.n),
       [&](const std::vector<double>& terms, std::vector<double>& logs) { sum(form, terms, logs); },
       [&](const std::vector<double>& terms, std::vector<double>& logs) { sum(transposed, terms, logs); },
       static_cast<double>(std::numeric_limits<Scalar>::epsilon()));

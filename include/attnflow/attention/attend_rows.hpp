@@ -141,7 +141,7 @@ void finish_exact_row(const PreparedScores<Scalar>& scores, Weighted what, const
   } else {
     if (Law::rows_sum_to_one && rows == nullptr) return;
     const double log_normalizer = row.log_normalizer(scores.d);
-    if constexpr (!Law::rows_sum_to_one) {
+    if (!Law::rows_sum_to_one && row.sum != Scalar(0)) {
       const auto factor =
           static_cast<Scalar>(std::exp(positions.log_row_factor(law, log_normalizer, scores.n, i)));
       for (Eigen::Index c = 0; c < scores.d; ++c) to[c] = scaled_entry(to[c], factor);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/attention/concepts.hpp>
+#include <attnflow/attention/masks.hpp>
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/value_of.hpp>
@@ -55,6 +56,14 @@ struct Balance {
   }
 };
 
+/// Whether some query attends to each of n keys, under a symmetric mask.
+template <class Mask>
+[[nodiscard]] std::vector<bool> attended_keys(const Mask& mask, Eigen::Index n) {
+  std::vector<bool> result(static_cast<std::size_t>(n));
+  for (Eigen::Index j = 0; j < n; ++j) result[static_cast<std::size_t>(j)] = nearest_key(mask, j, n) >= 0;
+  return result;
+}
+
 /// Whether a law is the limit of its iteration.
 template <class Law>
 [[nodiscard]] bool asks_for_the_limit(const Law& law) noexcept {
@@ -81,14 +90,14 @@ void require_balance(const Balance<Number>& balanced) {
 ///
 /// f first with g = 0, then g and f by turns. Before g changes, column j of P sums to e^{gⱼ} ∑ᵢ mᵢ e^{sᵢⱼ + fᵢ} mⱼ.
 /// sum_rows(terms, result) and sum_columns(terms, result) write log ∑ e^{s + term} of each row and column, with an error
-/// of `rounding` times their size.
+/// of `rounding` times their size. A key that nobody attends to has neither a row nor a column.
 ///
 /// Where law.iterations asks for the limit, the iteration gives up once it is clear that it needs more than 100 sweeps or
 /// that rounding is above the tolerance.
 template <class Number, class Law, class SumRows, class SumColumns>
 [[nodiscard]] Balance<Number> balance(const Law& law, Eigen::Index n, const std::vector<Number>& log_masses,
-                                      const SumRows& sum_rows, const SumColumns& sum_columns,
-                                      double rounding) {
+                                      const std::vector<bool>& attended, const SumRows& sum_rows,
+                                      const SumColumns& sum_columns, double rounding) {
   constexpr int most_sweeps = 100;
   const auto count = static_cast<std::size_t>(n);
   Balance<Number> result;
@@ -96,6 +105,7 @@ template <class Number, class Law, class SumRows, class SumColumns>
   const auto with_masses = [&](const std::vector<Number>& potential, bool negative) {
     terms.assign(count, Number(0));
     for (std::size_t j = 0; j < count; ++j) {
+      if (!attended[j]) continue;
       terms[j] = negative ? Number(-potential[j]) : potential[j];
       if (!log_masses.empty()) terms[j] += log_masses[j];
     }
@@ -109,28 +119,31 @@ template <class Number, class Law, class SumRows, class SumColumns>
     sum_columns(terms, columns);
     result.marginal_error = 0;
     for (std::size_t j = 0; j < count; ++j) {
-      // A key that nobody attends to has no column.
+      if (!attended[j]) continue;
       const double log_sum = static_cast<double>(value_of(g[j])) + static_cast<double>(value_of(columns[j]));
-      const double error = std::isinf(log_sum) && log_sum < 0 ? 0 : std::abs(std::expm1(log_sum));
+      const double error = std::abs(std::expm1(log_sum));
       if (!(error <= result.marginal_error)) result.marginal_error = error;  // NaN, too
     }
     if (asks_for_the_limit(law)) {
+      const double error = result.marginal_error;
       double size = 0;
       for (std::size_t j = 0; j < count; ++j)
-        for (const double number : {double(value_of(f[j])), double(value_of(columns[j]))})
-          if (!(std::isinf(number) && number < 0)) size = (std::max)(size, std::abs(number));
-      const double error = result.marginal_error, rate = error / before;
-      const bool slow =
-          result.iterations > 5 &&
-          !(result.iterations + std::log(law.tolerance / error) / std::log(rate) < most_sweeps && rate < 1);
-      result.settled = size * rounding <= law.tolerance && (error <= law.tolerance || !slow);
-      if (!result.settled || error <= law.tolerance) break;
+        if (attended[j])
+          size = (std::max)({size, std::abs(static_cast<double>(value_of(f[j]))),
+                             std::abs(static_cast<double>(value_of(columns[j])))});
+      const bool met = error <= law.tolerance;
+      result.settled = std::isfinite(error) && size * rounding <= law.tolerance;
+      if (!met && result.iterations > 5)
+        result.settled =
+            result.settled && error < before &&
+            result.iterations + std::log(law.tolerance / error) / std::log(error / before) < most_sweeps;
+      if (met || !result.settled) break;
       before = error;
     } else if (!(result.marginal_error > law.tolerance) || result.iterations >= law.iterations) {
       break;
     }
     for (std::size_t j = 0; j < count; ++j)
-      if (!std::isinf(value_of(columns[j]))) g[j] = -columns[j];
+      if (attended[j] && !std::isinf(value_of(columns[j]))) g[j] = -columns[j];
     with_masses(g, false);
   }
   with_masses(g, false);

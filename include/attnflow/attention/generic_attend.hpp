@@ -169,7 +169,7 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
     };
     const std::vector<Scalar> masses = terms.key_terms;
     terms = balance(
-        law, x.cols(), masses,
+        law, x.cols(), masses, attended_keys(mask, x.cols()),
         [&](const std::vector<Scalar>& given, std::vector<Scalar>& logs) { sum(form, given, logs); },
         [&](const std::vector<Scalar>& given, std::vector<Scalar>& logs) { sum(transposed, given, logs); },
         static_cast<double>(std::numeric_limits<Value<Scalar>>::epsilon()));
@@ -288,6 +288,7 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
         for (Eigen::Index c = 0; c < d; ++c) {
           Scalar key = keys[j * d + c];
           if (what == Weighted::displacements) key -= own[c];
+          if (value_of(key) == 0 && std::isinf(value_of(weight))) continue;  // nothing times ∞ is nothing
           const Scalar part = weight * key;
           row.moment[static_cast<std::size_t>(c)] += part;
         }

@@ -207,17 +207,16 @@ class GenericRows {
     if (!corrections_.empty()) row.largest_score += corrections_[static_cast<std::size_t>(row.largest_key)];
   }
 
-  /// Makes row i with the scores themselves for differences, at most the largest finite number.
+  /// Makes row i with the scores themselves for differences; one beyond the range is infinite.
   void make_scores(Eigen::Index i, GenericRow<Scalar>& row) const {
     Number half = 0;
     if (!begin(i, row, half)) return;
-    constexpr Number largest = (std::numeric_limits<Number>::max)();
     for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
       if (!takes(i, j)) continue;
       const Scalar s = score_of(i, j, row, half);
-      const bool beyond = !(std::abs(value_of(s)) <= largest);
+      // Without derivatives, which may be anything there.
       row.difference[static_cast<std::size_t>(j - row.range.begin)] =
-          beyond ? static_cast<Scalar>(value_of(s) < 0 ? -largest : largest) : s;
+          std::isinf(value_of(s)) ? static_cast<Scalar>(value_of(s)) : s;
     }
   }
 

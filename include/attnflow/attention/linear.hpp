@@ -14,7 +14,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 ///     wᵢⱼ = sᵢⱼ / n,   sᵢⱼ = β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j),   hence   ∑ⱼ wᵢⱼ xⱼ = β (1/n ∑ⱼ xⱼ xⱼᵀ) KᵀQ xᵢ
 ///
 /// without mask and bias: O(n d²) and no pair of tokens looked at. Weights may be negative, and the drift is cubic: tokens
-/// may leave every bound in finite time.
+/// may leave every bound in finite time. A weight whose true value is beyond the range of Scalar is infinite.
 template <RealScalar Scalar_>
 struct Linear {
   using Scalar = Scalar_;

@@ -297,8 +297,9 @@ bool PreparedScores<Scalar>::prepare_keys(const Scalar* x, Eigen::Index rows, Ei
   if (is_small<Dim> || d <= most_small_coordinates) {
     double square = 0;  // half the diagonal of the box is at most twice as much
     for (std::size_t c = 0; c < width; ++c) {
+      if (!(half_width > 0)) break;
       const double half = static_cast<double>(high_[c] - low_[c]) / (2 * static_cast<double>(half_width));
-      if (half_width > 0) square += half * half;
+      square += half * half;
     }
     radius_ = std::sqrt(square) * static_cast<double>(half_width);
     for (std::size_t c = 0; c < width; ++c)

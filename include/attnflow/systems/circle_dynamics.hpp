@@ -55,8 +55,8 @@ class CircleDynamics {
       detail::refuse("CircleDynamics: value is ", value, ", expected a finite number");
   }
 
-  /// Writes the velocities of the angles to dtheta, resized to fit. An angle that is not finite makes all NaN; one
-  /// beyond the range of Scalar (Unnormalized with large β, without less_one) is not finite.
+  /// Writes the velocities of the angles to dtheta, resized to fit: zeros for v = 0. An angle that is not finite makes all
+  /// NaN; a velocity beyond the range of Scalar (Unnormalized with large β, without less_one) is not finite.
   void operator()(double /*t*/, const State& theta, State& dtheta) const {
     static constinit thread_local detail::Scratch<Tokens<Scalar, 2>> kept_x, kept_sums;
     Tokens<Scalar, 2>&x = *kept_x, &sums = *kept_sums;
@@ -70,7 +70,12 @@ class CircleDynamics {
     detail::attend_scaled(form_, nullptr, Weighted::displacements, law_, mask_, bias_, x, sums, exact);
     dtheta.resize(1, x.cols());
     const auto v = static_cast<Scalar>(value_);
+    const bool rests = value_ == 0 && std::isfinite(detail::largest_number(theta.data(), theta.size()));
     for (Eigen::Index i = 0; i < x.cols(); ++i) {
+      if (rests) {  // also where the sums overflow
+        dtheta(0, i) = x(0, i) - x(0, i);
+        continue;
+      }
       const Scalar across = x(0, i) * sums(1, i), along = x(1, i) * sums(0, i);
       dtheta(0, i) = v * (across - along);
     }
@@ -97,15 +102,22 @@ class CircleDynamics {
     detail::require_known_rows(law_, n, "CircleDynamics");
     const SquareMatrix<Scalar> w = attention(t, theta);
     Eigen::MatrixXd J = Eigen::MatrixXd::Zero(n, n);
+    if (value_ == 0) return J;
+    const auto rotation = [&](Eigen::Index i, Eigen::Index k) {  // cos u and sin u, as the points have them
+      const double u = static_cast<double>(theta(0, k) - theta(0, i));
+      if (std::abs(u) < 8) return std::pair(std::cos(u), std::sin(u));
+      const auto to = static_cast<double>(theta(0, k)), from = static_cast<double>(theta(0, i));
+      return std::pair(std::cos(to) * std::cos(from) + std::sin(to) * std::sin(from),
+                       std::sin(to) * std::cos(from) - std::cos(to) * std::sin(from));
+    };
     for (Eigen::Index i = 0; i < n; ++i) {
-      const auto difference = [&](Eigen::Index k) { return static_cast<double>(theta(0, k) - theta(0, i)); };
       double mean = 0, sum = 0;
       for (Eigen::Index k = 0; Law::rows_sum_to_one && k < n; ++k)
-        mean += static_cast<double>(w(i, k)) * std::sin(difference(k));
+        mean += static_cast<double>(w(i, k)) * rotation(i, k).second;
       for (Eigen::Index k = 0; k < n; ++k) {
         if (k == i) continue;
-        const double u = difference(k), sine = std::sin(u);
-        J(i, k) = value_ * static_cast<double>(w(i, k)) * (std::cos(u) - law_.beta * sine * (sine - mean));
+        const auto [cosine, sine] = rotation(i, k);
+        J(i, k) = value_ * static_cast<double>(w(i, k)) * (cosine - law_.beta * sine * (sine - mean));
         sum += J(i, k);
       }
       J(i, i) = -sum;
