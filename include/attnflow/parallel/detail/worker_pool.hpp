@@ -135,7 +135,10 @@ class WorkerPool {
   static constexpr int spin_microseconds = 30;
   static constexpr int closed = 1 << 30;
 
-  WorkerPool() = default;
+  // Where atomics wait by a mutex of the standard library (libstdc++ without futex: MinGW, g++ on macOS), these mutexes are
+  // a static object made at the first wait or notification. Made here, before the pool is complete, it outlives the pool,
+  // whose destructor wakes the workers.
+  WorkerPool() { gate_.notify_all(); }
   ~WorkerPool() {
     has_ended().store(true, std::memory_order_relaxed);
     if (process() != owner_) {  // the child of a fork: its workers are names of threads that it does not have
@@ -262,7 +265,7 @@ class WorkerPool {
   Eigen::Index error_chunk_ = 0;
   std::vector<std::unique_ptr<Worker>> workers_;
   bool exhausted_ = false;
-  const Seating seating_;
+  const Seating seating_{};
   const long owner_ = process();
 };
 
