@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The checks that cmake/test.sh leaves out: layout, every header alone, API pages, outside projects and long runs, clang,
-# benchmarks, sanitizers, fuzzing, clang-tidy, the theorems on many draws, the gallery and the pages in a browser. The first
-# that fails ends the run.
+# benchmarks, sanitizers, fuzzing, clang-tidy, the theorems on many draws, the gallery and the pages in a browser, other
+# platforms. The first that fails ends the run.
 #
 #   bash cmake/further-checks.sh [NAME...]     all of them, or those named: format docs headers outside clang bench asan
-#                                              tsan fuzz tidy theorems gallery pages
+#                                              tsan fuzz tidy theorems gallery pages platforms
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/workflow.sh
@@ -97,8 +97,13 @@ check_pages() {
   if grep -q ' skipped: ' build/pages.log; then return 1; fi
 }
 
+# Other standard libraries, systems, processors and versions of Eigen.
+check_platforms() {
+  bash cmake/check-platforms.sh
+}
+
 checks=("$@")
-[[ ${#checks[@]} -eq 0 ]] && checks=(format docs headers outside clang bench asan tsan fuzz tidy theorems gallery pages)
+[[ ${#checks[@]} -eq 0 ]] && checks=(format docs headers outside clang bench asan tsan fuzz tidy theorems gallery pages platforms)
 for check in "${checks[@]}"; do
   if ! declare -F "check_$check" >/dev/null; then
     echo "further-checks: no check is called $check" >&2
