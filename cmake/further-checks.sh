@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The checks that cmake/test.sh leaves out: layout, every header alone, API pages, outside projects and long runs, clang,
-# benchmarks, sanitizers, fuzzing, clang-tidy, the theorems on many draws, the gallery and the pages in a browser. The first
-# that fails ends the run.
+# benchmarks, sanitizers, fuzzing, clang-tidy, the theorems on many draws, the gallery and the pages in a browser, other
+# platforms. The first that fails ends the run.
 #
 #   bash cmake/further-checks.sh [NAME...]     all of them, or those named: format docs headers outside clang bench asan
-#                                              tsan fuzz tidy theorems gallery pages
+#                                              tsan fuzz tidy theorems gallery pages platforms
 #
 # Two checks run at a time, one on the build of g++ and one on those of clang: each has stretches that keep one processor
 # busy. What a check prints appears when it ends; until then it is in build/checks/NAME.log.
@@ -100,7 +100,12 @@ check_pages() {
   if grep -q ' skipped: ' build/pages.log; then return 1; fi
 }
 
-gcc_checks=(outside theorems gallery pages)
+# Other standard libraries, systems, processors and versions of Eigen.
+check_platforms() {
+  bash cmake/check-platforms.sh
+}
+
+gcc_checks=(outside platforms theorems gallery pages)
 clang_checks=(headers clang asan bench tsan fuzz tidy docs format)
 
 for check in "$@"; do

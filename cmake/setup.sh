@@ -35,6 +35,12 @@ further=(
   "python3 command python3"
   "python3-matplotlib module matplotlib"
   "gnuplot-nox command gnuplot"
+  "clang-19 command clang++-19"
+  "libc++-19-dev links -stdlib=libc++"
+  "g++-mingw-w64-x86-64-posix command x86_64-w64-mingw32-g++-posix"
+  "wine command wine"
+  "g++-aarch64-linux-gnu command aarch64-linux-gnu-g++"
+  "qemu-user command qemu-aarch64"
 )
 
 case "${1-}" in

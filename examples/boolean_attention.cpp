@@ -38,8 +38,8 @@ std::vector<Index> order_by(const Eigen::RowVectorXd& keys) {
 gallery::Run on_the_line() {
   attnflow::Generator generator(4);
   const Eigen::MatrixXd start = attnflow::uniform_box(generator, n, 1, -5, 5);
-  return gallery::follow(attnflow::Head<double>::identity(1), start(Eigen::all, order_by(start)),
-                         {.to = 10, .count = 201});
+  return gallery::follow(attnflow::Head<double>::identity(1),
+                         start(Eigen::placeholders::all_t(), order_by(start)), {.to = 10, .count = 201});
 }
 
 /// d = 80, V = BBᵀ · 3/4d, Q = K = I: entries of B in [−1, 1] have the variance ⅓, so that λ₁ ≈ 1.

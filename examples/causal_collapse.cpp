@@ -118,7 +118,8 @@ struct Circle {
     const MatrixXd& start = run.x.front();
     centres = attnflow::renyi_centres(start, delta);
     strong = attnflow::strong_renyi_centres(start, (1 + 2 * epsilon) * delta);
-    for (const Index q : attnflow::nearest_centres(start, start(Eigen::all, centres)).labels)
+    for (const Index q :
+         attnflow::nearest_centres(start, start(Eigen::placeholders::all_t(), centres)).labels)
       nearest.push_back(static_cast<int>(q));
   }
 
@@ -282,7 +283,7 @@ Figure::Panel sphere(attnflow::Generator& generator) {
                                       .colour = Figure::black,
                                       .mark = Figure::Mark::cross,
                                       .size = 3.5},
-                                     start(Eigen::all, centres))},
+                                     start(Eigen::placeholders::all_t(), centres))},
           .equal = true,
           .yaw = 0.7,
           .pitch = 0.35};

@@ -107,7 +107,7 @@ struct Cells {
     }
   }
   [[nodiscard]] MatrixXd vertices() const { return start.leftCols(corners); }
-  [[nodiscard]] MatrixXd goals() const { return start(Eigen::all, goal); }
+  [[nodiscard]] MatrixXd goals() const { return start(Eigen::placeholders::all_t(), goal); }
 
   /// {x in the polygon: ⟨B x, v − v_l⟩ ≥ 0 for all l}.
   [[nodiscard]] Figure::Polygon cell(Index j) const {

@@ -66,7 +66,7 @@ Figure::Panel picture(const gallery::Run& run, const attnflow::Clusters& cluster
   const MatrixXd& start = run.z.front();
   if (!space) {
     Figure::Polygon hull{.label = "", .colour = Figure::grey, .opacity = 0.06};
-    gallery::add(hull, start(Eigen::all, attnflow::convex_hull(start)));
+    gallery::add(hull, start(Eigen::placeholders::all_t(), attnflow::convex_hull(start)));
     panel.layers.emplace_back(hull);
   }
   const std::vector<MatrixXd> seen = gallery::until(run, shown).z;

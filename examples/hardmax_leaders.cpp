@@ -49,7 +49,7 @@ struct Start {
     std::vector<Index> indices;
     for (Index i = 0; i < z0.cols(); ++i)
       if (leads(k, i)) indices.push_back(i);
-    return z[k](Eigen::all, indices);
+    return z[k](Eigen::placeholders::all_t(), indices);
   }
 };
 
@@ -76,7 +76,7 @@ std::array<Start, 4> starts() {
 /// Where tokens may end: the leaders, and the feet of the origin on the edges of their polytope and on all of it.
 MatrixXd candidates(const MatrixXd& leaders) {
   std::vector<Index> hull = attnflow::convex_hull(leaders);
-  MatrixXd found = leaders(Eigen::all, hull);
+  MatrixXd found = leaders(Eigen::placeholders::all_t(), hull);
   const auto add = [&](const Eigen::Vector2d& point) {
     found.conservativeResize(2, found.cols() + 1);
     found.col(found.cols() - 1) = point;
@@ -142,7 +142,7 @@ Figure::Panel panel(const Start& s, std::size_t k) {
         gallery::add_piece(follows, (Eigen::Matrix2d() << s.z[k].col(i), s.z[k].col(j)).finished());
   Figure::Polygon limit{.label = "", .colour = Figure::grey, .dashed = true, .opacity = 0.08};
   const MatrixXd corners = s.leaders(layers_run);
-  gallery::add(limit, corners(Eigen::all, attnflow::convex_hull(corners)));
+  gallery::add(limit, corners(Eigen::placeholders::all_t(), attnflow::convex_hull(corners)));
   std::vector<int> colours = clusters(s);
   return {.title = (k == 0 ? s.title + ", layer " : "layer ") + std::to_string(k),
           .x = {.label = "", .low = -1.25, .high = 1.25},

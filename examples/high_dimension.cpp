@@ -133,7 +133,7 @@ attnflow::View page(const gallery::Run& run, const std::vector<Index>& coordinat
     view.axes.emplace_back(name.data());
   }
   for (const MatrixXd& z : run.z) {
-    const MatrixXd seen = z(coordinates, Eigen::all);
+    const MatrixXd seen = z(coordinates, Eigen::placeholders::all_t());
     view.positions.insert(view.positions.end(), seen.data(), seen.data() + seen.size());
   }
   return view;

@@ -38,7 +38,7 @@ gallery::Run run(Index n, Index d, std::uint64_t seed) {
 
 /// Where tokens go: a vertex of the hull that is left when followers are as near as e^{−t} to their leaders.
 Eigen::MatrixXd vertices(const gallery::Run& run) {
-  return run.z.back()(Eigen::all, run.analysis.found.hull_vertices.value());
+  return run.z.back()(Eigen::placeholders::all_t(), run.analysis.found.hull_vertices.value());
 }
 
 /// The largest distance of a token to the leader that it ends with, at each time.
@@ -103,7 +103,8 @@ Figure::Panel space(const gallery::Run& run) {
   for (const auto& facet : attnflow::hull_facets(corners).facets)
     for (std::size_t k = 0; k < 3; ++k) edges.insert(std::minmax(facet[k], facet[(k + 1) % 3]));
   Figure::Line line{.label = "limit", .colour = 1, .width = 1.5};
-  for (const auto& [a, b] : edges) gallery::add_piece(line, corners(Eigen::all, std::array{a, b}));
+  for (const auto& [a, b] : edges)
+    gallery::add_piece(line, corners(Eigen::placeholders::all_t(), std::array{a, b}));
   panel.layers = tokens(run, {line});
   return panel;
 }

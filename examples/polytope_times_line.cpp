@@ -29,7 +29,8 @@ constexpr double end = 12, shown = 4;
 /// Which vertex a token ends at, as the number of its leader.
 std::vector<Index> leaders(const gallery::Run& run) {
   const std::vector<Index>& vertices = run.analysis.found.hull_vertices.value();
-  const Eigen::MatrixXd flat = run.z.back().topRows(2), corners = flat(Eigen::all, vertices);
+  const Eigen::MatrixXd flat = run.z.back().topRows(2),
+                        corners = flat(Eigen::placeholders::all_t(), vertices);
   std::vector<Index> leaders;
   for (Index i = 0; i < flat.cols(); ++i) {
     Index nearest = 0;
@@ -44,7 +45,8 @@ std::vector<double> offsets(const gallery::Run& run, Index first, Index count) {
   const std::vector<Index> leader = leaders(run);
   std::vector<double> offsets;
   for (const Eigen::MatrixXd& z : run.z)
-    offsets.push_back((z - z(Eigen::all, leader)).middleRows(first, count).colwise().norm().maxCoeff());
+    offsets.push_back(
+        (z - z(Eigen::placeholders::all_t(), leader)).middleRows(first, count).colwise().norm().maxCoeff());
   return offsets;
 }
 
@@ -83,7 +85,7 @@ Figure::Panel space(const gallery::Run& run, const gallery::Run& early) {
   const double low = now.row(2).minCoeff(), high = now.row(2).maxCoeff();
   Figure::Line lines{.label = "line over a vertex", .colour = 1, .width = 1.5, .dashed = true};
   for (const Index v : run.analysis.found.hull_vertices.value()) {
-    Eigen::MatrixXd line = run.z.back()(Eigen::all, std::array{v, v});
+    Eigen::MatrixXd line = run.z.back()(Eigen::placeholders::all_t(), std::array{v, v});
     line.row(2) << low, high;
     gallery::add_piece(lines, line);
   }
@@ -108,7 +110,7 @@ Figure::Panel from_above(const gallery::Run& run) {
                gallery::points({.label = "z(0)", .colour = Figure::black, .size = 2.5}, flat[0]),
                gallery::points(
                    {.label = "vertices of the limit", .colour = 1, .mark = Figure::Mark::diamond, .size = 6},
-                   flat.back()(Eigen::all, run.analysis.found.hull_vertices.value()))},
+                   flat.back()(Eigen::placeholders::all_t(), run.analysis.found.hull_vertices.value()))},
           .equal = true};
 }
 

@@ -70,7 +70,7 @@ Figure::Panel clouds(const gallery::Run& run, double t) {
                                       .colour = Figure::black,
                                       .mark = Figure::Mark::diamond,
                                       .size = 6},
-                                     keys(Eigen::all, run.analysis.found.leaders))},
+                                     keys(Eigen::placeholders::all_t(), run.analysis.found.leaders))},
           .equal = true,
           .legend = t == end};
 }

@@ -69,7 +69,7 @@ inline Figure::Line hulls(Figure::Line style, States states, std::size_t every) 
   for (std::size_t k = 0; k < states.size(); k += every) {
     std::vector<Index> hull = attnflow::convex_hull(states[k]);
     hull.push_back(hull[0]);
-    add_piece(style, states[k](Eigen::all, hull));
+    add_piece(style, states[k](Eigen::placeholders::all_t(), hull));
   }
   return style;
 }

@@ -50,7 +50,7 @@ inline Labels labels_at(const Recording& r, Index k) {
     if (x.col(i).allFinite()) finite.push_back(i);
   Labels labels{std::vector<int>(static_cast<std::size_t>(r.n), -1), {}, 0};
   labels.tolerance = cluster_share * std::max(spread_of(r.at(0)), spread_of(x));
-  const Eigen::MatrixXd known = x(Eigen::all, finite);
+  const Eigen::MatrixXd known = x(Eigen::placeholders::all_t(), finite);
   const attnflow::Clusters clusters = attnflow::detect_clusters(known, labels.tolerance);
   for (std::size_t p = 0; p < finite.size(); ++p)
     labels.of[static_cast<std::size_t>(finite[p])] = static_cast<int>(clusters.labels[p]);

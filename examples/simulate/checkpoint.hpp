@@ -107,11 +107,17 @@ inline void take_options(const Checkpoint& c, Options& o) {
     } else if constexpr (std::is_same_v<Value, bool>) {
       value = *text == "yes";
     } else {
-      std::conditional_t<std::is_same_v<Value, std::uint64_t>, std::uint64_t, double> number{};
-      const char* const end = text->data() + text->size();
-      const auto [stopped, error] = std::from_chars(text->data(), end, number);
-      if (error != std::errc{} || stopped != end) refuse("--", name, ": ", *text, ", expected a number");
-      value = number;
+      bool is_number = false;
+      if constexpr (std::is_same_v<Value, std::uint64_t>) {
+        const char* const end = text->data() + text->size();
+        const auto [stopped, error] = std::from_chars(text->data(), end, value);
+        is_number = error == std::errc{} && stopped == end;
+      } else {  // libc++ has no from_chars for double
+        char* stopped = nullptr;
+        value = std::strtod(text->c_str(), &stopped);
+        is_number = !text->empty() && stopped == text->c_str() + text->size();
+      }
+      if (!is_number) refuse("--", name, ": ", *text, ", expected a number");
     }
   });
   const auto out = c.option("out"), folder = c.option("folder");

@@ -40,7 +40,7 @@ inline void check_polytope(Trial& trial, const PolytopeRun& run, const std::stri
 
   const std::vector<Index> leaders = run.decision.leaders();
   const double tolerance = 3 * run.distance_allowed(run.decision.last());
-  const Matrix places = end(Eigen::all, leaders);
+  const Matrix places = end(Eigen::placeholders::all_t(), leaders);
   trial.check("hull of the leaders", attnflow::hull_hausdorff(end, places),
               run.distance_allowed(run.decision.last()));
   if (smallest_separation(places) < 2 * tolerance) {  // followers are still as far as other leaders
@@ -48,7 +48,7 @@ inline void check_polytope(Trial& trial, const PolytopeRun& run, const std::stri
     return;
   }
   const std::vector<Index> vertices = attnflow::merged_vertices(end, tolerance, leaders);
-  const Matrix corners = end(Eigen::all, vertices);
+  const Matrix corners = end(Eigen::placeholders::all_t(), vertices);
   trial.check("leaders = vertices",
               std::abs(static_cast<double>(leaders.size()) - static_cast<double>(vertices.size())), 0);
   trial.check("vertex self-attention", attnflow::self_attention_residual(run.M, corners).maxCoeff(),
@@ -126,7 +126,7 @@ inline void polytope(Trial& trial) {
   trial.check("e^(λt)|A(z_i - z_j)|", apart);
 
   if (d <= 3 && run.decision.undecided() == 0) {
-    const Matrix corners = z.end()(Eigen::all, run.decision.leaders());
+    const Matrix corners = z.end()(Eigen::placeholders::all_t(), run.decision.leaders());
     const auto candidates = attnflow::limit_candidates(M, corners, 1e-6);
     Worst distance;
     for (Index i = 0; i < n; ++i)
@@ -162,7 +162,7 @@ inline void polytope_of_layers(Trial& trial) {
                   2 * diameter(z.start()) * std::exp(-rate * (z.t.back() - decision.since_of(i))) +
                       64 * static_cast<double>(last) * epsilon * diameter(z.start()));
   if (decision.undecided() > 0) return;
-  const Matrix corners = z.end()(Eigen::all, decision.leaders());
+  const Matrix corners = z.end()(Eigen::placeholders::all_t(), decision.leaders());
   trial.check("r:discretetime, self-attention",
               attnflow::self_attention_residual(Matrix(A * A), corners).maxCoeff(), 1e-6);
 }

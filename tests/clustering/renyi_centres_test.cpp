@@ -83,7 +83,7 @@ TEST_CASE("centres are a packing that covers", "[clustering]") {
   for (const double delta : {0.3, 1.}) {
     const Eigen::MatrixXd x = attnflow::uniform_sphere(generator, 500, 3);
     const auto centres = renyi_centres(x, delta), strong = strong_renyi_centres(x, delta);
-    const auto nearest = nearest_centres(x, x(Eigen::all, centres));
+    const auto nearest = nearest_centres(x, x(Eigen::placeholders::all_t(), centres));
     CHECK(*std::ranges::max_element(nearest.angles) <= delta);
     for (std::size_t a = 0; a < centres.size(); ++a)
       for (std::size_t b = 0; b < a; ++b)

@@ -201,7 +201,7 @@ TEST_CASE("hostile tokens: hulls", "[laws]") {
       REQUIRE(std::ranges::all_of(hull, [&](Index i) { return i >= 0 && i < c.n; }));
       for (std::size_t a = 0; a < hull.size(); ++a)
         for (std::size_t b = 0; b < a; ++b) REQUIRE(distance(c.x, hull[a], hull[b]) > 0);
-      const Eigen::MatrixXd corners = c.x(Eigen::all, hull);
+      const Eigen::MatrixXd corners = c.x(Eigen::placeholders::all_t(), hull);
       for (Index i = 0; i < c.n; ++i) {
         const double outside = attnflow::distance_to_hull(c.x.col(i), corners);
         REQUIRE(static_cast<Real>(outside) <=
@@ -218,7 +218,8 @@ TEST_CASE("hostile tokens: hulls", "[laws]") {
           std::vector<Index> others = hull;
           others.erase(others.begin() + static_cast<std::ptrdiff_t>(a));
           if (c.kind == Kind::lattice)
-            REQUIRE(attnflow::distance_to_hull(c.x.col(hull[a]), c.x(Eigen::all, others)) > 1e-3);
+            REQUIRE(attnflow::distance_to_hull(c.x.col(hull[a]), c.x(Eigen::placeholders::all_t(), others)) >
+                    1e-3);
         }
       // Powers of two turn nothing, where they round nothing.
       if (c.kind == Kind::plain || c.kind == Kind::lattice || c.kind == Kind::line) {

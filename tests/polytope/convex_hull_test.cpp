@@ -176,13 +176,13 @@ TEST_CASE("the distance to a polygon", "[polytope]") {
     const Tokens<double, 2> x =
         Tokens<double, 2>::NullaryExpr(2, n, [&](Index, Index) { return unit(generator); });
     const Indices hull = convex_hull(x);
-    const Tokens<double, 2> vertices = x(Eigen::all, hull);
+    const Tokens<double, 2> vertices = x(Eigen::placeholders::all_t(), hull);
     const Eigen::Vector2d p(2 * unit(generator) - 0.5, 2 * unit(generator) - 0.5);
     const double exact = distance_outside(p, vertices), sampled = distance_by_directions(p, vertices);
     // The best of 3600 directions is within 2π/7200 of the right one, and |p − x| ≤ 3.
     CHECK(sampled <= exact + 1e-14);
     CHECK(sampled >= exact - 3 * (2 * std::acos(-1.) / 7200));
-    CHECK(distance_outside(p, x(Eigen::all, hull)) == exact);
+    CHECK(distance_outside(p, x(Eigen::placeholders::all_t(), hull)) == exact);
     outside += exact > 0;
     for (Index i = 0; i < n; ++i) CHECK(distance_outside(x.col(i), vertices) == 0);
     const Eigen::VectorXd mean = x.rowwise().mean();
@@ -246,7 +246,7 @@ TEST_CASE("extreme points attain the support function and all others stay below"
   std::mt19937_64 generator(5);
   const Tokens<double, 2> x =
       Tokens<double, 2>::NullaryExpr(2, 300, [&](Index, Index) { return unit(generator) - 0.5; });
-  const Tokens<double, 2> vertices = x(Eigen::all, convex_hull(x));
+  const Tokens<double, 2> vertices = x(Eigen::placeholders::all_t(), convex_hull(x));
   for (int k = 0; k < 500; ++k) {
     const Eigen::Vector2d u(unit(generator) - 0.5, unit(generator) - 0.5);
     CHECK(support(vertices, u) == support(x, u));

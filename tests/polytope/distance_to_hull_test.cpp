@@ -228,7 +228,7 @@ TEST_CASE("in the plane it is the exact test's distance", "[polytope]") {
   std::mt19937_64 generator(6);
   for (int repeat = 0; repeat < 200; ++repeat) {
     const MatrixXd x = draws(generator, 2, static_cast<Index>(1 + generator() % 30));
-    const MatrixXd vertices = x(Eigen::all, attnflow::convex_hull(x));
+    const MatrixXd vertices = x(Eigen::placeholders::all_t(), attnflow::convex_hull(x));
     const VectorXd p = 1.5 * draw(generator, 2);
     CHECK(std::abs(distance_to_hull(p, x) - attnflow::distance_outside(p, vertices)) <= 40 * epsilon);
   }

@@ -92,7 +92,7 @@ TEST_CASE("the candidates of a lattice polygon are those of the definition", "[p
     for (double& value : x.reshaped())
       value = static_cast<double>(static_cast<std::int64_t>(generator() % static_cast<std::uint64_t>(range)) -
                                   shift);
-    const MatrixXd vertices = x(Eigen::all, attnflow::convex_hull(x));
+    const MatrixXd vertices = x(Eigen::placeholders::all_t(), attnflow::convex_hull(x));
     if (vertices.cols() < 3) continue;
     const std::array<std::int64_t, 3> m{1 + static_cast<std::int64_t>(generator() % 5),
                                         static_cast<std::int64_t>(generator() % 5) - 2,
@@ -115,7 +115,7 @@ TEST_CASE("the candidates of a lattice polygon are those of the definition", "[p
       CHECK(candidate_residual(M, vertices, p) == Approx(found.residuals[i]).margin(1e-12));
       CHECK(found.residuals[i] <= 1e-11);
       // The face holds its point.
-      const MatrixXd face = vertices(Eigen::all, found.faces[i]);
+      const MatrixXd face = vertices(Eigen::placeholders::all_t(), found.faces[i]);
       CHECK(attnflow::in_hull(p, face, 1e-13 * static_cast<double>(range)));
       at_vertices += found.faces[i].size() == 1 && p.norm() > 0;
       feet += found.faces[i].size() == 2 && p.norm() > 0;
@@ -137,7 +137,7 @@ TEST_CASE("along the boundary the residual is positive but at the candidates", "
   std::mt19937_64 generator(2);
   for (int repeat = 0; repeat < 20; ++repeat) {
     const MatrixXd x = draws(generator, 2, 12), M = positive_definite(generator, 2);
-    const MatrixXd vertices = x(Eigen::all, attnflow::convex_hull(x));
+    const MatrixXd vertices = x(Eigen::placeholders::all_t(), attnflow::convex_hull(x));
     const LimitCandidates found = limit_candidates(M, vertices);
     for (Index k = 0; k < vertices.cols(); ++k)
       for (int step = 0; step < 100; ++step) {

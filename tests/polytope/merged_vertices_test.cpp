@@ -93,7 +93,7 @@ TEST_CASE("above three dimensions nearly redundant points go, but not all of the
   CHECK(left.size() >= 8);  // chords of sagitta 0.02 span 0.4
   CHECK(left.size() < 40);
   CHECK(std::ranges::is_sorted(left));
-  const MatrixXd vertices = circle(Eigen::all, left);
+  const MatrixXd vertices = circle(Eigen::placeholders::all_t(), left);
   CHECK(attnflow::hull_hausdorff(circle, vertices) <= tol);
 }
 

@@ -290,7 +290,7 @@ TEST_CASE("a hundred thousand tokens in space", "[polytope]") {
   const Indices hull = convex_hull(ball);
   CHECK(hull.size() > 500);
   CHECK(hull.size() < 5000);
-  const MatrixXd vertices = ball(Eigen::all, hull);
+  const MatrixXd vertices = ball(Eigen::placeholders::all_t(), hull);
   for (int k = 0; k < 200; ++k) {
     const Eigen::VectorXd u = ball.col(k);
     CHECK(attnflow::support(vertices, u) == attnflow::support(ball, u));

@@ -55,7 +55,8 @@ namespace detail {
       if (!analysis.found.hull_vertices || analysis.found.hull_vertices->empty()) return {};
       const double tol = std::clamp(10 * std::exp(-prediction.rate * analysis.t), 1e-9, 2e-2);
       const Eigen::MatrixXd M = (prediction.M_inside + prediction.M_inside.transpose()) / 2;
-      return limit_candidates(M, last(Eigen::all, *analysis.found.hull_vertices), tol).points;
+      return limit_candidates(M, last(Eigen::placeholders::all_t(), *analysis.found.hull_vertices), tol)
+          .points;
     }
     case LimitCase::origin:
     case LimitCase::none:

@@ -90,7 +90,7 @@ requires KernelScalar<typename Derived::Scalar>
   const Eigen::MatrixXd any = tokens.template cast<double>();
   hull.vertices = detail::spatial_hull(any);
   // Points inside facets and edges may be corners of triangles: once more, without them.
-  const Eigen::MatrixXd corners = any(Eigen::all, hull.vertices);
+  const Eigen::MatrixXd corners = any(Eigen::placeholders::all_t(), hull.vertices);
   (void)detail::spatial_hull(corners, &hull.facets);
   for (std::array<Eigen::Index, 3>& facet : hull.facets)
     for (Eigen::Index& corner : facet) corner = hull.vertices[static_cast<std::size_t>(corner)];
@@ -100,8 +100,8 @@ requires KernelScalar<typename Derived::Scalar>
 /// The Euclidean distance from a point to the convex polygon with the given vertices, 0 inside and on
 /// the boundary; d = 1 or 2.
 ///
-/// vertices: d × m, for d = 2 as convex_hull orders them, tokens(Eigen::all, convex_hull(tokens)). One vertex
-/// is a point, two are a segment, none are as far as infinity. Whether the point is inside is decided exactly
+/// vertices: d × m, for d = 2 as convex_hull orders them: the columns convex_hull(tokens) of tokens. One vertex is a
+/// point, two are a segment, none are as far as infinity. Whether the point is inside is decided exactly
 /// unless a coordinate other than 0 is under 10⁻²⁸⁰ of the largest; the distance is rounded, to a few ε of
 /// the size of point and polygon. O(m).
 /// \throws std::invalid_argument unless d is 1 or 2 and the same for both, all numbers are finite, and

@@ -35,7 +35,7 @@ namespace detail {
   for (Eigen::Index column = 0; column < points.cols(); ++column) {
     std::vector<Eigen::Index> others = kept;
     std::erase(others, column);
-    const Eigen::MatrixXd rest = points(Eigen::all, others);
+    const Eigen::MatrixXd rest = points(Eigen::placeholders::all_t(), others);
     // The column may go if it and those gone before that have leaned on it find the rest near enough.
     std::vector<LeftOut> after = left_out;
     after.push_back({column, {column}});
@@ -97,7 +97,7 @@ requires KernelScalar<typename Derived::Scalar>
     settled[label] = true;
   }
   std::ranges::sort(chosen);
-  const Eigen::MatrixXd points = x(Eigen::all, chosen);
+  const Eigen::MatrixXd points = x(Eigen::placeholders::all_t(), chosen);
   if (d <= 3) {
     std::vector<Eigen::Index> vertices = convex_hull(points);
     for (Eigen::Index& vertex : vertices) vertex = chosen[static_cast<std::size_t>(vertex)];

@@ -24,12 +24,13 @@ namespace attnflow::inline ATTNFLOW_ABI::detail::portable {
 template <class T>
 using Bits = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
 
-#if defined(__GNUC__)
-/// Pack and Mask of Simd<T>: vectors of the compiler.
+#if defined(__GNUC__) && !defined(ATTNFLOW_DETAIL_ONE_LANE)  // a test goes without the vectors
+/// Pack and Mask of Simd<T>, and packs of unsigned numbers: vectors of the compiler.
 template <class T>
 struct Vectors {
   typedef T Pack __attribute__((vector_size(16)));
   typedef Bits<T> Mask __attribute__((vector_size(16)));
+  typedef std::make_unsigned_t<Bits<T>> Words __attribute__((vector_size(16)));
   static constexpr int width = 16 / static_cast<int>(sizeof(T));
 };
 #else
@@ -37,6 +38,7 @@ template <class T>
 struct Vectors {
   using Pack = T;
   using Mask = bool;
+  using Words = std::make_unsigned_t<Bits<T>>;
   static constexpr int width = 1;
 };
 #endif
@@ -92,31 +94,33 @@ struct Simd {
 
   /// a 2^k, where k stands in the low bits of `shifted`.
   ATTNFLOW_PORTABLE_INLINE Pack times_power_of_two(const Pack& a, const Pack& shifted) {
-    if constexpr (width == 1) {
-      using Word = std::make_unsigned_t<Bits<T>>;
-      const auto k = static_cast<Word>(std::bit_cast<Word>(shifted) << Exp2<T>::mantissa_bits);
-      return std::bit_cast<T>(static_cast<Word>(std::bit_cast<Word>(a) + k));
-    } else {
-      typedef std::make_unsigned_t<Bits<T>> Words __attribute__((vector_size(16)));
-      return std::bit_cast<Pack>(std::bit_cast<Words>(a) +
-                                 (std::bit_cast<Words>(shifted) << Exp2<T>::mantissa_bits));
-    }
+    using Words = typename Vectors<T>::Words;
+    return std::bit_cast<Pack>(std::bit_cast<Words>(a) +
+                               (std::bit_cast<Words>(shifted) << Exp2<T>::mantissa_bits));
   }
 };
 
 /// x ↦ 2ˣ in R packs, within 2 ulp, for Exp2<T>::lowest ≤ x < 1023 (float: 127).
+///
+/// Stage by stage over the packs, which are independent: a coefficient is loaded once for all of them.
 template <class T, std::size_t R>
 inline void exp2_packs(typename Simd<T>::Pack (&x)[R]) {
   using S = Simd<T>;
   using E = Exp2<T>;
   constexpr int degree = static_cast<int>(sizeof(E::whole) / sizeof(T)) - 1;
+  typename S::Pack shifted[R], q[R];
+#pragma GCC unroll 8
   for (std::size_t r = 0; r < R; ++r) {
-    const typename S::Pack shifted = x[r] + S::all(E::magic), rest = x[r] - (shifted - S::all(E::magic));
-    typename S::Pack q = S::all(E::whole[degree]);
-#pragma GCC unroll 16
-    for (int k = degree - 1; k >= 0; --k) q = S::fma(q, rest, S::all(E::whole[k]));
-    x[r] = S::times_power_of_two(S::fma(q, rest, S::all(1)), shifted);
+    shifted[r] = x[r] + S::all(E::magic);
+    x[r] = x[r] - (shifted[r] - S::all(E::magic));
+    q[r] = S::all(E::whole[degree]);
   }
+#pragma GCC unroll 16
+  for (int k = degree - 1; k >= 0; --k)
+#pragma GCC unroll 8
+    for (std::size_t r = 0; r < R; ++r) q[r] = S::fma(q[r], x[r], S::all(E::whole[k]));
+#pragma GCC unroll 8
+  for (std::size_t r = 0; r < R; ++r) x[r] = S::times_power_of_two(S::fma(q[r], x[r], S::all(1)), shifted[r]);
 }
 
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail::portable

@@ -125,7 +125,7 @@ template <StateMatrix State>
       ends;  // where the nearest leader is: leaders stand still, and the others come to them
   for (Eigen::Index i = 0; i < n; ++i) {
     Eigen::Index nearest = 0;
-    (ends(Eigen::all, leading).colwise() - ends.col(i)).colwise().norm().minCoeff(&nearest);
+    (ends(Eigen::placeholders::all_t(), leading).colwise() - ends.col(i)).colwise().norm().minCoeff(&nearest);
     goals.col(i) = ends.col(leading[static_cast<std::size_t>(nearest)]);
   }
   std::vector<double> errors;

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -52,6 +53,38 @@ template <class Done>
   } while (std::chrono::steady_clock::now() < end);
   return false;
 }
+
+// Where libstdc++ has no futex (MinGW, g++ on macOS), a thread that waits for an atomic looks at it before it takes the
+// mutex that it sleeps by, and g++ 12 notifies without that mutex: a notification in between is lost, and the thread
+// sleeps for ever. Besides, these mutexes are static objects, which may end before the pool. A test may ask for the same.
+#if defined(__GLIBCXX__) && !defined(_GLIBCXX_HAVE_LINUX_FUTEX) && !defined(ATTNFLOW_DETAIL_OWN_WAITING)
+#define ATTNFLOW_DETAIL_OWN_WAITING
+#endif
+
+/// A number that threads wait for.
+class Awaited : public std::atomic<int> {
+ public:
+  using std::atomic<int>::atomic;
+
+#ifdef ATTNFLOW_DETAIL_OWN_WAITING
+  /// Sleeps until the number is another than `old`, and somebody notifies.
+  void wait(int old) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return load(std::memory_order_acquire) != old; });
+  }
+  /// Wakes the one who waits. \pre the number has been changed.
+  void notify_one() {
+    { const std::lock_guard lock(mutex_); }  // who has seen the old number sleeps now, and can be woken
+    changed_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+#else
+  void wait(int old) const { std::atomic<int>::wait(old, std::memory_order_acquire); }
+#endif
+};
 
 /// Keeps workers off the processor that their caller runs on. Some schedulers wake a thread where the waker
 /// runs, and there it waits for as long as the waker is busy: milliseconds, and the loop is over. Any other
@@ -126,7 +159,7 @@ class WorkerPool {
     Call call = nullptr;
   };
   struct alignas(64) Worker {
-    std::atomic<int> signal{0};
+    Awaited signal{0};
     int kept_off = -1;  // the processor that it must not use
     std::thread thread;
   };
@@ -198,7 +231,7 @@ class WorkerPool {
     if (!spin_until([&] { return inside() == 0; }, spin_microseconds))
       for (int value = gate_.load(std::memory_order_acquire); value != closed;
            value = gate_.load(std::memory_order_acquire))
-        gate_.wait(value, std::memory_order_acquire);
+        gate_.wait(value);
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
     return true;
   }
@@ -224,7 +257,7 @@ class WorkerPool {
   void serve(Worker& worker, int index) {
     for (int seen = 0;;) {
       const auto called = [&] { return worker.signal.load(std::memory_order_acquire) != seen; };
-      if (!spin_until(called, spin_microseconds)) worker.signal.wait(seen, std::memory_order_acquire);
+      if (!spin_until(called, spin_microseconds)) worker.signal.wait(seen);
       seen = worker.signal.load(std::memory_order_acquire);
       if (stopping_.load(std::memory_order_relaxed)) return;
       if ((gate_.fetch_add(1, std::memory_order_acquire) & closed) == 0 && index < job_.helpers)
@@ -253,7 +286,7 @@ class WorkerPool {
   }
 
   alignas(64) std::atomic<Eigen::Index> next_{0};
-  alignas(64) std::atomic<int> gate_{closed};  // how many workers are inside, and whether more may come
+  alignas(64) Awaited gate_{closed};  // how many workers are inside, and whether more may come
   alignas(64) std::atomic<bool> busy_{false};
   std::atomic<bool> stopping_{false};
   Job job_;
@@ -262,7 +295,7 @@ class WorkerPool {
   Eigen::Index error_chunk_ = 0;
   std::vector<std::unique_ptr<Worker>> workers_;
   bool exhausted_ = false;
-  const Seating seating_;
+  const Seating seating_{};
   const long owner_ = process();
 };
 

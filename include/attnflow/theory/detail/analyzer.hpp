@@ -227,7 +227,7 @@ class Analyzer {
     const double extent = extent_of(first), decay = std::exp(-frame_.log_growth(prediction_.rate, t));
     const double relative = std::clamp(10 * decay, (std::max)(options_.accuracy, 1e-12), 2e-2);
     const auto vertices = merged_vertices(now, relative * extent, analysis.found.leaders);
-    const Eigen::MatrixXd corners = now(Eigen::all, vertices);
+    const Eigen::MatrixXd corners = now(Eigen::placeholders::all_t(), vertices);
     const Eigen::MatrixXd M =
         transposed_product(limit_->basis, product_of(bilinear_form(heads_[0], options_.beta), limit_->basis));
     const Eigen::MatrixXd form = (M + M.transpose()) / 2;  // symmetric up to rounding already

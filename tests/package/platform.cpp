@@ -1,7 +1,10 @@
-// Compiled with -frounding-math, as programs with intervals are: x's drift and a run of z against plain loops, in float
-// and double. At the level of instructions that ATTNFLOW_SIMD names, where this machine has it.
+// What must hold with every compiler, library and processor: x's drift and a run of z against plain loops, in float and
+// double, at each level of instructions that ATTNFLOW_SIMD names and the machine has; loops on threads; files.
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
+#include <attnflow/io/checkpoint.hpp>
+#include <attnflow/io/npy.hpp>
+#include <attnflow/parallel/threads.hpp>
 #include <attnflow/simd/level.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
@@ -10,6 +13,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <limits>
 
@@ -69,6 +73,44 @@ void drift_and_run(Index d) {
   require(apart <= tolerance, "the run is that of the plain loops", apart);
 }
 
+/// Threads help, and must let the program end.
+void on_threads() {
+  attnflow::Generator generator(2);
+  const attnflow::Tokens<double> x = attnflow::uniform_box<double>(generator, 1000, 2, -1, 1);
+  const attnflow::TokenDynamics<double> dynamics(attnflow::Head<double>::identity(2));
+  attnflow::Tokens<double> many, one;
+  attnflow::set_threads(1);
+  dynamics(0, x, one);
+  attnflow::set_threads(4);
+  for (int k = 0; k < 50; ++k) dynamics(0, x, many);
+  require(many == one, "the number of threads does not change a bit", (many - one).norm());
+}
+
+/// A name with a letter beyond ASCII, in a folder with a space.
+void files() {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::temp_directory_path() / fs::path(u8"attnflow \u00e9");
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  attnflow::Generator generator(3);
+  const attnflow::Tokens<double> x = attnflow::uniform_box<double>(generator, 7, 3, -1, 1);
+  for (int k = 0; k < 2; ++k) {  // the second time in place of the first
+    attnflow::save_npy(folder / fs::path(u8"\u03b2.npy"), x);
+    attnflow::Checkpoint checkpoint;
+    checkpoint.t = 0.5 + k;
+    attnflow::save_checkpoint(folder / fs::path(u8"\u03b2.checkpoint"), checkpoint);
+  }
+  const Eigen::MatrixXd read =
+      attnflow::tokens_from<double>(attnflow::load_npy(folder / fs::path(u8"\u03b2.npy")), "x");
+  require(read == x, "a file holds what was saved", static_cast<double>(read.size()));
+  require(attnflow::load_checkpoint(folder / fs::path(u8"\u03b2.checkpoint")).t == 1.5,
+          "a checkpoint is the last one", 0);
+  int left = 0;
+  for ([[maybe_unused]] const auto& entry : fs::directory_iterator(folder)) ++left;
+  require(left == 2, "nothing else is in the folder", left);
+  fs::remove_all(folder);
+}
+
 }  // namespace
 
 int main() {
@@ -81,5 +123,7 @@ int main() {
     drift_and_run<float>(d);
     drift_and_run<double>(d);
   }
+  files();
+  on_threads();  // last: its threads have not yet fallen asleep when the program ends
   return 0;
 }

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# The library where most of us do not work: with LLVM's standard library, on a system that is not Linux, with Eigen 5, on
+# 64-bit ARM (emulated), on Windows (MinGW and wine), without vectors. One program (tests/package/platform.cpp) is built and
+# run on each; besides it the test of the kernels on ARM and that of .npy files on Windows.
+#
+#   bash cmake/check-platforms.sh
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+work=build/platforms
+rm -rf "$work"/*.exe "$work"/*.log
+mkdir -p "$work/include" "$work/eigen5"
+
+# Headers without machine code, in a folder of their own: cross compilers must not see /usr/include.
+for header in eigen3/Eigen eigen3/unsupported catch2 nlohmann CLI; do
+  for folder in /usr/include /usr/local/include; do
+    [[ -e $folder/$header ]] && ln -sfn "$folder/$header" "$work/include/"
+  done
+done
+# Eigen 5 has all of it that we use but Eigen::all, which is taken away from 3.4.
+if [[ ! -e $work/eigen5/Eigen ]]; then
+  cp -rL "$work/include/Eigen" "$work/include/unsupported" "$work/eigen5"
+  sed -i -e '/^static const Eigen::internal::all_t all;/d' -e '/EIGEN_DEPRECATED static const/d' \
+    "$work/eigen5/Eigen/src/Core/util/IndexedViewHelper.h"
+  sed -i '/using Eigen::all;/d' "$work/eigen5/Eigen/src/Core/ArithmeticSequence.h"
+fi
+
+library="-I include -isystem $work/include"
+program=tests/package/platform.cpp
+windows_compiler="x86_64-w64-mingw32-g++-posix -static -Wa,-mbig-obj"
+export work library program windows_compiler WINEDEBUG=-all WINEPREFIX=$PWD/$work/wine
+unset DISPLAY
+
+# leg NAME: the function NAME, and one line of what passed or all of what failed.
+leg() {
+  local started=$SECONDS
+  if bash -euo pipefail -c "$1" >"$work/$1.log" 2>&1; then
+    echo "$1: passed in $((SECONDS - started)) s"
+  else
+    cat "$work/$1.log"
+    echo "$1: FAILED" >&2
+    return 1
+  fi
+}
+
+# build NAME COMPILER AND FLAGS...: NAME.exe, optimised a little.
+build() {
+  local name=$1
+  shift
+  "$@" -std=c++20 -DNDEBUG -O1 -o "$work/$name.exe"
+}
+
+# LLVM's standard library, as on macOS.
+libcxx() {
+  build libcxx clang++-19 -stdlib=libc++ $library $program
+  "$work/libcxx.exe"
+  clang++-19 -std=c++20 -stdlib=libc++ -fsyntax-only -DATTNFLOW_EXTERN_KERNELS $library examples/simulate.cpp
+}
+
+# What Linux offers for threads is not there, nor what libstdc++ makes of it; and packs of one number, as with MSVC.
+other_system() {
+  build other_system g++ -U__linux__ -DATTNFLOW_DETAIL_OWN_WAITING -DATTNFLOW_DETAIL_ONE_LANE $library $program
+  for level in avx512 avx2 sse2; do ATTNFLOW_SIMD=$level timeout 300 "$work/other_system.exe"; done
+}
+
+# Every header, and the program.
+eigen5() {
+  build eigen5 g++ -I include -isystem "$work/eigen5" $program
+  "$work/eigen5.exe"
+  (cd include && find attnflow -name '*.hpp' ! -path '*/compat/*' ! -path '*/kernels/*' -printf '#include <%p>\n') \
+    >"$work/every_header.cpp"
+  g++ -std=c++20 -fsyntax-only -DATTNFLOW_EXTERN_KERNELS -I include -isystem "$work/eigen5" "$work/every_header.cpp"
+}
+
+arm() {
+  build arm aarch64-linux-gnu-g++ -static $library $program
+  timeout 300 qemu-aarch64 "$work/arm.exe"
+}
+
+arm_kernels() {
+  build arm_kernels aarch64-linux-gnu-g++ -static $library -I tests tests/attention/kernels_test.cpp tests/main.cpp
+  timeout 600 qemu-aarch64 "$work/arm_kernels.exe"
+}
+
+# Several times: what goes wrong at the end of a program does so now and then.
+windows() {
+  build windows $windows_compiler $library $program
+  for _ in 1 2 3 4 5; do timeout 300 wine "$work/windows.exe"; done
+}
+
+windows_files() {
+  build windows_files $windows_compiler $library -I tests -DATTNFLOW_TEST_DATA='"tests/data"' tests/io/npy_test.cpp \
+    tests/main.cpp
+  timeout 600 wine "$work/windows_files.exe"
+}
+
+# The longest first, two at a time.
+legs=(arm_kernels windows_files libcxx eigen5 windows other_system arm)
+export -f leg build "${legs[@]}"
+printf '%s\n' "${legs[@]}" | xargs -P 2 -I '{}' bash -c 'leg {}'
