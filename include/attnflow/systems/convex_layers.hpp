@@ -70,10 +70,10 @@ class ConvexLayers {
   }
 
   /// Replaces xᵏ (d × n) by xᵏ⁺¹. Cost: one drift. \pre k ≥ 0.
-  /// \throws std::invalid_argument if γₖ is not in (0, 1].
+  /// \throws std::invalid_argument unless x has d rows and γₖ is in (0, 1].
   void apply(long k, State& x) const {
     static thread_local State displacement;
-    eigen_assert(x.rows() == dim_);
+    detail::require_dimension("ConvexLayers", x, dim_);
     const auto step = static_cast<Scalar>(gamma(k));
     const int exponent = detail::attend_scaled(form_, nullptr, Weighted::displacements, law_, mask_, bias_, x,
                                                displacement, nullptr);
