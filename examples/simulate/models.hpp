@@ -187,7 +187,8 @@ Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Sca
   Run<Scalar> run;
   if (o.system == "sphere") attnflow::sphere::normalize(x);
   if (o.system == "rescaled") {
-    const attnflow::InvariantBasis coordinates = attnflow::invariant_basis(heads[0].V);
+    const attnflow::InvariantBasis coordinates =
+        attnflow::invariant_basis(heads[0].V, attnflow::largest_basis_condition<Scalar>());
     if (!coordinates.is_identity) {
       run.coordinates = coordinates;
       heads[0] = {heads[0].Q * coordinates.basis, heads[0].K * coordinates.basis, coordinates.blocks};

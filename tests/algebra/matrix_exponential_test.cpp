@@ -124,6 +124,50 @@ TEST_CASE("diagonal matrices and multiples of the identity stay what they are", 
   CHECK_FALSE(MatrixExponential<>((Matrix(2, 2) << 1, 1e-300, 0, 1).finished()).is_diagonal());
 }
 
+TEST_CASE("a matrix of blocks is exponentiated block by block", "[algebra][exponential]") {
+  // 0.5 ± 2i, −1, 0.25 ± 3i: in this order, as invariant_basis gives them.
+  Matrix V = Matrix::Zero(5, 5);
+  V.block(0, 0, 2, 2) << 0.5, 2, -2, 0.5;
+  V(2, 2) = -1;
+  V.block(3, 3, 2, 2) << 0.25, -3, 3, 0.25;
+  const MatrixExponential<> exponential(V);
+  CHECK_FALSE(exponential.is_diagonal());
+  CHECK(exponential.spectral_radius_bound() == std::hypot(0.25, 3));
+  for (const double t : {0.0, 0.7, -1.5, 40.0, -700.0}) {
+    CAPTURE(t);
+    const Real T = static_cast<Real>(t), leading = t >= 0 ? 0.5L : -1.0L;
+    Wide exact = Wide::Zero(5, 5);
+    const auto put = [&](Index k, Real a, Real b) {
+      const Real size = std::exp(T * (a - leading));
+      exact.block(k, k, 2, 2) << size * std::cos(b * T), size * std::sin(b * T), -size * std::sin(b * T),
+          size * std::cos(b * T);
+    };
+    put(0, 0.5L, 2);
+    put(3, 0.25L, -3);
+    exact(2, 2) = std::exp(T * (-1 - leading));
+    const Wide found = value(exponential(t), leading * T);
+    // Entry by entry: no sum, so that small blocks keep their own accuracy. Angles and exponents are rounded at their size.
+    CHECK((found - exact).cwiseAbs().maxCoeff() <=
+          8 * eps * (1 + 3 * std::abs(T)) * exact.cwiseAbs().maxCoeff());
+    for (const Index k : {0, 2, 3})
+      CHECK(found.col(k).norm() ==
+            Approx(exact.col(k).norm()).epsilon(static_cast<double>(8 * eps * (1 + std::abs(T)))));
+  }
+  // The same after a permutation, which takes the way of other matrices.
+  Eigen::PermutationMatrix<Eigen::Dynamic> order(5);
+  order.indices() << 3, 0, 4, 1, 2;
+  const Matrix mixed = order * V * order.transpose();
+  const Wide other = value(MatrixExponential<>(mixed)(1.5)), own = value(exponential(1.5));
+  CHECK((other - order * own * order.transpose()).cwiseAbs().maxCoeff() <=
+        error_bound(reference::wide(V), 1.5L) * reference::one_norm(own));
+  // Finite however fast it turns; and what only resembles a block is none.
+  CHECK(MatrixExponential<>(rotation_generator(1e308))(1e10).matrix.allFinite());
+  const Matrix shear = (Matrix(2, 2) << 1, 2, -2, 1.5).finished();
+  const Wide exact = reference::exponential(reference::wide(shear));
+  CHECK(reference::excess(value(MatrixExponential<>(shear)(1)), exact,
+                          error_bound(reference::wide(shear), 1) * reference::one_norm(exact)) <= 1);
+}
+
 TEST_CASE("close entries of a diagonal matrix separate at their own rate, however late",
           "[algebra][exponential]") {
   // t (v₂ − v₁) is what counts; t v₁ and t v₂ are both rounded at the size of t.

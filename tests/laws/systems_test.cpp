@@ -2,11 +2,15 @@
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/integrators/concepts.hpp>
+#include <attnflow/integrators/dormand_prince.hpp>
+#include <attnflow/integrators/integrate.hpp>
 #include <attnflow/systems/circle_dynamics.hpp>
 #include <attnflow/systems/circle_series.hpp>
+#include <attnflow/systems/convex_layers.hpp>
 #include <attnflow/systems/driven.hpp>
 #include <attnflow/systems/feed_forward.hpp>
 #include <attnflow/systems/fisher_rao.hpp>
+#include <attnflow/systems/layers.hpp>
 #include <attnflow/systems/perceptron.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
@@ -14,6 +18,7 @@
 
 #include "catch.hpp"
 #include "draws.hpp"
+#include "refusal.hpp"
 
 #include <cmath>
 #include <limits>
@@ -112,3 +117,78 @@ TEMPLATE_TEST_CASE("every system treats tokens alike and keeps nothing between c
       CHECK(same_bits(velocity(system, x), v));  // as if nothing had been between
     });
 }
+
+TEST_CASE("every system refuses tokens of another dimension, and names both", "[laws]") {
+  std::mt19937_64 generator(41);
+  const Index d = 3;
+  const auto names_both = [](const auto& call, Index given, Index wanted) {
+    const std::string message = refusal(call);
+    CAPTURE(message);
+    CHECK(message.find(std::to_string(given)) != std::string::npos);
+    CHECK(message.find(std::to_string(wanted)) != std::string::npos);
+  };
+  for_each_system<double>(generator, d, [&](const std::string& name, const auto& system) {
+    CAPTURE(name);
+    using System = std::remove_cvref_t<decltype(system)>;
+    if constexpr (System::Dim == Eigen::Dynamic && requires { system.dim(); }) {
+      for (const Index given : {2, 4}) {
+        Tokens<double> x = reference::random<Tokens<double>>(generator, given, 9), dx;
+        names_both([&] { system(0.4, x, dx); }, given, d);
+        names_both(
+            [&] {
+              (void)attnflow::integrate(system, attnflow::DormandPrince5<Tokens<double>>{}, x, {.to = 1});
+            },
+            given, d);
+        if constexpr (requires { system.attention(0.4, x); })
+          names_both([&] { (void)system.attention(0.4, x); }, given, d);
+        if constexpr (requires { system.jacobian(0.4, x); })
+          names_both([&] { (void)system.jacobian(0.4, x); }, given, d);
+        if constexpr (attnflow::TangentField<System>)
+          names_both([&] { system.project(x, dx = x); }, given, d);
+      }
+    }
+  });
+  const auto head = random_head<double>(generator, d);
+  const attnflow::Layers<double> layers(head, 0.5);
+  const attnflow::RescaledLayers<double> rescaled(head, 0.5);
+  const attnflow::ConvexLayers<double> convex(attnflow::Head<double>::identity(d), 0.5);
+  const RescaledDynamics<double> system(head);
+  const LinearPart<double> linear(Tokens<double>::Identity(d, d));
+  for (const Index given : {2, 4}) {
+    Tokens<double> x = reference::random<Tokens<double>>(generator, given, 9),
+                   fitting = Tokens<double>::Zero(d, 9);
+    Eigen::MatrixXd J = Eigen::MatrixXd::Zero(9 * given, 9 * given);
+    names_both([&] { layers.apply(x); }, given, d);
+    names_both([&] { rescaled.apply(1, x); }, given, d);
+    names_both([&] { (void)rescaled.attention(1, x); }, given, d);
+    names_both([&] { (void)rescaled.rescale(1, x); }, given, d);
+    names_both([&] { (void)rescaled.unrescale(1, x); }, given, d);
+    names_both([&] { convex.apply(1, x); }, given, d);
+    names_both([&] { (void)attnflow::rescale(system.exponential(), 1, x); }, given, d);
+    names_both([&] { (void)attnflow::unrescale(system.exponential(), 1, x); }, given, d);
+    names_both([&] { linear.add(0, x, x); }, given, d);
+    names_both([&] { linear.add(0, fitting, x); }, given, d);
+    names_both([&] { linear.add_jacobian(0, x, J); }, given, d);
+    names_both([&] { linear.add_jacobian(0, fitting, J); }, 9 * given, 9 * d);
+  }
+  Tokens<double> one = Tokens<double>::Zero(1, 5), ds;
+  const FisherRaoDynamics<double> masses;
+  names_both([&] { masses(0, one, ds); }, 1, 2);
+  names_both([&] { (void)masses.energy(one); }, 1, 2);
+}
+
+TEST_CASE("a field whose velocities have another shape than the state is refused", "[laws]") {
+  struct Transposed {
+    using State = Tokens<double>;
+    void operator()(double, const State& x, State& dx) const { dx = x.transpose(); }
+  };
+  Tokens<double> x = Tokens<double>::Ones(2, 3);
+  CHECK(refusal([&] {
+          (void)attnflow::integrate(Transposed{}, attnflow::DormandPrince5<Tokens<double>>{}, x, {.to = 1});
+        }) == "integrate: the field wrote a velocity of 3 x 2, expected 2 x 3 as the state is");
+}
+
+// Error control measures a system with parts as it measures the system.
+static_assert(attnflow::RowScaledField<FeedForward<RescaledDynamics<double>>>);
+static_assert(attnflow::RowScaledField<Driven<RescaledDynamics<double>, LinearPart<double>>>);
+static_assert(!attnflow::RowScaledField<Driven<TokenDynamics<double>, LinearPart<double>>>);

@@ -4,6 +4,7 @@
 #include <attnflow/observers/trajectory.hpp>
 #include <attnflow/spectral/invariant_basis.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
+#include <attnflow/systems/token_dynamics.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 
 #include "catch.hpp"
@@ -156,4 +157,28 @@ TEST_CASE("a token that changes its leader where its coordinate is zero does not
   const Eigen::VectorXd largest = exact.rowwise().lpNorm<Eigen::Infinity>();
   CHECK(largest.maxCoeff() > 1e30);
   CHECK((z - exact).rowwise().lpNorm<Eigen::Infinity>().cwiseQuotient(largest).maxCoeff() < 1e-6);
+}
+
+// Eigenvalues 1 and 0.999 with nearly parallel eigenvectors: coordinates in that basis are known to ε times its condition,
+// 833, which is 1e-4 in float.
+TEST_CASE("a float run takes no basis that costs most of its digits", "[long_run]") {
+  const Eigen::Matrix3d V = (Eigen::Matrix3d() << 1, 1, 0, 0, 0.999, 0.3, 0, 0, -0.5).finished();
+  const attnflow::Tokens<double> x = 0.04 * start<double>(3).cast<float>().cast<double>();
+  attnflow::Tokens<double> exact = x;
+  const attnflow::TokenDynamics<double> plain(attnflow::Head<double>::with_value(V));
+  const auto report = integrate(plain, DormandPrince5<attnflow::Tokens<double>>{}, exact,
+                                {.to = 2, .rtol = 1e-12, .atol = 1e-14});
+  REQUIRE(report.outcome == Outcome::reached_end);
+  const auto error_in_float = [&](double max_condition) {
+    const attnflow::InvariantBasis c = attnflow::invariant_basis(V, max_condition);
+    using State = attnflow::Tokens<float>;
+    const RescaledDynamics<float> field(
+        {c.basis.cast<float>(), c.basis.cast<float>(), c.blocks.cast<float>()});
+    State z = (c.inverse * x).cast<float>();
+    CHECK(integrate(field, DormandPrince5<State>{}, z, plan_to<float>(2)).outcome == Outcome::reached_end);
+    const Eigen::MatrixXd end = c.basis * attnflow::unrescale(field.exponential(), 2, z).cast<double>();
+    return (end - exact).cwiseAbs().maxCoeff() / exact.cwiseAbs().maxCoeff();
+  };
+  CHECK(error_in_float(attnflow::largest_basis_condition<float>()) < 1e-5);
+  CHECK(error_in_float(attnflow::largest_basis_condition<double>()) > 3e-5);
 }

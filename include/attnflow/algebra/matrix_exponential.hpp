@@ -96,11 +96,12 @@ template <int Most>
 /// of degree 19 (its remainder is below 2⁻⁵⁴ there; Paterson–Stockmeyer on the powers W², …, W⁵, which are
 /// computed once) and s squarings, each followed by moving a power of two to the logarithm
 /// [MVL03, §3; AMH11].
-/// The relative error of the norm grows like ε(1 + |t| ‖V − μI‖). A diagonal V is exponentiated entry by
-/// entry, a multiple of the identity exactly; entries smaller than 10⁻³⁰⁸ of the largest one become zero.
+/// The relative error of the norm grows like ε(1 + |t| ‖V − μI‖). A V of blocks, a and (a b; −b a) on the diagonal and zero
+/// elsewhere, as invariant_basis gives them, is exponentiated block by block, e^{ta} and e^{ta} (cos tb, sin tb; −sin tb,
+/// cos tb); a multiple of the identity exactly. Entries smaller than 10⁻³⁰⁸ of the largest one become zero.
 ///
-/// Cost of one evaluation: (3 + s) products of d × d matrices, s ≈ log₂(|t| ‖V − μI‖₁); O(d) if V is
-/// diagonal.
+/// Cost of one evaluation: (3 + s) products of d × d matrices, s ≈ log₂(|t| ‖V − μI‖₁); for a V of blocks no product, d
+/// exponentials and the d² entries of the result. So for large d it pays to go to coordinates in which V is of blocks.
 template <int Dim = Eigen::Dynamic>
 class MatrixExponential {
  public:
@@ -112,10 +113,16 @@ class MatrixExponential {
     if (V.rows() < 1 || V.rows() != V.cols())
       throw std::invalid_argument("MatrixExponential: V must be square, of size at least 1");
     if (!V.allFinite()) throw std::invalid_argument("MatrixExponential: V has an entry that is not finite");
+    if constexpr (Dim != Eigen::Dynamic)
+      for (Matrix& power : powers_) power.setZero();
+    find_turns(V);
+    if (has_blocks_) {
+      for (Eigen::Index k = 0; k < V.rows(); ++k)
+        spectral_radius_bound_ = (std::max)(spectral_radius_bound_, std::hypot(diagonal_(k), turns_(k)));
+      return;
+    }
     spectral_radius_bound_ = detail::bound_spectral_radius<Dim>(V);
-    is_diagonal_ = V.isDiagonal(0);
     for (Matrix& power : powers_) power.setZero(V.rows(), V.cols());
-    if (is_diagonal_) return;
     // Work with V / 2^e: no sum below overflows.
     Matrix W = V;
     const int exponent = detail::exponent_of(V.cwiseAbs().maxCoeff());
@@ -160,14 +167,16 @@ class MatrixExponential {
     return entry.value;
   }
 
-  /// An upper bound of the spectral radius ρ(V), exact for a diagonal V and otherwise within a factor (d
+  /// An upper bound of the spectral radius ρ(V), exact for a V of blocks and otherwise within a factor (d
   /// κ)^{1/1024}, κ the condition of the eigenvectors: ‖V^m‖^{1/m} with m = 1024 (Gelfand's formula); a
   /// smaller m where V is scaled so badly that powers underflow. It may be infinite, where V has entries of
   /// the order of 10³⁰⁸.
   [[nodiscard]] double spectral_radius_bound() const noexcept { return spectral_radius_bound_; }
 
+  /// d, the size of V.
+  [[nodiscard]] Eigen::Index dim() const noexcept { return diagonal_.size(); }
   /// Whether V is a diagonal matrix, to the last bit.
-  [[nodiscard]] bool is_diagonal() const noexcept { return is_diagonal_; }
+  [[nodiscard]] bool is_diagonal() const noexcept { return has_blocks_ && turns_.isZero(0); }
 
  private:
   struct Number {  // mantissa · 2^exponent
@@ -189,7 +198,7 @@ class MatrixExponential {
   }
 
   void evaluate(double t, ScaledMatrix<Dim>& result) const {
-    if (is_diagonal_) return evaluate_diagonal(t, result);
+    if (has_blocks_) return evaluate_blocks(t, result);
     const double tau = times(norm_, t);
     const int squarings = std::abs(tau) <= 1 ? 0 : std::ilogb(tau) + 1;
     Matrix& power = result.matrix;
@@ -214,13 +223,41 @@ class MatrixExponential {
     result.log_scale = ScaledMatrix<Dim>::clamp_log(exponent * std::numbers::ln2 + times(shift_, t));
   }
 
-  void evaluate_diagonal(double t, ScaledMatrix<Dim>& result) const {
-    // t (vₖ − v), v the entry that leads: t vₖ and t v would both be rounded at their own size.
+  /// Whether V is of blocks; where rows k and k + 1 are a block (a b; −b a), turns_ has b at k, and 0 elsewhere.
+  void find_turns(const Matrix& V) {
+    const Eigen::Index d = V.rows();
+    turns_.setZero(d);
+    for (Eigen::Index k = 0; k + 1 < d; ++k)
+      if (V(k, k + 1) != 0 && V(k + 1, k) == -V(k, k + 1) && V(k, k) == V(k + 1, k + 1)) {
+        turns_(k) = V(k, k + 1);
+        ++k;
+      }
+    has_blocks_ = true;
+    for (Eigen::Index j = 0; j < d; ++j)
+      for (Eigen::Index i = 0; i < d; ++i) {
+        const bool in_block = i == j || (i + 1 == j && turns_(i) != 0) || (j + 1 == i && turns_(j) != 0);
+        if (V(i, j) != 0 && !in_block) has_blocks_ = false;
+      }
+  }
+
+  void evaluate_blocks(double t, ScaledMatrix<Dim>& result) const {
+    // t (aₖ − a), a the entry that leads: t aₖ and t a would both be rounded at their own size.
+    const Eigen::Index d = diagonal_.size();
     const double leading = t >= 0 ? diagonal_.maxCoeff() : diagonal_.minCoeff();
-    result.matrix.setIdentity(diagonal_.size(), diagonal_.size());
+    Matrix& E = result.matrix;
+    E.setIdentity(d, d);
     result.log_scale = ScaledMatrix<Dim>::clamp_log(t * leading);
-    for (Eigen::Index k = 0; k < diagonal_.size(); ++k)
-      if (t != 0 && diagonal_[k] != leading) result.matrix(k, k) = std::exp(t * (diagonal_[k] - leading));
+    if (t == 0) return;
+    for (Eigen::Index k = 0; k < d; ++k) {
+      const double factor = diagonal_[k] == leading ? 1 : std::exp(t * (diagonal_[k] - leading));
+      E(k, k) = factor;
+      if (turns_[k] == 0) continue;
+      const double angle = ScaledMatrix<Dim>::clamp_log(t * turns_[k]);
+      E(k, k) = E(k + 1, k + 1) = factor * std::cos(angle);
+      E(k, k + 1) = factor * std::sin(angle);
+      E(k + 1, k) = -E(k, k + 1);
+      ++k;
+    }
   }
 
   /// sum = ∑_{k ≤ 19} θᵏ Wᵏ / k!, in four blocks of five powers.
@@ -255,11 +292,11 @@ class MatrixExponential {
   }
 
   std::uint64_t id_ = new_id();
-  bool is_diagonal_ = false;
+  bool has_blocks_ = false;
   double spectral_radius_bound_;
   Number shift_, norm_;
-  Eigen::Matrix<double, Dim, 1> diagonal_;
-  std::array<Matrix, 5> powers_;  // W, W², …, W⁵
+  Eigen::Matrix<double, Dim, 1> diagonal_, turns_;  // see find_turns
+  std::array<Matrix, 5> powers_;                    // W, W², …, W⁵
 };
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

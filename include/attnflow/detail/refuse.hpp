@@ -19,4 +19,11 @@ template <class... Parts>
   refuse_for({Part(parts)...});
 }
 
+/// Refuses a matrix of another shape than rows × columns, in the name of a function or class.
+template <class Matrix, class Index>
+void require_shape(const char* owner, const char* name, const Matrix& m, Index rows, Index columns) {
+  if (m.rows() != rows || m.cols() != columns)
+    refuse(owner, ": ", name, " is ", m.rows(), " x ", m.cols(), ", expected ", rows, " x ", columns);
+}
+
 }  // namespace attnflow::inline ATTNFLOW_ABI::detail

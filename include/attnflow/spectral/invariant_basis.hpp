@@ -7,7 +7,10 @@
 
 #include <Eigen/Core>
 
+#include <cmath>
 #include <complex>
+#include <concepts>
+#include <limits>
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
@@ -20,6 +23,13 @@ struct InvariantBasis {
   bool is_identity = true;  ///< V is diagonal already, or has no basis of acceptable condition
 };
 
+/// The largest condition of a basis in which runs of this number type should go, ε^{−1/4}: 8192 in double, 54 in float.
+/// Coordinates in a basis are known to about ε times its condition; three quarters of the digits remain.
+template <std::floating_point Scalar>
+[[nodiscard]] double largest_basis_condition() {
+  return std::pow(static_cast<double>(std::numeric_limits<Scalar>::epsilon()), -0.25);
+}
+
 /// Real coordinates y = basis⁻¹ x in which the invariant subspaces of V are coordinate subspaces.
 ///
 /// In rescaled time the coordinates of eigenvalues with negative real part grow like e^{|λ| t} and, in any
@@ -29,10 +39,11 @@ struct InvariantBasis {
 /// imaginary part.
 ///
 /// \param max_condition  a basis of worse condition is not used (a defective V has none): the result is then the
-/// identity, blocks = V.
+/// identity, blocks = V. For runs in float: largest_basis_condition<float>().
 /// Cost: O(d³). \throws std::invalid_argument unless V is square and finite; std::runtime_error if its
 /// eigenvalues cannot be found.
-[[nodiscard]] inline InvariantBasis invariant_basis(const Eigen::MatrixXd& V, double max_condition = 1e4) {
+[[nodiscard]] inline InvariantBasis invariant_basis(
+    const Eigen::MatrixXd& V, double max_condition = largest_basis_condition<double>()) {
   detail::validate_square("invariant_basis", "V", V);
   const Eigen::Index d = V.rows();
   InvariantBasis result{Eigen::MatrixXd::Identity(d, d), Eigen::MatrixXd::Identity(d, d), V, 1, true};

@@ -71,11 +71,11 @@ class ConvexLayers {
   }
 
   /// Replaces xᵏ (d × n) by xᵏ⁺¹. Cost: one drift. \pre k ≥ 0.
-  /// \throws std::invalid_argument if γₖ is not in (0, 1].
+  /// \throws std::invalid_argument unless x has d rows and γₖ is in (0, 1].
   void apply(long k, State& x) const {
+    detail::require_dimension("ConvexLayers", x, dim_);
     static constinit thread_local detail::Scratch<State> kept;
     State& displacement = *kept;
-    eigen_assert(x.rows() == dim_);
     const auto step = static_cast<Scalar>(gamma(k));
     const int exponent = detail::attend_scaled(form_, nullptr, Weighted::displacements, law_, mask_, bias_, x,
                                                displacement, nullptr);

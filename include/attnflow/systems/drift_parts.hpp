@@ -52,6 +52,20 @@ void require_tokens(const char* owner, const X& x, Eigen::Index d, Eigen::Index 
            n < 0 ? std::string("any number") : std::to_string(n));
 }
 
+/// What add() needs. \throws std::invalid_argument unless x is d × n and dx as x is.
+template <class X>
+void require_tokens(const char* owner, const X& x, const X& dx, Eigen::Index d, Eigen::Index n = -1) {
+  require_tokens(owner, x, d, n);
+  require_shape(owner, "dx", dx, x.rows(), x.cols());
+}
+
+/// What add_jacobian() needs. \throws std::invalid_argument unless x has d rows and J is nd × nd.
+template <class X>
+void require_jacobian(const char* owner, const X& x, const Eigen::MatrixXd& J, Eigen::Index d) {
+  require_tokens(owner, x, d);
+  require_shape(owner, "J", J, x.size(), x.size());
+}
+
 /// dx += A x for a d × d matrix.
 template <class Scalar, int Dim>
 void add_product(const Tokens<Scalar>& A, const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& dx) {
@@ -83,11 +97,11 @@ class ExternalField {
   /// \throws std::invalid_argument unless b has an entry and all are finite.
   explicit ExternalField(Matrix b) : b_(std::move(b)) { detail::require_part("ExternalField", "b", b_); }
 
-  /// dxᵢ += bᵢ. \throws std::invalid_argument unless x is d × n, or d × any for one field for all.
+  /// dxᵢ += bᵢ. \throws std::invalid_argument unless x is d × n, or d × any for one field for all, and dx as x is.
   template <int Dim>
   void add(double /*t*/, const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& dx) const {
     const bool shared = b_.cols() == 1;
-    detail::require_tokens("ExternalField", x, b_.rows(), shared ? -1 : b_.cols());
+    detail::require_tokens("ExternalField", x, dx, b_.rows(), shared ? -1 : b_.cols());
     decltype(auto) b = detail::private_copy(b_);
     for (Eigen::Index i = 0; i < x.cols(); ++i) dx.col(i) += b.col(shared ? 0 : i);
   }
@@ -135,10 +149,10 @@ class ResidualInput {
     detail::require_part("ResidualInput", "C times the input", input_);
   }
 
-  /// dxᵢ += fᵢ. \throws std::invalid_argument unless x is d × n as the input is.
+  /// dxᵢ += fᵢ. \throws std::invalid_argument unless x is d × n as the input is, and dx, too.
   template <int Dim>
   void add(double /*t*/, const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& dx) const {
-    detail::require_tokens("ResidualInput", x, input_.rows(), input_.cols());
+    detail::require_tokens("ResidualInput", x, dx, input_.rows(), input_.cols());
     if (draws_)
       dx += static_cast<Scalar>(gamma_) * (detail::private_copy(input_) - x);
     else
@@ -184,15 +198,16 @@ class LinearPart {
                      ", expected a square matrix");
   }
 
-  /// dxᵢ += Ω xᵢ. \throws std::invalid_argument unless x has d rows.
+  /// dxᵢ += Ω xᵢ. \throws std::invalid_argument unless x has d rows and dx is as x is.
   template <int Dim>
   void add(double /*t*/, const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& dx) const {
-    detail::require_tokens("LinearPart", x, Omega_.rows());
+    detail::require_tokens("LinearPart", x, dx, Omega_.rows());
     detail::add_product(Omega_, x, dx);
   }
-  /// Ω on every diagonal block.
+  /// Ω on every diagonal block. \throws std::invalid_argument unless x has d rows and J is nd × nd.
   template <int Dim>
-  void add_jacobian(double /*t*/, const Tokens<Scalar, Dim>& /*x*/, Eigen::MatrixXd& J) const {
+  void add_jacobian(double /*t*/, const Tokens<Scalar, Dim>& x, Eigen::MatrixXd& J) const {
+    detail::require_jacobian("LinearPart::add_jacobian", x, J, Omega_.rows());
     detail::add_to_diagonal_blocks(detail::in_double(Omega_), J);
   }
   /// A bound of ‖Ω‖₂, √(‖Ω‖₁ ‖Ω‖_∞).

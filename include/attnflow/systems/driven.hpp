@@ -62,8 +62,8 @@ requires(sizeof...(Parts) > 0) class Driven {
     }
   }
 
-  /// Writes the velocity at (t, x) to dx, resized to fit. \pre x and dx are different objects, x has d rows.
-  /// \throws std::invalid_argument if a part is for another number of tokens.
+  /// Writes the velocity at (t, x) to dx, resized to fit. \pre x and dx are different objects.
+  /// \throws std::invalid_argument unless x has d rows, or if a part is for another number of tokens.
   void operator()(double t, const State& x, State& dx) const {
     system_(t, x, dx);
     for_each_part([&](const auto& part) { part.add(t, x, dx); });

@@ -5,6 +5,7 @@
 #include <attnflow/algebra/multiply.hpp>
 #include <attnflow/algebra/norm_bound.hpp>
 #include <attnflow/attention/generic_rows.hpp>
+#include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
@@ -76,9 +77,10 @@ class FeedForward {
     }
   }
 
-  /// Writes the velocity at (t, x) to dx, resized to fit. \pre x and dx are different objects, x has d rows.
+  /// Writes the velocity at (t, x) to dx, resized to fit. \pre x and dx are different objects.
+  /// \throws std::invalid_argument unless x has d rows.
   void operator()(double t, const State& x, State& dx) const {
-    eigen_assert(x.rows() == W_.rows());
+    detail::require_dimension("FeedForward", x, dim());
     // Zero biases and W = I change nothing, and so do not make NaN of a velocity beyond the range of Scalar.
     if (is_identity_) {
       system_(t, x, dx);

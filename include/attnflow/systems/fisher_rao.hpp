@@ -100,18 +100,24 @@ class FisherRaoDynamics {
     s.topRows(d) = tokens;
     return s;
   }
-  /// The tokens of a state, d × n.
-  [[nodiscard]] static Tokens<Scalar, Dim> tokens(const State& s) { return s.topRows(s.rows() - 1); }
-  /// The masses of a state, n numbers that sum to one.
+  /// The tokens of a state, d × n. \throws std::invalid_argument unless the state has d + 1 ≥ 2 rows.
+  [[nodiscard]] static Tokens<Scalar, Dim> tokens(const State& s) {
+    require_state(s);
+    return s.topRows(s.rows() - 1);
+  }
+  /// The masses of a state, n numbers that sum to one. \throws as tokens().
   [[nodiscard]] static Masses masses(const State& s) {
+    require_state(s);
     if (s.cols() == 0) return {};
     Masses m = s.row(s.rows() - 1).transpose();
     m = (m.array() - m.maxCoeff()).exp();
     return m / m.sum();
   }
 
-  /// Writes the velocity at s to ds, resized to fit. \pre s and ds are different objects, s has d + 1 ≥ 2 rows.
+  /// Writes the velocity at s to ds, resized to fit. \pre s and ds are different objects.
+  /// \throws std::invalid_argument unless s has d + 1 ≥ 2 rows.
   void operator()(double /*t*/, const State& s, State& ds) const {
+    require_state(s);
     struct Space {
       Tokens<Scalar, Dim> x, v;
       Masses m, variation, weight;
@@ -121,7 +127,6 @@ class FisherRaoDynamics {
     Tokens<Scalar, Dim>&x = space.x, &v = space.v;
     Masses &m = space.m, &variation = space.variation, &weight = space.weight;
     const Eigen::Index d = s.rows() - 1, n = s.cols();
-    eigen_assert(d >= 1);
     ds.resize(d + 1, n);
     if (n == 0) return;
     x = s.topRows(d);
@@ -156,7 +161,8 @@ class FisherRaoDynamics {
     ds.row(d) = (sign * static_cast<Scalar>(options_.rate)) * (variation.array() - mean).matrix().transpose();
   }
 
-  /// E, at most 0: 0 where all mass is in one place. Added up in double; 0 without tokens. O(n² d).
+  /// E, at most 0: 0 where all mass is in one place. Added up in double; 0 without tokens. O(n² d). \throws as
+  /// tokens().
   [[nodiscard]] double energy(const State& s) const {
     const Tokens<Scalar, Dim> x = tokens(s);
     const Masses m = masses(s);
@@ -173,6 +179,11 @@ class FisherRaoDynamics {
   [[nodiscard]] const FisherRaoOptions& options() const noexcept { return options_; }
 
  private:
+  static void require_state(const State& s) {
+    if (s.rows() < 2)
+      detail::refuse("FisherRaoDynamics: the state has ", s.rows(),
+                     " rows, expected d + 1, at least 2: tokens above, logarithms of masses below");
+  }
   /// ⟨xᵢ, xⱼ⟩ − 1 of unit tokens.
   static Scalar less_one(const Tokens<Scalar, Dim>& x, Eigen::Index i, Eigen::Index j) {
     return (x.col(i) - x.col(j)).squaredNorm() / -2;

@@ -51,7 +51,9 @@ class Layers {
         step_(detail::positive_layer_step<Scalar>(step, "Layers")) {}
 
   /// Replaces x (d × n) by the output of one layer. Cost: one drift.
+  /// \throws std::invalid_argument unless x has d rows.
   void apply(State& x) const {
+    detail::require_dimension("Layers", x, drift_.dim());
     static constinit thread_local detail::Scratch<State> kept;
     State& update = *kept;
     drift_(0, x, update);
@@ -113,7 +115,9 @@ class RescaledLayers {
   }
 
   /// Replaces zᵏ by zᵏ⁺¹. Cost: one drift and O(d³ log k). \pre k ≥ 0.
+  /// \throws std::invalid_argument unless z has d rows.
   void apply(long k, State& z) const {
+    detail::require_dimension("RescaledLayers", z, head_.dim());
     static constinit thread_local detail::Scratch<State> kept_displacement, kept_update;
     State &displacement = *kept_displacement, &update = *kept_update;
     const ScaledMatrix<Dim> flow = power(growth_, k);
@@ -133,18 +137,22 @@ class RescaledLayers {
     z += update;
   }
 
-  /// P of layer k, from Rᵏ zᵏ. \throws std::invalid_argument if a token is not finite.
+  /// P of layer k, from Rᵏ zᵏ. \throws std::invalid_argument if z has not d rows or a token is not finite.
   [[nodiscard]] SquareMatrix<Scalar> attention(long k, const State& z) const {
+    detail::require_dimension("RescaledLayers", z, head_.dim());
     const ScaledMatrix<Dim> flow = power(growth_, k);
     return detail::weights<Scalar, Dim>(form_, &flow, law_, mask_, bias_, detail::TokenView<Scalar, Dim>(z));
   }
 
-  /// zᵏ = R⁻ᵏ xᵏ.
+  /// zᵏ = R⁻ᵏ xᵏ. \throws std::invalid_argument unless x has d rows.
   [[nodiscard]] State rescale(long k, const State& x) const {
+    detail::require_dimension("RescaledLayers", x, head_.dim());
     return detail::apply_scaled<Scalar>(power(shrinkage_, k), x);
   }
-  /// xᵏ = Rᵏ zᵏ; an entry beyond the range of Scalar becomes ±∞.
+  /// xᵏ = Rᵏ zᵏ; an entry beyond the range of Scalar becomes ±∞. Errors as
+  /// rescale().
   [[nodiscard]] State unrescale(long k, const State& z) const {
+    detail::require_dimension("RescaledLayers", z, head_.dim());
     return detail::apply_scaled<Scalar>(power(growth_, k), z);
   }
 

@@ -103,16 +103,17 @@ class Perceptron {
     if (!layer_.b.allFinite()) detail::refuse("Perceptron: b has an entry that is not finite");
   }
 
-  /// dxᵢ += W σ(U xᵢ + b). \throws std::invalid_argument unless x has d rows.
+  /// dxᵢ += W σ(U xᵢ + b). \throws std::invalid_argument unless x has d rows and dx is as x is.
   template <int Dim>
   void add(double /*t*/, const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& dx) const {
-    detail::require_tokens("Perceptron", x, dim());
+    detail::require_tokens("Perceptron", x, dx, dim());
     layer_.add(x, dx);
   }
-  /// W diag(σ'(U xᵢ + b)) U on diagonal block i.
+  /// W diag(σ'(U xᵢ + b)) U on diagonal block i. \throws std::invalid_argument unless x has d rows and J is nd × nd.
   template <int Dim>
   void add_jacobian(double /*t*/, const Tokens<Scalar, Dim>& x,
                     Eigen::MatrixXd& J) const requires DifferentiableActivation<Sigma, Scalar> {
+    detail::require_jacobian("Perceptron::add_jacobian", x, J, dim());
     layer_.add_jacobian(x, J);
   }
   /// sup |σ'| times bounds of ‖W‖ and ‖U‖.
@@ -160,16 +161,18 @@ class PerceptronPotential {
     detail::require_part("PerceptronPotential", "A diag(omega)", layer_.W);
   }
 
-  /// dxᵢ += ∇v(xᵢ). \throws std::invalid_argument unless x has d rows.
+  /// dxᵢ += ∇v(xᵢ). \throws std::invalid_argument unless x has d rows and dx is as x is.
   template <int Dim>
   void add(double /*t*/, const Tokens<Scalar, Dim>& x, Tokens<Scalar, Dim>& dx) const {
-    detail::require_tokens("PerceptronPotential", x, dim());
+    detail::require_tokens("PerceptronPotential", x, dx, dim());
     layer_.add(x, dx);
   }
-  /// The Hessian ∑ⱼ ωⱼ σ'(⟨aⱼ, xᵢ⟩) aⱼ aⱼᵀ on diagonal block i.
+  /// The Hessian ∑ⱼ ωⱼ σ'(⟨aⱼ, xᵢ⟩) aⱼ aⱼᵀ on diagonal block i. \throws std::invalid_argument unless x has d rows and J is
+  /// nd × nd.
   template <int Dim>
   void add_jacobian(double /*t*/, const Tokens<Scalar, Dim>& x,
                     Eigen::MatrixXd& J) const requires DifferentiableActivation<Sigma, Scalar> {
+    detail::require_jacobian("PerceptronPotential::add_jacobian", x, J, dim());
     layer_.add_jacobian(x, J);
   }
   /// ∫ v dμ = (1/n) ∑ᵢ v(xᵢ), added up in double; 0 without tokens.

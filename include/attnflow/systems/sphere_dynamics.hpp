@@ -48,8 +48,10 @@ class SphereDynamics {
                           Bias bias = {})
       : drift_(validated(std::move(heads)), law, mask, bias) {}
 
-  /// Writes the velocity at x to dx, resized to fit. \pre x and dx are different objects, x has d rows.
+  /// Writes the velocity at x to dx, resized to fit. \pre x and dx are different objects.
+  /// \throws std::invalid_argument unless x has d rows.
   void operator()(double t, const State& x, State& dx) const {
+    detail::require_dimension("SphereDynamics", x, dim());
     drift_(t, x, dx);
     sphere::project_tangent(x, dx);
   }
@@ -85,12 +87,14 @@ class SphereDynamics {
   ///
   /// Rows are tangent on the tangent space alone: for vᵢ ⟂ xᵢ the derivative along v has the radial part
   /// −⟨vᵢ, ẋᵢ⟩. Cost as TokenDynamics::jacobian. \pre no token is at the origin.
-  /// \throws std::overflow_error where an entry of the drift's derivative is beyond double.
+  /// \throws std::invalid_argument unless x has d rows and is finite, std::overflow_error where an entry of the drift's
+  /// derivative is beyond double.
   [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& x) const requires
       requires(const TokenDynamics<Scalar_, Dim_, Law, Mask, Bias>& f) {
     f.jacobian(t, x);
   }
   {
+    detail::require_dimension("SphereDynamics::jacobian", x, dim());
     Eigen::MatrixXd J = drift_.jacobian(t, x);
     State drift;
     drift_(t, x, drift);
@@ -99,10 +103,19 @@ class SphereDynamics {
   }
 
   /// Replaces each vector vᵢ by P(xᵢ) vᵢ, see sphere::project_tangent. \pre x and v are different objects.
-  void project(const State& x, State& v) const { sphere::project_tangent(x, v); }
+  /// \throws std::invalid_argument unless x has d rows and v the shape of x.
+  void project(const State& x, State& v) const {
+    detail::require_dimension("SphereDynamics::project", x, dim());
+    detail::require_shape("SphereDynamics::project", "v", v, x.rows(), x.cols());
+    sphere::project_tangent(x, v);
+  }
   /// Replaces the derivative J of a drift aᵢ by that of P(xᵢ) aᵢ. \pre no token is at the origin.
+  /// \throws std::invalid_argument unless x has d rows, the drift the shape of x, and J is nd × nd.
   void project_jacobian(const State& x, const State& drift,
                         Eigen::MatrixXd& J) const requires KernelScalar<Scalar_> {
+    detail::require_dimension("SphereDynamics::project_jacobian", x, dim());
+    detail::require_shape("SphereDynamics::project_jacobian", "the drift", drift, x.rows(), x.cols());
+    detail::require_shape("SphereDynamics::project_jacobian", "J", J, x.size(), x.size());
     detail::project_jacobian(x, drift, J);
   }
 

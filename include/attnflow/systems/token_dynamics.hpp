@@ -116,9 +116,10 @@ class TokenDynamics {
         mask_(std::move(mask)),
         bias_(std::move(bias)) {}
 
-  /// Writes the velocity at x to dx, resized to fit. \pre x and dx are different objects, x has d rows.
+  /// Writes the velocity at x to dx, resized to fit. \pre x and dx are different objects.
+  /// \throws std::invalid_argument unless x has d rows.
   void operator()(double /*t*/, const State& x, State& dx) const {
-    eigen_assert(x.rows() == dim());
+    detail::require_dimension("TokenDynamics", x, dim());
     bank_.attend(law_, mask_, bias_, detail::TokenView<Scalar, Dim>(x), dx);
   }
 
@@ -150,9 +151,11 @@ class TokenDynamics {
   ///
   /// rows that are not normalised have 0 in place of mᵢ. Heads add. For laws of exponentials of β ⟨Q xᵢ, K xⱼ⟩, one row
   /// by itself. Cost: O(H (n² d² + n d³)).
-  /// \throws std::overflow_error where an entry is beyond double.
+  /// \throws std::invalid_argument unless x has d rows and is finite, std::overflow_error where an entry is beyond
+  /// double.
   [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& x) const
       requires(KernelScalar<Scalar_>&& detail::HasKnownRows<Law>) {
+    detail::require_dimension("TokenDynamics::jacobian", x, dim());
     detail::require_known_rows(law_, x.cols(), "TokenDynamics");
     const Eigen::Index size = x.size();
     Eigen::MatrixXd J = Eigen::MatrixXd::Zero(size, size);
