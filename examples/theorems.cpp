@@ -1,6 +1,7 @@
 // The laboratory: every theorem, lemma, conjecture and known slip of arXiv:2305.05465 on many random draws.
 // It prints one table and fails if a theorem, a lemma or what follows from them does.
 
+#include "gallery/program.hpp"
 #include "theorems/beyond.hpp"
 #include "theorems/dynamics.hpp"
 #include "theorems/field.hpp"
@@ -17,11 +18,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -49,7 +47,7 @@ struct Mistake : std::runtime_error {
 struct Options {
   Settings settings;
   std::string out;
-  bool list = false;
+  bool writes = false, list = false, quiet = false;
 };
 
 std::vector<Experiment> all_experiments() {
@@ -85,36 +83,35 @@ Options parse(int argc, char** argv) {
   app.add_option("--only", settings.only, "only statements whose name, label or text holds this");
   app.add_option("--seed", seed, "seed of all draws (default " + seed + ")");
   app.add_option("--threads", threads, "worker threads (default: as the machine has)");
-  app.add_option("--out", options.out, "folder for theorems.md, theorems.json and the picture");
+  const CLI::Option* const out =
+      app.add_option("--out", options.out, "folder for theorems.md, theorems.json and the picture");
   app.add_flag("--list", options.list, "list the statements and run nothing");
+  app.add_flag("--quiet", options.quiet, "say nothing but which statements fail");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
-    std::exit(0);
+    std::exit(gallery::output_written("theorems") ? 0 : 2);
   } catch (const CLI::ParseError& error) {
     throw Mistake(std::string(error.what()) + ", expected options as --help lists them");
   }
   settings.draws = number("--draws", draws, 1, 1'000'000);
   settings.seed = static_cast<std::uint64_t>(number("--seed", seed, 0, std::numeric_limits<long>::max()));
   settings.threads = static_cast<unsigned>(number("--threads", threads, 1, 1024));
-  if (!options.out.empty() && fs::exists(options.out) && !fs::is_directory(options.out))
-    throw Mistake("--out: " + options.out + " is a file, expected a folder");
+  options.writes = out->count() > 0;
   return options;
 }
 
 constexpr const char* introduction =
     "# Theorems on random draws\n\n"
     "Statements of arXiv:2305.05465 by the paper's labels. Theorems, lemmas and what is derived from them "
-    "must "
-    "pass in every\ndraw; conjectures and errata (statements as printed or as one might read them) are "
-    "counted "
-    "as found. Draws are excluded, and\ndrawn again, by rules on weights and start, and where a run would "
-    "take over 20000 steps or has not decided its rows in time;\nnever on the residual. `margins met` are "
-    "the "
-    "smallest that the hypotheses had. A residual below zero is what an\ninequality has to spare. Shown is "
-    "the "
-    "draw in which residual and tolerance are closest.\n\n";
+    "must pass in every\ndraw; conjectures and errata (statements as printed or as one might read them) are "
+    "counted as found. Draws that break a hypothesis\nare excluded and drawn again: rules on weights and "
+    "start, runs of over 20000 steps, and, where a statement is one of limits, rows\nthat have not decided "
+    "in time or other coordinates that still weigh in the scores; never the residual. Where a hypothesis\n"
+    "is that of one statement alone, its draws are left out there; both are counted under `found`. `margins "
+    "met` are the smallest\nthat the hypotheses had. A residual below zero is what an inequality has to "
+    "spare. Shown is the draw in which residual and\ntolerance are closest.\n\n";
 
 /// \returns the exit status.
 int run(const Options& options) {
@@ -129,39 +126,42 @@ int run(const Options& options) {
       for (const Check& check : experiment.checks)
         if (mentions(experiment, check, only))
           std::cout << check.label << " (" << name_of(check.kind) << "): " << check.says << '\n';
-    return 0;
+    return gallery::output_written("theorems") ? 0 : 2;
   }
-  if (!options.out.empty()) fs::create_directories(options.out);
+  if (options.writes) gallery::make_folder(options.out, "theorems.json");
 
-  const auto began = std::chrono::steady_clock::now();
-  const bool terminal = isatty(STDERR_FILENO) != 0;
+  gallery::ProgressLine progress(!options.quiet);
   std::vector<std::vector<Row>> tables(experiments.size());
   run_all(
       experiments, options.settings,
       [&](std::size_t e, std::vector<Row> rows) {
         for (const Row& row : rows)
           if (mentions(experiments[e], row.check, only)) tables[e].push_back(row);
-        if (terminal) std::cerr << "\r\033[K";
-        if (!tables[e].empty() && is_sweep(tables[e].front())) {
+        progress.clear();
+        if (!options.quiet && !tables[e].empty() && is_sweep(tables[e].front())) {
           std::cerr << "       " << tables[e].front().experiment << '\n';
           return;
         }
         for (const Row& row : tables[e])
-          std::cerr << (row.failed() ? "FAILED " : "       ") << name_of(row.check.kind) << "  "
-                    << row.check.label << ": " << row.passed << " of " << row.draws << '\n';
+          if (row.failed() || !options.quiet)
+            std::cerr << (row.failed() ? "FAILED " : "       ") << name_of(row.check.kind) << "  "
+                      << row.check.label << ": " << row.passed << " of " << row.draws << '\n';
       },
       [&](std::size_t done, std::size_t total) {
-        if (terminal) std::cerr << "\r" << done << " of " << total << " draws " << std::flush;
+        progress(static_cast<double>(done) / static_cast<double>(total),
+                 std::to_string(done) + " of " + std::to_string(total) + " draws");
       });
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  progress.clear();
+  const double seconds = progress.seconds();
 
   std::vector<Row> rows;
   for (const auto& table : tables) rows.insert(rows.end(), table.begin(), table.end());
   const auto failed = std::ranges::count_if(rows, [](const Row& row) { return row.failed(); });
   const std::string table = report_text(rows);
-  std::cout << table << '\n'
-            << rows.size() << " statements, " << failed << " failed, " << std::lround(seconds) << " s\n";
-  if (!options.out.empty()) {
+  if (!options.quiet)
+    std::cout << table << '\n'
+              << rows.size() << " statements, " << failed << " failed, " << std::lround(seconds) << " s\n";
+  if (options.writes) {
     Json document{{"program", "theorems"},
                   {"version", attnflow::version},
                   {"paper", "arXiv:2305.05465"},
@@ -173,8 +173,9 @@ int run(const Options& options) {
     for (const Row& row : rows) document["statements"].push_back(json_of(row));
     save_text(fs::path(options.out) / "theorems.json", document.dump(2) + "\n");
     save_text(fs::path(options.out) / "theorems.md", introduction + table);
-    exhibit(options.out, rows, options.settings);
+    exhibit(options.out, rows, options.settings, options.quiet);
   }
+  if (!gallery::output_written("theorems")) return 2;
   return failed == 0 ? 0 : 1;
 }
 

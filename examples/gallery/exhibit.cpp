@@ -38,11 +38,13 @@ std::string compact(double value) {
 
 }  // namespace
 
-Exhibit::Exhibit(std::filesystem::path folder, std::string name, std::string title, std::string sentence)
+Exhibit::Exhibit(std::filesystem::path folder, std::string name, std::string title, std::string sentence,
+                 bool quiet)
     : name_(std::move(name)),
       title_(std::move(title)),
       sentence_(std::move(sentence)),
       folder_(std::move(folder)),
+      quiet_(quiet),
       terminal_(isatty(STDERR_FILENO) != 0) {
   std::error_code error;
   std::filesystem::create_directories(folder_, error);

@@ -30,7 +30,8 @@ class Exhibit {
  public:
   Exhibit(int argc, char** argv, std::string name, std::string title, std::string sentence);
   /// For a program that reads its own options.
-  Exhibit(std::filesystem::path folder, std::string name, std::string title, std::string sentence);
+  Exhibit(std::filesystem::path folder, std::string name, std::string title, std::string sentence,
+          bool quiet = false);
 
   /// What the example asserts, the number it measured, what was expected of it, and whether that is so.
   void claim(const std::string& text, double value, const std::string& expected, bool holds);

@@ -22,6 +22,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -102,7 +103,8 @@ struct Excluded {
 /// What one draw found of one check.
 struct Finding {
   Worst worst;
-  long skipped = 0;                                    ///< tokens left out by their decision margin
+  long skipped = 0;      ///< tokens left out by their decision margin
+  std::string left_out;  ///< which hypothesis of this check the draw breaks, if any
   std::map<std::string, std::map<long, long>> counts;  ///< how often a count came out as it did
   std::map<std::string, double> numbers;
 };
@@ -144,6 +146,8 @@ class Trial {
     if (worst.any) at(label).worst.see(worst.measured.residual, worst.measured.tolerance);
   }
   void skip(std::string_view label, long tokens) { at(label).skipped += tokens; }
+  /// The draw breaks a hypothesis of this check alone: it is not counted, and the table says how many are not.
+  void leave_out(std::string_view label, std::string why) { at(label).left_out = std::move(why); }
   void count(std::string_view label, const std::string& what, long value) { ++at(label).counts[what][value]; }
   void number(std::string_view label, const std::string& what, double value) {
     at(label).numbers[what] = value;
@@ -182,7 +186,8 @@ struct Row {
   Measured worst;
   double seconds = 0;  ///< of the whole experiment, summed over workers
   std::map<std::string, double> margins;
-  std::map<std::string, long> rules;  ///< of exclusion: how often each
+  std::map<std::string, long> rules;     ///< of exclusion: how often each
+  std::map<std::string, long> left_out;  ///< draws that break a hypothesis of this check: how often each
   std::map<std::string, std::map<long, long>> counts;
   std::map<std::string, std::array<double, 3>> numbers;  ///< smallest, mean, largest
   std::vector<std::string> errors;
@@ -274,6 +279,7 @@ inline std::vector<Row> summarise(const Experiment& experiment, const std::vecto
       if (result.findings.empty()) continue;
       const Finding& finding = result.findings[c];
       row.skipped += finding.skipped;
+      if (!finding.left_out.empty()) ++row.left_out[finding.left_out];
       for (const auto& [what, histogram] : finding.counts)
         for (const auto& [value, times] : histogram) row.counts[what][value] += times;
       for (const auto& [what, value] : finding.numbers) {
@@ -329,7 +335,11 @@ void run_all(const std::vector<Experiment>& experiments, const Settings& setting
     }
   };
   std::vector<std::thread> workers;
-  for (unsigned k = 1; k < settings.threads; ++k) workers.emplace_back(work);
+  try {
+    for (std::size_t k = 1; k < std::min<std::size_t>(settings.threads, jobs.size()); ++k)
+      workers.emplace_back(work);
+  } catch (const std::system_error&) {  // the system has no more threads: those that there are do it
+  }
   work();
   for (auto& worker : workers) worker.join();
 }

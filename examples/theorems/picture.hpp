@@ -58,11 +58,12 @@ inline attnflow::Figure picture(const std::vector<Row>& rows, const Settings& se
 
 /// Writes the picture and exhibit.json for the gallery.
 inline void exhibit(const std::filesystem::path& folder, const std::vector<Row>& rows,
-                    const Settings& settings) {
+                    const Settings& settings, bool quiet) {
   gallery::Exhibit exhibit(
       folder, "theorems", "Every theorem on random draws",
       "Each statement of the paper is tried on random weights and starts, with tolerances that "
-      "follow from its hypotheses.");
+      "follow from its hypotheses.",
+      quiet);
   long asserted = 0, failed = 0, draws = 0;
   for (const Row& row : rows) {
     if (is_asserted(row.check.kind)) ++asserted;

@@ -20,11 +20,24 @@ struct PolytopeRun {
   double step_error;  ///< what a step may add to the length of some wᵢ
   Decision decision;
 
-  /// 2 diam e^{−λ(T − tᵢ)} and what the integrator may add while distances shrink.
-  [[nodiscard]] double distance_allowed(double since) const {
-    return 2 * diameter(w.start()) * std::exp(-lambda * (w.t.back() - since)) + 20 * step_error;
+  /// How far a token may be from its leader at the end: 2 diam e^{−λ(T − tᵢ)}, what its row still gives to others,
+  /// and what the integrator may add while distances shrink.
+  [[nodiscard]] double distance_allowed(Index i) const {
+    return decision.left_of(i, lambda, diameter(w.start())) + 20 * step_error;
   }
 };
+
+/// How far each of these points, at least, lies beyond the hull of the others: v beyond ⟨Mv, ·⟩ ≤ max_k ⟨Mv, v_k⟩.
+/// Negative where a point attends more to another one than to itself.
+inline double exposure(const Matrix& M, const Matrix& points) {
+  double least = infinity;
+  for (Index v = 0; v < points.cols(); ++v) {
+    const Vector normal = M * points.col(v);
+    for (Index k = 0; k < points.cols(); ++k)
+      if (k != v) least = std::min(least, normal.dot(points.col(v) - points.col(k)) / normal.norm());
+  }
+  return least;
+}
 
 /// Distances to the leaders, the leaders as vertices of the hull, their self-attention, the rank of P, the rate.
 inline void check_polytope(Trial& trial, const PolytopeRun& run, const std::string& distance_label,
@@ -32,28 +45,36 @@ inline void check_polytope(Trial& trial, const PolytopeRun& run, const std::stri
   const Matrix& end = run.w.end();
   const Index n = end.cols();
   trial.skip(distance_label, run.decision.undecided());
-  for (Index i = 0; i < n; ++i)
-    if (run.decision.decided(i))
-      trial.check(distance_label, (end.col(i) - end.col(run.decision.leader_of(i))).norm(),
-                  run.distance_allowed(run.decision.since_of(i)));
-  if (run.decision.undecided() > 0) return;  // the polytope is not known yet
-
-  const std::vector<Index> leaders = run.decision.leaders();
-  const double tolerance = 3 * run.distance_allowed(run.decision.last());
-  const Matrix places = end(Eigen::placeholders::all_t(), leaders);
-  trial.check("hull of the leaders", attnflow::hull_hausdorff(end, places),
-              run.distance_allowed(run.decision.last()));
-  if (smallest_separation(places) < 2 * tolerance) {  // followers are still as far as other leaders
-    trial.count("leaders = vertices", "too early to tell leaders apart", 1);
+  double farthest_allowed = 0;
+  for (Index i = 0; i < n; ++i) {
+    if (!run.decision.decided(i)) continue;
+    trial.check(distance_label, (end.col(i) - end.col(run.decision.leader_of(i))).norm(),
+                run.distance_allowed(i));
+    farthest_allowed = std::max(farthest_allowed, run.distance_allowed(i));
+  }
+  if (run.decision.undecided() > 0) {  // the polytope is not known yet
+    for (const char* label :
+         {"hull of the leaders", "vertex self-attention", "leaders = vertices", "rank = leaders", "rate -λ"})
+      trial.leave_out(label, "a row still undecided at T");
     return;
   }
-  const std::vector<Index> vertices = attnflow::merged_vertices(end, tolerance, leaders);
-  const Matrix corners = end(Eigen::placeholders::all_t(), vertices);
-  trial.check("leaders = vertices",
-              std::abs(static_cast<double>(leaders.size()) - static_cast<double>(vertices.size())), 0);
-  trial.check("vertex self-attention", attnflow::self_attention_residual(run.M, corners).maxCoeff(),
+
+  const std::vector<Index> leaders = run.decision.leaders();
+  const double tolerance = 3 * farthest_allowed;
+  const Matrix places = end(Eigen::placeholders::all_t(), leaders);
+  trial.check("hull of the leaders", attnflow::hull_hausdorff(end, places), farthest_allowed);
+  trial.check("vertex self-attention", attnflow::self_attention_residual(run.M, places).maxCoeff(),
               self_allowed);
-  trial.count("leaders = vertices", "vertices", static_cast<long>(vertices.size()));
+  // A leader attends most to itself, so it is exposed; by how much, its scores say. Followers are up to a third of
+  // the tolerance away, so leaders exposed by twice the tolerance are told apart from them and from each other.
+  if (exposure(run.M, places) < 2 * tolerance) {
+    trial.leave_out("leaders = vertices", "a leader exposed by less than followers may be away");
+  } else {
+    const auto vertices = static_cast<long>(attnflow::merged_vertices(end, tolerance, leaders).size());
+    trial.check("leaders = vertices",
+                std::abs(static_cast<double>(leaders.size()) - static_cast<double>(vertices)), 0);
+    trial.count("leaders = vertices", "vertices", vertices);
+  }
   trial.check("rank = leaders",
               std::abs(static_cast<double>(attnflow::effective_rank(run.decision.P, 0.5).rank) -
                        static_cast<double>(leaders.size())),
@@ -73,11 +94,13 @@ inline void check_polytope(Trial& trial, const PolytopeRun& run, const std::stri
   const Index leader = run.decision.leader_of(farthest);
   const double early = (run.w.x[k1].col(farthest) - run.w.x[k1].col(leader)).norm();
   const double erred = static_cast<double>(k2 - k1) * run.step_error;
+  const double strayed =
+      diameter(run.w.x[k1]) * run.decision.strayed(farthest, run.lambda, run.w.t[k1], run.w.t[k2]);
   if (late > 100 * erred && duration > 1 / run.lambda)
-    trial.check(
-        "rate -λ", std::abs(std::log(early / late) / (run.lambda * duration) - 1),
-        (2 * erred / late + 2 * Decision::small * diameter(run.w.x[k1]) / early * run.lambda * duration) /
-            (run.lambda * duration));
+    trial.check("rate -λ", std::abs(std::log(early / late) / (run.lambda * duration) - 1),
+                2 * (erred + strayed) / late / (run.lambda * duration));
+  else
+    trial.leave_out("rate -λ", "decided too late, or too near, to measure a rate");
 }
 
 inline void polytope(Trial& trial) {
@@ -98,9 +121,17 @@ inline void polytope(Trial& trial) {
     trial.check("c:theziunifbdd", attnflow::hull_hausdorff(z.x[k], z.start()), 2 * z.total_allowance());
   }
   check_polytope(trial, run, "t:Idcase11", 1e-6);
-  for (Index i = 0; i < n; ++i)
-    if (run.decision.decided(i))
-      trial.check("Boolean rows", given_to_others(run.decision.P, i, run.decision.leader_of(i)), 1e-6);
+  // For xᵢ = e^{λs}x_l − (x_l − xᵢ) all exponents ⟨Axᵢ, A(x_l − x_j)⟩, 13.8 and more at s = 0, grow by e^{λs} or more.
+  if (const double last = run.decision.last(); run.decision.undecided() > 0 || lambda * (T - last) < 2) {
+    trial.leave_out("Boolean rows", "a row still undecided at T - 2/λ");
+  } else {
+    const std::size_t later = z.at(last + 2 / lambda);
+    const Matrix P = field.attention(z.t[later], z.x[later]);
+    const double exponent = std::exp(lambda * (z.t[later] - last)) / 2;
+    for (Index i = 0; i < n; ++i)
+      trial.check("Boolean rows", given_to_others(P, i, run.decision.leader_of(i)),
+                  static_cast<double>(n) * std::pow(Decision::small, exponent));
+  }
 
   // Backwards: how far ‖Azᵢ‖² falls after each time; and ‖A(zᵢ − zⱼ)‖ e^{λt} step by step.
   const double norm = operator_norm(A);
@@ -130,8 +161,7 @@ inline void polytope(Trial& trial) {
     const auto candidates = attnflow::limit_candidates(M, corners, 1e-6);
     Worst distance;
     for (Index i = 0; i < n; ++i)
-      distance.see(attnflow::distance_to_candidates(candidates, z.end().col(i)),
-                   run.distance_allowed(run.decision.since_of(i)));
+      distance.see(attnflow::distance_to_candidates(candidates, z.end().col(i)), run.distance_allowed(i));
     trial.check("t:Idcase11, S", distance);
     trial.count("t:Idcase11, S", "|S| - |V|", candidates.points.cols() - corners.cols());
   }
@@ -159,9 +189,10 @@ inline void polytope_of_layers(Trial& trial) {
   for (Index i = 0; i < trial.n; ++i)
     if (decision.decided(i))
       trial.check("r:discretetime", (z.end().col(i) - z.end().col(decision.leader_of(i))).norm(),
-                  2 * diameter(z.start()) * std::exp(-rate * (z.t.back() - decision.since_of(i))) +
+                  decision.left_of(i, rate, diameter(z.start())) +
                       64 * static_cast<double>(last) * epsilon * diameter(z.start()));
-  if (decision.undecided() > 0) return;
+  if (decision.undecided() > 0)
+    return trial.leave_out("r:discretetime, self-attention", "a row still undecided at the last layer");
   const Matrix corners = z.end()(Eigen::placeholders::all_t(), decision.leaders());
   trial.check("r:discretetime, self-attention",
               attnflow::self_attention_residual(Matrix(A * A), corners).maxCoeff(), 1e-6);
@@ -171,7 +202,8 @@ inline std::vector<Experiment> section_4() {
   const std::vector<Size> all{{2, 20}, {3, 20},  {1, 5},   {8, 5}, {2, 100}, {3, 5},
                               {8, 20}, {1, 100}, {3, 100}, {2, 5}, {8, 100}, {1, 20}};
   const std::string distance =
-      "2 diam e^(-λ(T - t_i)): from t_i on row i gives less than 1e-6 to others than its leader";
+      "2 diam e^(-λ(T - t_i)): from t_i on row i gives less than 1e-6 to others than its leader; and "
+      "what it gives them, times diam";
   return {
       {"polytope",
        all,
@@ -188,12 +220,18 @@ inline std::vector<Experiment> section_4() {
         {"hull of the leaders", Kind::theorem, "conv z(t) -> K, the hull of the leaders", distance},
         {"vertex self-attention", Kind::theorem, "V in S: max_k <Mv, v_k>/<Mv, v> <= 1",
          "1e-6: the vertices are exact to e^(-λT) = 1e-7"},
-        {"leaders = vertices", Kind::derived, "as many leaders as vertices of the merged hull", "0"},
+        {"leaders = vertices", Kind::derived,
+         "as many leaders as vertices of the merged hull, if each <Mv, v> exceeds all <Mv, v_k> by what "
+         "merges",
+         "0"},
         {"rank = leaders", Kind::derived, "rank of P is the number of leaders",
          "0; a Boolean matrix has singular values >= 1, those under 1/2 count as 0"},
-        {"Boolean rows", Kind::derived, "rows of P are Boolean at T", "1e-6"},
+        {"Boolean rows", Kind::derived,
+         "once all rows give 1e-6 to others, they become Boolean double exponentially: 2/λ later",
+         "n (1e-6)^(e²/2): exponents grow at least like e^(λt); half of that, as rows were not Boolean "
+         "before"},
         {"rate -λ", Kind::derived, "distance to the leader has rate -λ",
-         "step allowances over the distance, and 2e-6 of P"},
+         "step allowances and what rows give to others, over the distance"},
         {"almost monotone norm", Kind::derived, "|Az_i|² falls after t by at most (n - 1)e^(-2λt)/e",
          "that bound, and 4‖A‖²|z| step allowances"},
         {"e^(λt)|A(z_i - z_j)|", Kind::derived, "|A(x_i - x_j)| is non-decreasing",
@@ -202,7 +240,7 @@ inline std::vector<Experiment> section_4() {
        all,
        polytope_of_layers,
        {{"r:discretetime", Kind::theorem, "rescaled layers: each z_i tends to its leader, step 1 and 0.1",
-         "2 diam (1 + step)^(-(k - k_i)) and rounding of all layers"},
+         "2 diam (1 + step)^(-(k - k_i)), what rows give to others, and rounding of all layers"},
         {"r:discretetime, self-attention", Kind::theorem, "rescaled layers: leaders attend to themselves",
          "1e-6"}}}};
 }

@@ -47,6 +47,7 @@ inline std::string found_of(const Row& row) {
     add(what + ": " + short_number(three[0]) + " to " + short_number(three[2]) + ", mean " +
         short_number(three[1]));
   if (row.skipped > 0) add(std::to_string(row.skipped) + " tokens not decided, left out");
+  for (const auto& [why, draws] : row.left_out) add(std::to_string(draws) + " draws left out: " + why);
   for (const auto& [rule, times] : row.rules) add("redrawn " + std::to_string(times) + " times: " + rule);
   for (const auto& error : row.errors) add("ERROR " + error);
   return text;
@@ -143,7 +144,8 @@ inline std::string report_text(const std::vector<Row>& rows) {
 inline Json json_number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 inline Json json_of(const Row& row) {
-  Json margins = Json::object(), counts = Json::object(), numbers = Json::object(), rules = Json::object();
+  Json margins = Json::object(), counts = Json::object(), numbers = Json::object(), rules = Json::object(),
+       left_out = Json::object();
   for (const auto& [name, value] : row.margins) margins[name] = json_number(value);
   for (const auto& [what, histogram] : row.counts)
     for (const auto& [value, times] : histogram) counts[what][std::to_string(value)] = times;
@@ -151,6 +153,7 @@ inline Json json_of(const Row& row) {
     numbers[what] = {
         {"least", json_number(three[0])}, {"mean", json_number(three[1])}, {"most", json_number(three[2])}};
   for (const auto& [rule, times] : row.rules) rules[rule] = times;
+  for (const auto& [why, draws] : row.left_out) left_out[why] = draws;
   return {{"label", row.check.label},
           {"kind", name_of(row.check.kind)},
           {"statement", row.check.says},
@@ -161,6 +164,7 @@ inline Json json_of(const Row& row) {
           {"failed", row.failed()},
           {"excluded", row.excluded},
           {"exclusions", rules},
+          {"draws_left_out", left_out},
           {"tokens_left_out", row.skipped},
           {"worst_residual", row.draws > 0 ? json_number(row.worst.residual) : Json(nullptr)},
           {"worst_tolerance", row.draws > 0 ? json_number(row.worst.tolerance) : Json(nullptr)},

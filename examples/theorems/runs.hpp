@@ -196,13 +196,19 @@ Matrix state_at(const Field& field, const Matrix& start, double to) {
 /// Whom each token follows at the end, and since when.
 ///
 /// Row i is decided from time tᵢ if from then on it gives less than 10⁻⁶ to all tokens but its leader l, and l
-/// leads itself. Then żᵢ − ż_l = V (z_l − zᵢ) up to 10⁻⁶ and less, so in z, for V = λI,
-/// ‖zᵢ − z_l‖(T) ≤ ‖zᵢ − z_l‖(tᵢ) e^{−λ(T − tᵢ)} to the same accuracy. It speaks of P alone, not of positions.
+/// leads itself. With ηᵢ = 1 − Pᵢₗ, what the row gives to others, żᵢ − ż_l = V (z_l − zᵢ) + V (what ηᵢ and η_l
+/// move), so in z, for V = λI and tokens in a set of diameter D,
+///
+///     ‖zᵢ − z_l‖(T) ≤ ‖zᵢ − z_l‖(tᵢ) e^{−λ(T − tᵢ)} + D ∫ (ηᵢ + η_l)(s) λ e^{−λ(T − s)} ds over [tᵢ, T].
+///
+/// It speaks of P alone, not of positions.
 struct Decision {
   static constexpr double small = 1e-6;
   Matrix P;  ///< at the end
   std::vector<Index> leader;
   std::vector<double> since;  ///< ∞: not decided
+  std::vector<double> times;  ///< at which P was looked at, decreasing
+  std::vector<Vector> given;  ///< and what rows gave to others than their leader then
 
   [[nodiscard]] bool decided(Index i) const { return since[static_cast<std::size_t>(i)] < infinity; }
   [[nodiscard]] Index leader_of(Index i) const { return leader[static_cast<std::size_t>(i)]; }
@@ -214,6 +220,23 @@ struct Decision {
     for (const double t : since)
       if (t < infinity) latest = std::max(latest, t);
     return latest;
+  }
+  /// ∫ (ηᵢ + η_l)(s) λ e^{−λ(to − s)} ds over [from, to]: between two looks the larger of both.
+  [[nodiscard]] double strayed(Index i, double lambda, double from, double to) const {
+    const Index l = leader_of(i);
+    double sum = 0;
+    for (std::size_t k = 0; k + 1 < times.size(); ++k) {
+      const double end = std::min(times[k], to), begin = std::max(times[k + 1], from);
+      if (begin >= end) continue;
+      const double eta = std::max(given[k](i) + given[k](l), given[k + 1](i) + given[k + 1](l));
+      sum += eta * (std::exp(-lambda * (to - end)) - std::exp(-lambda * (to - begin)));
+    }
+    return sum;
+  }
+  /// What is left at the end of a distance to the leader that was `size` at most: the bound above, with factor 2.
+  [[nodiscard]] double left_of(Index i, double lambda, double size) const {
+    const double T = times.front(), from = since_of(i);
+    return 2 * size * std::exp(-lambda * (T - from)) + size * strayed(i, lambda, from, T);
   }
   /// The leaders of decided rows, increasing.
   [[nodiscard]] std::vector<Index> leaders() const {
@@ -250,10 +273,13 @@ Decision decide(const Attention& attention, const Path& path, double spacing) {
     looked_at = path.t[k];
     const Matrix P = k + 1 == path.size() ? found.P : Matrix(attention(path.t[k], path.x[k]));
     any_open = false;
+    found.times.push_back(path.t[k]);
+    found.given.emplace_back(n);
     for (Index i = 0; i < n; ++i) {
       const auto row = static_cast<std::size_t>(i);
+      found.given.back()(i) = given_to_others(P, i, found.leader[row]);
       if (!open[row]) continue;
-      open[row] = given_to_others(P, i, found.leader[row]) <= Decision::small;
+      open[row] = found.given.back()(i) <= Decision::small;
       if (open[row]) found.since[row] = path.t[k];
       any_open = any_open || open[row];
     }
