@@ -85,6 +85,43 @@ TEST_CASE("atomic file: moved, it is committed or removed once", "[io]") {
   CHECK(folder.files() == 1);
 }
 
+TEST_CASE("atomic file: closed, it has only to be renamed", "[io]") {
+  const Folder folder;
+  {
+    AtomicFile file(folder / "a");
+    file.write("whole");
+    file.close();
+    file.close();
+    CHECK_THROWS_AS(file.write("more"), std::logic_error);
+    CHECK_FALSE(fs::exists(folder / "a"));
+    AtomicFile moved(std::move(file));
+    moved.commit();
+    CHECK_THROWS_AS(moved.commit(), std::logic_error);
+    AtomicFile never(folder / "b");
+    never.close();
+  }
+  CHECK(get(folder / "a") == "whole");
+  CHECK(folder.files() == 1);
+}
+
+TEST_CASE("atomic file: temporaries of a process are known by its tag", "[io]") {
+  const Folder folder;
+  const std::string tag = attnflow::detail::temporary_tag();
+  CHECK(tag.size() == 8);
+  AtomicFile file(folder / "a");
+  const std::string name = fs::directory_iterator(folder.path)->path().filename().string();
+  CHECK(name.rfind(".attnflow-" + tag + "-", 0) == 0);
+  put(folder / ".attnflow-0badc0de-7.tmp", "");
+  attnflow::detail::remove_temporaries(folder.path, "0badc0d");
+  attnflow::detail::remove_temporaries(folder.path / "none", tag);
+  CHECK(folder.files() == 2);
+  attnflow::detail::remove_temporaries(folder.path, "0badc0de");
+  CHECK(folder.files() == 1);
+  attnflow::detail::remove_temporaries(folder.path, tag);
+  CHECK(folder.files() == 0);
+  CHECK_THROWS_AS(file.commit(), FileError);  // its temporary is gone
+}
+
 TEST_CASE("atomic file: two writers of one target do not disturb each other", "[io]") {
   const Folder folder;
   AtomicFile first(folder / "a"), second(folder / "a");

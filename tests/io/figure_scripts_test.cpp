@@ -13,6 +13,8 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -175,13 +177,62 @@ TEST_CASE("figure scripts: Matplotlib draws the numbers of the files", "[io]") {
   CHECK_THAT(picture, ContainsSubstring("</svg>"));
 }
 
+TEST_CASE("figure scripts: any name is a file and any title is text, to gnuplot and to Python", "[io]") {
+  const Folder folder;
+  save<double>(folder, 1, false);
+  const std::vector<std::string> names{"< touch run", "| touch run", "-",   "+",     "++",       "$x",
+                                       "@x",          "`touch run`", "a'b", "'",     "a\"b",     "a\\n",
+                                       "\n",          "#",           "~",   "*.npy", "\xff.npy", "é.npy"};
+  const auto check = [&](const FigureScripts& what) {
+    write_figure_scripts(folder.path, what);
+    INFO(what.times << ' ' << what.tokens << ' ' << what.title << '\n' << get(folder / "plot.gp"));
+    for (const std::string& command :
+         {gnuplot_is_there() ? "gnuplot -e \"out='g.svg'\" plot.gp" : std::string(),
+          python().empty() ? "" : python() + " plot.py p.svg"}) {
+      if (command.empty()) continue;
+      const bool ran = runs(folder.path, command);
+      INFO(command << '\n' << get(folder / "log"));
+      CHECK(ran);
+      CHECK_FALSE(fs::exists(folder / "run"));
+    }
+    if (gnuplot_is_there()) CHECK(get(folder / "log").empty());
+  };
+  if (!gnuplot_is_there()) WARN("skipped: gnuplot is not installed");
+  if (python().empty()) WARN("skipped: no Python with NumPy and Matplotlib is installed");
+  // Matplotlib takes a second or two to start: every second name is the tokens' where the other one is the times'.
+  for (std::size_t k = 0; k < names.size(); k += 2) {
+    std::error_code error;
+    fs::copy_file(folder / "times.npy", folder / names[k].c_str(), error);
+    fs::copy_file(folder / "tokens.npy", folder / names[k + 1].c_str(), error);
+    check({.times = names[k], .tokens = names[k + 1], .title = names[k] + names[k + 1]});
+  }
+  if (!gnuplot_is_there()) return;
+  // The title that is seen.
+  for (const std::string title : {"''quoted''", "'", "`touch run` \\", "\\101 {x} @y ~z & a"}) {
+    write_figure_scripts(folder.path, {.title = title, .axes = {"'y'"}, .time = "\""});
+    REQUIRE(runs(folder.path, "gnuplot -e \"out='g.svg'\" plot.gp"));
+    CHECK(get(folder / "log").empty());
+    std::string seen;  // the text of the picture, without its elements
+    bool inside = false;
+    for (const char c : get(folder / "g.svg")) {
+      inside = c == '<' || (inside && c != '>');
+      if (!inside && c != '>') seen += c;
+    }
+    for (const auto& [entity, character] :
+         {std::pair{"&amp;", "&"}, {"&quot;", "\""}, {"&lt;", "<"}, {"&#39;", "'"}, {"&apos;", "'"}})
+      for (std::size_t at = 0; (at = seen.find(entity)) != seen.npos;)
+        seen.replace(at, std::string(entity).size(), character);
+    CHECK_THAT(seen, ContainsSubstring(title) && ContainsSubstring("'y'"));
+  }
+}
+
 TEST_CASE("figure scripts: names and texts stand in them, mistakes are refused", "[io]") {
   const Folder folder;
   save<double>(folder, 2, false);
   write_figure_scripts(folder.path, {.title = "a'b\nc", .axes = {"u_{10}", "v"}});
   const std::string gp = get(folder / "plot.gp"), py = get(folder / "plot.py");
-  CHECK_THAT(gp, ContainsSubstring("set title 'a''b c'\n"));
-  CHECK_THAT(gp, ContainsSubstring("set xlabel 'u_{10}'\n"));
+  CHECK_THAT(gp, ContainsSubstring("set title \"a'b c\"\n"));
+  CHECK_THAT(gp, ContainsSubstring("set xlabel \"u_{10}\"\n"));
   CHECK_THAT(py, ContainsSubstring("axes.set_title('a\\'b c')\n"));
   CHECK_THAT(py, ContainsSubstring(R"(axes.set_xlabel('u$_{\\mathrm{10}}$'))"));
   CHECK_THAT(py, ContainsSubstring("# shape (12, 5, 2)"));

@@ -469,6 +469,18 @@ TEST_CASE("html: text cannot leave its place", "[io][html]") {
   CHECK_THAT(std::string(element(page, "view")), ContainsSubstring(R"(' \u0026 \u005c \u000a \u007f")"));
 }
 
+TEST_CASE("html: bytes that are not UTF-8 are U+FFFD", "[io][html]") {
+  // A byte that never occurs, a surrogate, an overlong zero, a character cut short; and U+FFFD itself.
+  CHECK(attnflow::detail::as_utf8("a\xff\u00e9\xed\xa0\x80\xc0\x80\uFFFD\U0001F600\xe2\x82") ==
+        "a\uFFFD\u00e9\uFFFD\uFFFD\uFFFD\uFFFD\uFFFD\uFFFD\U0001F600\uFFFD\uFFFD");
+  View view = small_view();
+  view.title = view.note = "caf\xe9";
+  const std::string page = page_of(view);
+  CHECK_THAT(page,
+             ContainsSubstring("<title>caf\uFFFD</title>") && ContainsSubstring("\"note\":\"caf\uFFFD"));
+  CHECK(page.find('\xe9') == page.npos);
+}
+
 TEST_CASE("html: positions need not be finite, nor tokens be there", "[io][html]") {
   View view = small_view();
   view.positions[3] = std::numeric_limits<double>::infinity();

@@ -376,6 +376,10 @@ TEST_CASE("npy: rows streamed one by one make one array", "[io][npy]") {
     CHECK_FALSE(fs::exists(folder / "a.npy"));
     for (int k = 0; k < m; ++k) writer.append(std::vector<float>{static_cast<float>(k), 0.5F});
     CHECK(writer.rows() == m);
+    if (m == 1) {
+      writer.close();
+      CHECK_FALSE(fs::exists(folder / "a.npy"));
+    }
     writer.finish();
     const NpyArray array = load_npy(folder / "a.npy");
     CHECK(array.shape == Shape{m, 2, 1});

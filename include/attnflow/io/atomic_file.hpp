@@ -9,6 +9,7 @@
 #endif
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -21,6 +22,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace attnflow::inline ATTNFLOW_ABI {
 
@@ -45,6 +47,29 @@ namespace detail {
   return out;
 }
 
+/// Eight hexadecimal digits, drawn once in a process: its temporary files are `.attnflow-TAG-N.tmp`, N = 0, 1, …
+[[nodiscard]] inline const std::string& temporary_tag() {
+  static const std::string tag = [] {
+    std::array<char, 9> text{};
+    std::snprintf(text.data(), text.size(), "%08x", static_cast<unsigned>(std::random_device{}()));
+    return std::string(text.data());
+  }();
+  return tag;
+}
+
+/// Removes from a folder the temporary files of a process that has ended, and that had this tag.
+inline void remove_temporaries(const std::filesystem::path& folder, const std::string& tag) {
+  const std::string start = ".attnflow-" + tag + '-', end = ".tmp";
+  std::error_code error;
+  std::vector<std::filesystem::path> found;
+  for (std::filesystem::directory_iterator entry(folder, error), none; !error && entry != none;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (name.starts_with(start) && name.ends_with(end)) found.push_back(entry->path());
+  }
+  for (const auto& path : found) std::filesystem::remove(path, error);
+}
+
 }  // namespace detail
 
 /// A file that cannot be read or written, or does not hold what it should. The message is one line
@@ -65,17 +90,18 @@ class FileError : public std::runtime_error {
 /// is as it was. Whoever opens the target sees the old contents or the new, never a part.
 ///
 /// A program that is killed leaves its temporary (`.attnflow-*.tmp`) behind. A target that is a
-/// symbolic link stays one: the file it points to is replaced. Not for use from two threads at once.
+/// symbolic link stays one: the file it points to is replaced. Where several files belong together, close() all of
+/// them before the first commit(): what is left can no longer fail for lack of space. Not for use from two threads
+/// at once.
 class AtomicFile {
  public:
   /// Creates the temporary file.
   /// \throws FileError  if the target is a directory or a device, or the file cannot be created.
   explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)), target_(resolve(path_)) {
-    std::random_device random;
+    static std::atomic<unsigned long> count{0};
     for (int attempt = 0; attempt < 100; ++attempt) {
-      std::array<char, 32> name{};
-      std::snprintf(name.data(), name.size(), ".attnflow-%08x.tmp", static_cast<unsigned>(random()));
-      temporary_ = target_.parent_path() / name.data();
+      temporary_ = target_.parent_path() /
+                   (".attnflow-" + detail::temporary_tag() + '-' + std::to_string(count++) + ".tmp");
       errno = 0;
       file_.reset(open_new(temporary_));
       if (file_ || errno != EEXIST) break;
@@ -84,13 +110,19 @@ class AtomicFile {
   }
 
   /// The file goes on in the new object; the old one holds none.
-  AtomicFile(AtomicFile&&) noexcept = default;
+  AtomicFile(AtomicFile&& other) noexcept
+      : path_(std::move(other.path_)),
+        target_(std::move(other.target_)),
+        temporary_(std::exchange(other.temporary_, {})),
+        file_(std::move(other.file_)),
+        closed_(other.closed_) {}
   AtomicFile& operator=(AtomicFile&&) = delete;
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   ~AtomicFile() {
-    if (file_) discard();
+    file_.reset();
+    remove_temporary();
   }
 
   /// Appends the bytes. \throws FileError, as when the disk is full; \throws std::logic_error after commit().
@@ -125,28 +157,36 @@ class AtomicFile {
     if (!done) throw FileError(path_, "cannot be written: " + reason());
   }
 
-  /// Flushes, closes and renames over the target. \throws FileError if any of these fails, or any
-  /// write before did: the temporary is then gone and the target as it was.
-  void commit() {
+  /// Flushes and closes: nothing more can be written, and commit() has only to rename. Once is enough.
+  /// \throws FileError if that fails, or any write before did: the temporary is then gone.
+  void close() {
+    if (closed_) return;
     require_open();
     errno = 0;
-    const bool had_failed = std::ferror(file_.get()) != 0;
-    if (had_failed || std::fflush(file_.get()) != 0) {
-      const std::string why = had_failed ? "an earlier write failed" : reason();
-      discard();
-      throw FileError(path_, "cannot be written: " + why);
-    }
-    if (std::fclose(file_.release()) != 0) {
-      const std::string why = reason();
-      remove_temporary();
-      throw FileError(path_, "cannot be written: " + why);
-    }
+    std::string why;
+    if (std::ferror(file_.get()) != 0)
+      why = "an earlier write failed";
+    else if (std::fflush(file_.get()) != 0)
+      why = reason();
+    if (std::fclose(file_.release()) != 0 && why.empty()) why = reason();
+    closed_ = true;
+    if (why.empty()) return;
+    remove_temporary();
+    throw FileError(path_, "cannot be written: " + why);
+  }
+
+  /// Closes, if close() did not, and renames over the target. \throws FileError if any of these fails, or any
+  /// write before did: the temporary is then gone and the target as it was.
+  void commit() {
+    close();
+    if (temporary_.empty()) throw std::logic_error("AtomicFile: used after commit()");
     std::error_code error;
     std::filesystem::rename(temporary_, target_, error);
     if (error) {
       remove_temporary();
       throw FileError(path_, "cannot be renamed from its temporary name: " + error.message());
     }
+    temporary_.clear();
   }
 
   /// The path as the caller gave it.
@@ -185,21 +225,18 @@ class AtomicFile {
   }
 
   void require_open() const {
-    if (!file_) throw std::logic_error("AtomicFile: used after commit()");
-  }
-
-  void discard() noexcept {
-    file_.reset();
-    remove_temporary();
+    if (!file_) throw std::logic_error("AtomicFile: used after close() or commit()");
   }
 
   void remove_temporary() noexcept {
     std::error_code ignored;
-    std::filesystem::remove(temporary_, ignored);
+    if (!temporary_.empty()) std::filesystem::remove(temporary_, ignored);
+    temporary_.clear();
   }
 
   std::filesystem::path path_, target_, temporary_;
   std::unique_ptr<std::FILE, Close> file_;
+  bool closed_ = false;
 };
 
 }  // namespace attnflow::inline ATTNFLOW_ABI

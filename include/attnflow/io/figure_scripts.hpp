@@ -6,6 +6,7 @@
 #include <attnflow/io/atomic_file.hpp>
 #include <attnflow/io/detail/npy_header.hpp>
 #include <attnflow/io/detail/svg_text.hpp>
+#include <attnflow/io/detail/utf8.hpp>
 
 #include <bit>
 #include <cstddef>
@@ -53,21 +54,57 @@ struct BinaryColumns : NpyLayout {
   return columns;
 }
 
-/// A string in single quotes: in gnuplot they hold a backslash as it is and a quote doubled, in Python both
-/// take a backslash. A control character is a space.
-[[nodiscard]] inline std::string in_quotes(std::string_view text, bool python) {
+/// A string of a gnuplot script, in double quotes. Single quotes would hold no quote at their start, and in double
+/// quotes gnuplot runs what stands between backquotes; so these, control characters and bytes that are not UTF-8 are
+/// octal numbers.
+[[nodiscard]] inline std::string gnuplot_string(std::string_view text) {
+  std::string out = "\"";
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t start = at;
+    const bool wrong = skip_wrong_byte(text, at);
+    const auto byte = static_cast<unsigned char>(text[start]);
+    if (wrong || byte < 0x20 || byte == 0x7f || byte == '`') {
+      for (const int shift : {6, 3, 0}) out += static_cast<char>('0' + (byte >> shift & 7));
+      out.insert(out.size() - 3, 1, '\\');
+    } else {
+      if (byte == '"' || byte == '\\') out += '\\';
+      out += text.substr(start, at - start);
+    }
+  }
+  return out + '"';
+}
+
+/// A string of a Python script. A byte that is not UTF-8 is the surrogate that stands for it in names of files.
+[[nodiscard]] inline std::string python_string(std::string_view text) {
+  constexpr std::string_view digits = "0123456789abcdef";
   std::string out = "'";
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-      out += ' ';
-    else if (c == '\'')
-      out += python ? "\\'" : "''";
-    else if (c == '\\' && python)
-      out += "\\\\";
-    else
-      out += c;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t start = at;
+    const bool wrong = skip_wrong_byte(text, at);
+    const auto byte = static_cast<unsigned char>(text[start]);
+    if (wrong || byte < 0x20 || byte == 0x7f) {
+      out += wrong ? "\\udc" : "\\x";
+      out += {digits[byte >> 4], digits[byte & 15U]};
+    } else {
+      if (byte == '\'' || byte == '\\') out += '\\';
+      out += text.substr(start, at - start);
+    }
   }
   return out + '\'';
+}
+
+/// The name of a file of the folder as gnuplot takes it for one, and not for a command (`< ls`), for data in the script
+/// (`-`) or for a formula (`+`).
+[[nodiscard]] inline std::string gnuplot_file(const std::string& name) {
+  return gnuplot_string(std::filesystem::path(name).is_absolute() ? name : "./" + name);
+}
+
+/// Text in one line: a control character is a space, and a byte that is not UTF-8 is U+FFFD.
+[[nodiscard]] inline std::string in_one_line(std::string_view text) {
+  std::string out = as_utf8(text);
+  for (char& c : out)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  return out;
 }
 
 /// The text with each of these characters behind a backslash.
@@ -83,24 +120,24 @@ struct BinaryColumns : NpyLayout {
 /// The text in gnuplot's enhanced mode, as a string of a script.
 [[nodiscard]] inline std::string gnuplot_text(std::string_view text) {
   std::string out;
-  for (const drawing::Run& run : drawing::runs_of(text)) {
+  for (const drawing::Run& run : drawing::runs_of(in_one_line(text))) {
     const std::string piece = behind_backslash(run.text, R"(\_^{}@&~)");
     out += run.level == 0 ? piece : (run.level < 0 ? "_{" : "^{") + piece + '}';
   }
-  return in_quotes(out, false);
+  return gnuplot_string(out);
 }
 
 /// The text with scripts in Matplotlib's mathematics, as a string of a script.
 [[nodiscard]] inline std::string matplotlib_text(std::string_view text) {
   std::string out;
-  for (const drawing::Run& run : drawing::runs_of(text)) {
+  for (const drawing::Run& run : drawing::runs_of(in_one_line(text))) {
     if (run.level == 0)
       out += behind_backslash(run.text, "$");
     else if (!run.text.empty())
       out += (run.level < 0 ? R"($_{\mathrm{)" : R"($^{\mathrm{)") +
              behind_backslash(run.text, R"(\_^{}$#% )") + "}}$";
   }
-  return in_quotes(out, true);
+  return python_string(out);
 }
 
 /// Both scripts as text.
@@ -137,10 +174,9 @@ class ScriptWriter {
         "# Draws the trajectories with gnuplot 5.2 or later, in this folder:\n"
         "#   gnuplot plot.gp        writes plot.pdf\n"
         "#   gnuplot -e \"out='plot.png'\" plot.gp        or a name that ends in svg or pdf\n";
-    out += "times = " + in_quotes(what_.times, false) + "   # shape (" + std::to_string(m_) + ",)\n";
-    out += "tokens = " + in_quotes(what_.tokens, false) + "   # shape (" + std::to_string(m_) + ", " + n +
-           ", " + std::to_string(d_) + "); the numbers start after " + std::to_string(tokens_.start) +
-           " bytes\n";
+    out += "times = " + gnuplot_file(what_.times) + "   # shape (" + std::to_string(m_) + ",)\n";
+    out += "tokens = " + gnuplot_file(what_.tokens) + "   # shape (" + std::to_string(m_) + ", " + n + ", " +
+           std::to_string(d_) + "); the numbers start after " + std::to_string(tokens_.start) + " bytes\n";
     out +=
         "if (!exists('out')) out = 'plot.pdf'\n"
         "ending = out[strlen(out)-2:*]\n"
@@ -181,11 +217,10 @@ class ScriptWriter {
         "# Draws the trajectories: python3 plot.py [plot.pdf, or a name that ends in png or svg]\n"
         "import sys\nfrom pathlib import Path\n\nimport matplotlib\n\nmatplotlib.use('Agg')\n"
         "import matplotlib.pyplot as plt\nimport numpy as np\n\nfolder = Path(__file__).parent\n";
-    out += "times = np.load(folder / " + in_quotes(what_.times, true) + ")  # shape (" + std::to_string(m_) +
+    out += "times = np.load(folder / " + python_string(what_.times) + ")  # shape (" + std::to_string(m_) +
            ",)\n";
-    out += "tokens = np.load(folder / " + in_quotes(what_.tokens, true) + ")  # shape (" +
-           std::to_string(m_) + ", " + std::to_string(n_) + ", " + std::to_string(d_) +
-           "): moment, token, coordinate\n";
+    out += "tokens = np.load(folder / " + python_string(what_.tokens) + ")  # shape (" + std::to_string(m_) +
+           ", " + std::to_string(n_) + ", " + std::to_string(d_) + "): moment, token, coordinate\n";
     if (step > 1) out += "tokens = tokens[:, ::" + std::to_string(step) + "]\n";
     out += "\nfigure = plt.figure(figsize=(6, 4.6))\naxes = figure.add_subplot(";
     out += d_ > 2 ? "projection='3d')\n" : ")\n";

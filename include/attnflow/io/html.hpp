@@ -5,6 +5,7 @@
 #include <attnflow/io/atomic_file.hpp>
 #include <attnflow/io/detail/html_page.hpp>
 #include <attnflow/io/detail/page_data.hpp>
+#include <attnflow/io/detail/utf8.hpp>
 #include <attnflow/io/view.hpp>
 
 #include <algorithm>
@@ -23,10 +24,10 @@ namespace attnflow::inline ATTNFLOW_ABI {
 
 namespace detail {
 
-/// The text with &, <, > and quotes written as entities.
+/// The text with &, <, > and quotes written as entities, and U+FFFD for each byte that is not UTF-8.
 [[nodiscard]] inline std::string html_escaped(std::string_view text) {
   std::string out;
-  for (const char c : text) {
+  for (const char c : as_utf8(text)) {
     if (c == '&')
       out += "&amp;";
     else if (c == '<')
@@ -43,11 +44,12 @@ namespace detail {
   return out;
 }
 
-/// The text as a JSON string that may also stand in a script element: <, > and & are written \u00XX.
+/// The text as a JSON string that may also stand in a script element: <, > and & are written \u00XX, and U+FFFD
+/// for each byte that is not UTF-8.
 [[nodiscard]] inline std::string json_in_html(std::string_view text) {
   constexpr std::string_view digits = "0123456789abcdef";
   std::string out = "\"";
-  for (const char c : text) {
+  for (const char c : as_utf8(text)) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x20 || byte == 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&') {
       out += "\\u00";

@@ -50,10 +50,18 @@ class NpyWriter {
   /// m, the number of rows so far.
   [[nodiscard]] Eigen::Index rows() const noexcept { return shape_[0]; }
 
-  /// Writes m into the header and gives the file its name. \throws FileError if that fails;
+  /// Writes m into the header and closes the file, which has no name yet: finish() then has only to give it one.
+  /// \throws FileError if that fails; std::logic_error if called twice.
+  void close() {
+    file_.rewrite_start(detail::npy_header<T>(shape_, width_));
+    file_.close();
+    closed_ = true;
+  }
+
+  /// Closes the file, if close() did not, and gives it its name. \throws FileError if that fails;
   /// std::logic_error if called twice.
   void finish() {
-    file_.rewrite_start(detail::npy_header<T>(shape_, width_));
+    if (!closed_) close();
     file_.commit();
   }
 
@@ -77,5 +85,6 @@ class NpyWriter {
   std::size_t row_size_;
   AtomicFile file_;
   std::size_t width_ = 0;
+  bool closed_ = false;
 };
 }  // namespace attnflow::inline ATTNFLOW_ABI

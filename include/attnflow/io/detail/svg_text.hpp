@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/detail/abi.hpp>
+#include <attnflow/io/detail/utf8.hpp>
 
 #include <algorithm>
 #include <array>
@@ -30,25 +31,6 @@ namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
   out.erase(out.find_last_not_of('0') + 1);
   if (out.back() == '.') out.pop_back();
   return out;
-}
-
-/// The character of UTF-8 text that starts at `at`, which is moved behind it; what is not UTF-8 is U+FFFD,
-/// one for each byte. [Unicode 15, table 3-7]
-[[nodiscard]] inline char32_t next_character(std::string_view text, std::size_t& at) {
-  const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
-  const unsigned first = byte(at++);
-  if (first < 0x80) return first;
-  const std::size_t more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : 1;
-  if (first < 0xC2 || first > 0xF4 || at + more > text.size()) return U'\uFFFD';
-  char32_t code = first & (0x3FU >> more);
-  for (std::size_t k = 0; k < more; ++k) {
-    if ((byte(at + k) & 0xC0U) != 0x80) return U'\uFFFD';
-    code = code << 6 | (byte(at + k) & 0x3FU);
-  }
-  constexpr std::array<char32_t, 4> least{0, 0x80, 0x800, 0x10000};
-  if (code < least[more] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return U'\uFFFD';
-  at += more;
-  return code;
 }
 
 /// The text as the content of an XML element or attribute: entities for markup, and U+FFFD for what XML 1.0
