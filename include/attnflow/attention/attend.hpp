@@ -166,6 +166,7 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
     else
       attend_function_rows(scores, kernels, what, law.row_factor(x.cols()), out.data());
   } else {
+    double largest = 0;
     if constexpr (DoublyStochasticLaw<Law>) {
       Balance<double> balanced = balance_rows<Scalar>(form, flow, law, mask, bias, kernels, scores, terms);
       if (!balanced.settled) {
@@ -173,6 +174,7 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
         return scores.exponent;
       }
       balanced.write(rows);
+      largest = balanced.largest;
       terms = std::move(balanced.key_terms);
       if (!all_finite(terms)) {
         out.setConstant(std::numeric_limits<Scalar>::quiet_NaN());
@@ -181,6 +183,8 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
     }
     scores.prepare_queries(form, flow, mask, slope, kernels, rows != nullptr, terms);
     attend_rows<Dim>(scores, kernels, what, law, out.data(), rows, positions_for<Law>(mask, bias, terms));
+    if (rows != nullptr && largest != 0)
+      for (double& log_normalizer : rows->log_normalizer) log_normalizer -= largest;
   }
   return scores.exponent;
 }

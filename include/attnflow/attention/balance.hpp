@@ -45,6 +45,7 @@ template <class Number>
 struct Balance {
   std::vector<Number> key_terms;    // NaN where columns do not sum to one as they should
   std::vector<Number> corrections;  // of plain loops, see GenericRows
+  double largest = 0;               // the largest gⱼ: g is known up to a number that is added to all of it
   int iterations = 0;
   double marginal_error = 0;
   bool settled = true;  // false: the iteration would take too long, or is too inexact for the tolerance
@@ -147,6 +148,13 @@ template <class Number, class Law, class SumRows, class SumColumns>
     with_masses(g, false);
   }
   with_masses(g, false);
+  bool first = true;
+  for (std::size_t j = 0; j < count; ++j) {
+    if (!attended[j]) continue;
+    const auto number = static_cast<double>(value_of(g[j]));
+    result.largest = first ? number : (std::max)(result.largest, number);
+    first = false;
+  }
   result.key_terms = std::move(terms);
   return result;
 }

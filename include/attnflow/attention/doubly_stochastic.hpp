@@ -262,6 +262,10 @@ template <class Number, int Dim, class Mask>
     for (std::size_t j = 0; j < count; ++j) g[j] = factor * (g[j] + y[j]);
     scale = next;
   }
+  Number largest = -std::numeric_limits<Number>::infinity();
+  for (std::size_t j = 0; j < count; ++j)
+    if (!rows[j].empty()) largest = (std::max)(largest, g[j] + y[j]);
+  if (std::isfinite(largest)) result.largest = static_cast<double>(largest);
   if (!met) terms.assign(count, std::numeric_limits<Number>::quiet_NaN());
   return result;
 }

@@ -89,6 +89,7 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
     Balance<Scalar> result;
     result.iterations = found.iterations;
     result.marginal_error = found.marginal_error;
+    result.largest = found.largest;
     for (const Number& term : found.key_terms) result.key_terms.push_back(static_cast<Scalar>(term));
     for (const Number& correction : found.corrections)
       result.corrections.push_back(static_cast<Scalar>(correction));
@@ -252,7 +253,8 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
     }
     const Scalar log_normalizer = row.largest_score + Scalar(log(sum));
     if (rows != nullptr) {
-      rows->log_normalizer[static_cast<std::size_t>(i)] = static_cast<double>(value_of(log_normalizer));
+      rows->log_normalizer[static_cast<std::size_t>(i)] =
+          static_cast<double>(value_of(log_normalizer)) - terms.largest;
       rows->largest_key[static_cast<std::size_t>(i)] = row.largest_key;
     }
     if constexpr (exponentials || hard) {

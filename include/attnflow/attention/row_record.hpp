@@ -15,7 +15,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 struct RowRecord {
   std::vector<double> log_normalizer;  ///< log ∑ⱼ exp(sᵢⱼ); ±∞ only where it is beyond 10³⁰⁸
   std::vector<Eigen::Index> largest_key;  ///< argmaxⱼ sᵢⱼ, the token that i attends to most
-  /// For Sinkhorn, whose scores here have gⱼ added: how many sweeps over columns and rows were made, or Newton steps.
+  /// For Sinkhorn, whose scores here have gⱼ − maxₗ gₗ added: how many sweeps over columns and rows were made, or Newton steps.
   int iterations = 0;
   /// For Sinkhorn, the largest |∑ᵢ Pᵢⱼ − 1| of the weights P that were used, or found where that was too much; with masses
   /// |∑ᵢ mᵢ Pᵢⱼ − mⱼ| / mⱼ. ∞ where scores are beyond what has logarithms.

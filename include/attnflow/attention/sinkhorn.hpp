@@ -20,10 +20,10 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// It is taken on the logarithms f and g as long as it converges fast, and found by Newton's method otherwise. Rows sum
 /// to one to rounding, columns within `tolerance`; RowRecord::marginal_error says how well.
 ///
-/// Where that cannot be had, velocities are NaN, so that a run ends as Outcome::non_finite, and log_attention and
-/// attention_matrix throw std::runtime_error. So it is under a mask that leaves no matrix with such rows and columns (a
-/// star: the leaves attend to the centre alone), for scores beyond 10³⁰⁰, which have no logarithms f and g in double, and
-/// where a double does not tell apart scores of which the smallest differences decide.
+/// Where that cannot be had, velocities are NaN, so that a run ends as Outcome::non_finite, and log_attention,
+/// attention_matrix and the attention() of a system throw std::runtime_error. So it is under a mask that leaves no matrix
+/// with such rows and columns (a star: the leaves attend to the centre alone), for scores beyond 10³⁰⁰, which have no
+/// logarithms f and g in double, and where the smallest differences of scores decide and are lost in rounding.
 ///
 /// With `iterations` set, P is what so many sweeps over columns and rows make, whatever its columns sum to: 2 iterations + 1
 /// steps in [SABP22]'s count, softmax for 0. They end before, once every column sums to one within the tolerance.
@@ -32,7 +32,7 @@ namespace attnflow::inline ATTNFLOW_ABI {
 /// ∑ᵢ mᵢ Pᵢⱼ = mⱼ. A mask has to be symmetric (Band, ExcludeSelf, a symmetric Graph): a triangular matrix with unit
 /// rows and columns is the identity.
 ///
-/// A sweep costs two drifts of softmax and O(n d) memory, and a few dozen are made at most. A Newton step costs a pass of
+/// A sweep costs two drifts of softmax and O(n d) memory, and 100 are made at most. A Newton step costs a pass of
 /// plain loops in double and O(n³), or above 300 tokens conjugate gradients; the weights that count are listed, up to 16 n²
 /// bytes where all do. Scores that differ by 10⁴ take some 80 steps.
 template <RealScalar Scalar_>
