@@ -37,9 +37,10 @@ void run(render::Options o) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  programs::report_files_that_are_too_large();
   try {
     run(render::parse(argc, argv));
-    return 0;
+    return programs::said_all("render") ? 0 : 3;
   } catch (const std::bad_alloc&) {
     std::cerr << "render: not enough memory for arrays of this size\n";
   } catch (const std::exception& error) {

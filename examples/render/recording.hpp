@@ -1,6 +1,8 @@
 // What `render` is given: the options, and the arrays that they name, checked against each other.
 #pragma once
 
+#include "../system.hpp"
+
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/io/npy.hpp>
 #include <attnflow/version.hpp>
@@ -56,10 +58,18 @@ inline Options parse(int argc, char** argv) {
   app.add_flag("--force", o.force, "replace files that exist");
   for (int k = 1; k < argc; ++k)  // such as "$OUT" with OUT not set
     if (std::string(argv[k]).empty()) refuse(k > 1 ? argv[k - 1] : "render", ": empty, expected a value");
+  const auto takes_value = [&](const char* name) {
+    const CLI::Option* const option = app.get_option_no_throw(name);
+    return option != nullptr && option->get_expected_min() > 0;
+  };
+  if (const int k = programs::option_without_value(argc, argv, takes_value))
+    refuse(argv[k], ": ", argv[k + 1], ", expected a value (a name that starts with -- is written ./",
+           argv[k + 1], ")");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
-    std::exit(app.exit(success));
+    const int status = app.exit(success);
+    std::exit(programs::said_all("render") ? status : 2);
   } catch (const CLI::ParseError& error) {
     refuse(error.what(), ", expected render x.npy [times.npy] --out view.html (see --help)");
   }

@@ -2,6 +2,7 @@
 // Resumed, it needs no file but this one.
 #pragma once
 
+#include "../system.hpp"
 #include "inputs.hpp"
 
 #include <attnflow/geometry/sphere.hpp>
@@ -10,10 +11,13 @@
 
 #include <charconv>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
+#include <iomanip>
 #include <optional>
+#include <random>
 #include <span>
+#include <sstream>
+#include <string>
 #include <type_traits>
 #include <variant>
 
@@ -38,6 +42,23 @@ inline void keep_folder(const Options& o, Checkpoint& c) {
                 [](const auto& option) { return option.first == "out" || option.first == "folder"; });
   c.options.emplace_back("out", o.out);
   c.options.emplace_back("folder", absolute(o.out).string());
+}
+
+/// A name that no other run has: 16 hexadecimal digits.
+inline std::string new_run_name() {
+  std::random_device random;
+  std::ostringstream name;
+  name << std::hex << std::setfill('0') << std::setw(8) << (random() & 0xffffffffU) << std::setw(8)
+       << (random() & 0xffffffffU);
+  return name.str();
+}
+
+/// What follows `start` in the line of the text that starts so; else empty.
+inline std::string line_after(const std::string& text, const std::string& start) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);)
+    if (line.rfind(start, 0) == 0) return line.substr(start.size());
+  return "";
 }
 
 /// The options that are set.
@@ -86,7 +107,7 @@ inline Checkpoint load_resumed(const Options& o) {
     Checkpoint c = attnflow::load_checkpoint(o.resume);
     for (const attnflow::SimdLevel level : attnflow::detail::simd_levels)
       if (attnflow::name_of(level) == c.simd && attnflow::has_simd_level(level))
-        ::setenv("ATTNFLOW_SIMD", c.simd.c_str(), 0);
+        programs::set_default("ATTNFLOW_SIMD", c.simd);
     attnflow::require_same_program(c, program_name, attnflow::version, o.resume);
     return c;
   } catch (const attnflow::FileError& error) {
@@ -96,7 +117,7 @@ inline Checkpoint load_resumed(const Options& o) {
 
 /// Puts the options of the run beside those of the command line.
 inline void take_options(const Checkpoint& c, Options& o) {
-  std::size_t known = 2;  // out and folder
+  std::size_t known = 3;  // out, folder and run
   for_each_run_option(o, [&](const std::string& name, auto& value) {
     using Value = std::decay_t<decltype(value)>;
     const std::optional<std::string> text = c.option(name);
@@ -121,7 +142,8 @@ inline void take_options(const Checkpoint& c, Options& o) {
     }
   });
   const auto out = c.option("out"), folder = c.option("folder");
-  if (!out || !folder || c.options.size() != known) refuse("options that are not those of a run");
+  if (!out || !folder || !c.option("run") || c.options.size() != known)
+    refuse("options that are not those of a run");
   if (o.out.empty()) o.out = absolute(*out) == *folder ? *out : *folder;
   if (o.checkpoint.empty()) o.checkpoint = o.resume;
 }
@@ -270,11 +292,12 @@ class Keeper {
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };
 
-/// The checkpoint that a new run begins with.
+/// The checkpoint that a new run begins with. \param run  its name.
 template <class Scalar>
-Checkpoint first_checkpoint(const Options& o, const Problem& p) {
+Checkpoint first_checkpoint(const Options& o, const Problem& p, const std::string& run) {
   Checkpoint c = attnflow::new_checkpoint(program_name, std::string(attnflow::version));
   keep_options(o, c);
+  c.options.emplace_back("run", run);
   keep_problem(p, c);
   c.array("rows") = {{0, p.start.cols(), p.start.rows()}, std::vector<Scalar>{}};
   return c;

@@ -1,6 +1,7 @@
 // What a run starts from: tokens, weights and times, from files or drawn.
 #pragma once
 
+#include "cost.hpp"
 #include "options.hpp"
 
 #include <attnflow/io/npy.hpp>
@@ -13,6 +14,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -70,6 +72,14 @@ inline attnflow::NpyArray load(const char* option, const std::string& path) {
   }
 }
 
+/// The start as it was asked for: "--tokens: x.npy".
+inline std::string source_of(const Options& o) {
+  if (!o.tokens.empty()) return "--tokens: " + o.tokens;
+  if (!o.gaussian.empty()) return "--gaussian: " + o.gaussian;
+  if (!o.uniform_box.empty()) return "--uniform-box: " + o.uniform_box;
+  return "--uniform-sphere: " + o.uniform_sphere;
+}
+
 inline Tokens<double> read_start(const Options& o) {
   const int given =
       !o.tokens.empty() + !o.uniform_box.empty() + !o.gaussian.empty() + !o.uniform_sphere.empty();
@@ -77,20 +87,27 @@ inline Tokens<double> read_start(const Options& o) {
     refuse("the start: ", given == 0 ? "not given" : "given more than once",
            ", expected one of --tokens, --uniform-box, --gaussian, --uniform-sphere");
   attnflow::Generator generator(o.seed);
+  const auto size = [&](const std::vector<double>& numbers) {  // before there is one
+    require_memory(o, source_of(o), numbers[0], numbers[1], 0);
+    return std::pair(static_cast<Index>(numbers[0]), static_cast<Index>(numbers[1]));
+  };
   if (!o.uniform_box.empty()) {
     const auto v = read_numbers("--uniform-box", o.uniform_box, 4, "N,D,LOW,HIGH");
     if (!(v[2] < v[3] && std::isfinite(v[3] - v[2])))
       refuse("--uniform-box: ", o.uniform_box,
              ", expected LOW < HIGH, and HIGH - LOW in the range of double");
-    return attnflow::uniform_box(generator, static_cast<Index>(v[0]), static_cast<Index>(v[1]), v[2], v[3]);
+    const auto [n, d] = size(v);
+    return attnflow::uniform_box(generator, n, d, v[2], v[3]);
   }
   if (!o.gaussian.empty()) {
     const auto v = read_numbers("--gaussian", o.gaussian, 2, "N,D");
-    return attnflow::gaussian(generator, static_cast<Index>(v[0]), static_cast<Index>(v[1]));
+    const auto [n, d] = size(v);
+    return attnflow::gaussian(generator, n, d);
   }
   if (!o.uniform_sphere.empty()) {
     const auto v = read_numbers("--uniform-sphere", o.uniform_sphere, 2, "N,D");
-    return attnflow::uniform_sphere(generator, static_cast<Index>(v[0]), static_cast<Index>(v[1]));
+    const auto [n, d] = size(v);
+    return attnflow::uniform_sphere(generator, n, d);
   }
   const attnflow::NpyArray array = load("--tokens", o.tokens);
   if (array.shape.size() != 2 || array.shape[0] < 1 || array.shape[1] < 1)
@@ -102,15 +119,10 @@ inline Tokens<double> read_start(const Options& o) {
 /// The sphere is where tokens are, not where they are put: a start off it is likelier a mistake than a wish.
 inline void require_unit_tokens(const Options& o, const Tokens<double>& x) {
   if (o.system != "sphere") return;
-  const auto source = [&]() -> std::string {
-    if (!o.tokens.empty()) return "--tokens: " + o.tokens;
-    if (!o.gaussian.empty()) return "--gaussian: " + o.gaussian;
-    return "--uniform-box: " + o.uniform_box;
-  };
   for (Index i = 0; i < x.cols(); ++i) {
     const double norm = x.col(i).stableNorm();
     if (!(std::abs(norm - 1) <= 1e-6))
-      refuse(source(), " has token ", i, " of norm ", norm,
+      refuse(source_of(o), " has token ", i, " of norm ", norm,
              ", expected norm 1 up to 1e-6 for --system sphere");
   }
 }
@@ -174,12 +186,23 @@ inline std::vector<double> read_times(const Options& o) {
     }
     return array.values;
   }
-  if (!o.save_every) return attnflow::equal_times(0, o.t_end, 101);
+  const auto increasing = [](const std::vector<double>& times) {
+    return std::adjacent_find(times.begin(), times.end(), std::greater_equal<>{}) == times.end();
+  };
+  if (!o.save_every) {
+    std::vector<double> times = attnflow::equal_times(0, o.t_end, 101);
+    if (!increasing(times))
+      refuse("--t-end: ", o.t_end, ", expected 0, or a time that 101 times up to it can be told apart");
+    return times;
+  }
   const double count = std::floor(o.t_end / *o.save_every * (1 + 1e-12) + 1e-9);
   if (count > 1e8)
     refuse("--save-every: ", *o.save_every, ", expected at most 1e8 times up to --t-end ", o.t_end);
   std::vector<double> times;
   for (double k = 0; k <= count; ++k) times.push_back(std::min(k * *o.save_every, o.t_end));
+  if (!increasing(times))
+    refuse("--save-every: ", *o.save_every, ", expected times up to --t-end ", o.t_end,
+           " that can be told apart");
   return times;
 }
 

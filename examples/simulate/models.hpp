@@ -4,6 +4,7 @@
 #include "inputs.hpp"
 
 #include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/hardmax.hpp>
 #include <attnflow/attention/l2_softmax.hpp>
 #include <attnflow/attention/linear.hpp>
@@ -91,6 +92,8 @@ struct Run {
       pattern;  ///< the same as shares of a row, which no law takes out of range; none where it has no shares
   /// The coordinates that are integrated, where they are not those that are shown.
   std::optional<attnflow::InvariantBasis> coordinates;
+  /// How far the columns of Sinkhorn's weights are from summing to one; none for other laws.
+  std::function<double(double, const State&)> marginal_error;
   /// From the coordinates that are integrated to those that are shown.
   std::function<State(const State&)> shown = [](const State& x) { return x; };
 };
@@ -118,6 +121,8 @@ void set_rescaled(Run<Scalar>& run, const Head<Scalar>& head, const Law& law, co
     return std::vector<SquareMatrix<Scalar>>{system->attention(t, z)};
   };
   run.pattern = run.attention;
+  if constexpr (std::is_same_v<Law, attnflow::Sinkhorn<Scalar>>)
+    run.marginal_error = [system](double t, const State& z) { return system->rows(t, z).marginal_error; };
 }
 
 /// Rows of positive weights as shares.
@@ -156,6 +161,17 @@ void set_drift(Run<Scalar>& run, const Options& o, const std::vector<Head<Scalar
     };
   else  // weights of either sign are no shares
     run.pattern = [](double, const State&) { return std::vector<SquareMatrix<Scalar>>{}; };
+  if constexpr (std::is_same_v<Law, attnflow::Sinkhorn<Scalar>>)
+    run.marginal_error = [=](double, const State& x) {
+      double largest = 0;
+      State ignored;
+      attnflow::RowRecord rows;
+      for (const Head<Scalar>& head : heads) {
+        attnflow::attend(head, law, mask, bias, x, ignored, &rows);
+        if (!(rows.marginal_error <= largest)) largest = rows.marginal_error;  // NaN, too
+      }
+      return largest;
+    };
   if (o.system == "layers") {
     const auto layers =
         std::make_shared<const attnflow::Layers<Scalar, any, Law, Mask, Bias>>(heads, *o.dt, law, mask, bias);

@@ -1,6 +1,8 @@
 // The command line: options, what each may be, and the one way in which a mistake is answered.
 #pragma once
 
+#include "../system.hpp"
+
 #include <attnflow/integrators/plan.hpp>
 #include <attnflow/parallel/threads.hpp>
 #include <attnflow/simd/level.hpp>
@@ -182,10 +184,18 @@ inline Options parse(int argc, char** argv) {
     if (argument.empty()) refuse(k > 1 ? argv[k - 1] : "command line", ": empty, expected a value");
     refuse(argument.substr(0, argument.size() - 1), ": empty, expected a value");
   }
+  const auto takes_value = [&](const char* name) {
+    const CLI::Option* const option = app.get_option_no_throw(name);
+    return option != nullptr && option->get_expected_min() > 0;
+  };
+  if (const int k = programs::option_without_value(argc, argv, takes_value))
+    refuse(argv[k], ": ", argv[k + 1], ", expected a value (a name that starts with -- is written ./",
+           argv[k + 1], ")");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
-    std::exit(app.exit(success));
+    const int status = app.exit(success);
+    std::exit(programs::said_all("simulate") ? status : 2);
   } catch (const CLI::ExtrasError&) {
     const std::vector<std::string> extras = app.remaining(true);
     for (int k = 1; k < argc; ++k)  // the first of them

@@ -14,6 +14,7 @@
 #include <cmath>
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -27,8 +28,9 @@ namespace fs = std::filesystem;
 template <class Scalar>
 class PageBuilder {
  public:
+  /// \param analyzer  counts clusters; none without it.
   PageBuilder(const Options& o, const std::vector<double>& times, const Tokens<Scalar>& start,
-              const std::vector<Head<double>>& heads, const attnflow::detail::Analyzer& analyzer)
+              const std::vector<Head<double>>& heads, const attnflow::detail::Analyzer* analyzer)
       : options_(o), heads_(heads), analyzer_(analyzer) {
     constexpr double most_numbers = 8e6;  // of positions
     constexpr double most_attention = 1e6;
@@ -56,7 +58,8 @@ class PageBuilder {
     view_.times.push_back(t);
     for (Index j = 0; j < shown_; ++j)
       for (Index c = 0; c < view_.dim; ++c) view_.positions.push_back(static_cast<double>(x(c, j)));
-    clusters_.push_back(x.cols() <= 1000 ? clusters_at(t, inside) : attnflow::required);
+    clusters_.push_back(x.cols() <= 1000 && analyzer_ != nullptr ? clusters_at(t, inside)
+                                                                 : attnflow::required);
     energy_.push_back(x.cols() <= 300 && exponential() ? log_energy(t, x) : attnflow::required);
     if (!with_attention_ && x.cols() > 100) return;
     const std::vector<SquareMatrix<Scalar>> pattern = run.pattern(t, inside);
@@ -72,15 +75,17 @@ class PageBuilder {
   /// Whether nothing has been added.
   [[nodiscard]] bool is_empty() const { return count_ == 0; }
 
-  /// The page; the analysis is of all tokens. \pre it is not empty.
-  attnflow::View finish(const std::string& title, const attnflow::Analysis& analysis,
+  /// The page; the analysis, if there is one, is of all tokens. \pre it is not empty.
+  attnflow::View finish(const std::string& title, const std::optional<attnflow::Analysis>& analysis,
                         std::vector<attnflow::View::Parameter> parameters) {
     view_.title = title;
-    const attnflow::Finding& found = analysis.found;
-    for (Index j = 0; j < shown_; ++j)
-      view_.clusters.push_back(static_cast<int>(found.clusters.labels[static_cast<std::size_t>(j)]));
-    for (const Index i : found.leaders)
-      if (i < shown_) view_.leaders.push_back(i);
+    if (analysis) {
+      const attnflow::Finding& found = analysis->found;
+      for (Index j = 0; j < shown_; ++j)
+        view_.clusters.push_back(static_cast<int>(found.clusters.labels[static_cast<std::size_t>(j)]));
+      for (const Index i : found.leaders)
+        if (i < shown_) view_.leaders.push_back(i);
+    }
     const auto show = [&](const char* name, std::vector<double>& values) {
       if (std::ranges::any_of(values, [](double v) { return std::isfinite(v); }))
         view_.series.push_back({name, std::move(values)});
@@ -88,7 +93,7 @@ class PageBuilder {
     show("clusters", clusters_);
     show("rank of P", rank_);
     show("log energy log ∑ᵢ Zᵢ", energy_);
-    if (whole_ && rescaled()) attnflow::add_limits(view_, analysis, heads_[0].V);
+    if (whole_ && rescaled() && analysis) attnflow::add_limits(view_, *analysis, heads_[0].V);
     if (whole_ && !with_attention_ && exponential()) add_heads();
     view_.parameters = std::move(parameters);
     return std::move(view_);
@@ -103,10 +108,10 @@ class PageBuilder {
 
   /// The number of clusters of the positions, as in the report.
   double clusters_at(double t, const Tokens<Scalar>& inside) {
-    const Eigen::MatrixXd now = analyzer_.positions(t, inside.template cast<double>());
+    const Eigen::MatrixXd now = analyzer_->positions(t, inside.template cast<double>());
     if (clusters_.empty()) first_ = now;
     return static_cast<double>(
-        attnflow::detect_clusters(now, analyzer_.tolerance_at(t, first_, now)).count());
+        attnflow::detect_clusters(now, analyzer_->tolerance_at(t, first_, now)).count());
   }
 
   static double rank_at(double t, const Tokens<Scalar>& inside, const Run<Scalar>& run) {
@@ -138,7 +143,7 @@ class PageBuilder {
 
   const Options& options_;
   const std::vector<Head<double>>& heads_;
-  const attnflow::detail::Analyzer& analyzer_;
+  const attnflow::detail::Analyzer* analyzer_;
   attnflow::View view_;
   Eigen::MatrixXd first_;  // positions at the first frame
   std::vector<double> clusters_, rank_, energy_;

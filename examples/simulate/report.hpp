@@ -20,6 +20,11 @@ namespace simulation {
 
 using Json = nlohmann::ordered_json;
 
+/// As it stands in a file: names of files may hold bytes that are not UTF-8, which JSON cannot.
+inline std::string text_of(const Json& document) {
+  return document.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
 /// A number of the report: what is not finite is null.
 inline Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 

@@ -155,6 +155,18 @@ TEST_CASE("any dimension, with a figure beside the page", "[render]") {
   CHECK(names_in(folder.path) == std::set<std::string>{"figure.svg", "view.html", "x_1.npy"});
 }
 
+TEST_CASE("a title that is not UTF-8 is shown as well as it can be", "[render]") {
+  const RunFolder folder;
+  const std::string x = put(folder / "x\xff.npy", {2, 4, 2}, plane), out = folder / "view.html";
+  REQUIRE(render({x, "--out", out, "--title", "\xe9t\xe9 \xc3\xa9", "--svg", folder / "figure.svg"}).status ==
+          0);
+  for (const std::string& text : {read(out), read(folder / "figure.svg")}) {
+    CHECK_THAT(text, ContainsSubstring("\uFFFDt\uFFFD \u00e9"));
+    CHECK(text.find('\xff') == text.npos);  // a byte that UTF-8 does not have
+    CHECK(text.find("\xe9t") == text.npos);
+  }
+}
+
 TEST_CASE("what makes no sense is refused, and nothing is written", "[render][refusal]") {
   const RunFolder folder;
   const std::string x = put(folder / "x.npy", {2, 4, 2}, plane), out = folder / "view.html";
@@ -199,6 +211,7 @@ TEST_CASE("what makes no sense is refused, and nothing is written", "[render][re
       {{"--out", out}, {"x.npy", "required"}},
       {{x, t, t, "--out", out}, {"t.npy"}},
       {{x, "--out", ""}, {"--out: empty"}},
+      {{x, "--out", out, "--title", "--force"}, {"--title: --force, expected a value", "./--force"}},
       {{x, "--out", out, "--colour", "red"}, {"--colour"}},
       {{x, "--out", folder / "there.html"}, {"--out: ", "there.html exists", "--force"}},
       {{x, "--out", out, "--svg", folder / "there.html"}, {"--svg: ", "there.html exists", "--force"}},

@@ -77,7 +77,6 @@ void check_killed_and_resumed(const std::string& name, const Arguments& argument
     INFO(said.err);
     REQUIRE((said.status == 0 || said.status == -1));
     killed += said.status == 0 ? 0 : 1;
-    if (fs::exists(out)) remove_temporaries(out);
     if (said.status == 0) {  // it was faster
       longest /= 2;
       killed = midway = 0;
@@ -86,6 +85,7 @@ void check_killed_and_resumed(const std::string& name, const Arguments& argument
     if (fs::exists(file)) {
       midway += attnflow::load_checkpoint(file).steps > 0 ? 1 : 0;  // whole at every moment
     } else if (fs::exists(out + "/view.html")) {                    // its last file: the run was at its end
+      remove_temporaries(out);                                      // the lock, which nobody has
       check_same_files(out, whole);
       fs::remove_all(out);
     }
@@ -98,7 +98,8 @@ void check_killed_and_resumed(const std::string& name, const Arguments& argument
   REQUIRE(said.status == 0);
   CHECK(said.err.empty());
   CHECK_FALSE(fs::exists(file));
-  check_same_files(out, whole);
+  check_same_files(out, whole);  // what a killed run left beside them is gone
+  CHECK(names_in(folder.path) == std::set<std::string>{"out", "whole"});
 }
 
 /// Numbers without a pattern in [−1, 1).
@@ -193,10 +194,12 @@ TEST_CASE("told to stop, a run leaves its rows and a whole report, and goes on l
       CHECK(kept.t == t);
       CHECK(kept.steps == r.at("steps"));
       CHECK(kept.evaluations == r.at("evaluations"));
-      // Into the same folder: what is there is the run's own, also where it was killed while it wrote its files.
+      // Into the same folder: what is there is the run's own. Without a report only the lock of a run that was killed
+      // says so.
       if (signal == SIGTERM) {
         fs::remove(out + "/report.json");
-        fs::remove(out + "/view.html");
+        check_refusal(folder, {{"--resume", file}, {"holds times.npy of another run", "--force"}}, "");
+        write(out + "/.attnflow-lock", "simulate, process 1\nrun " + kept.option("run").value() + "\n");
       }
       const Said resumed = simulate({"--resume", file, "--quiet"});
       INFO(resumed.err);
@@ -282,7 +285,6 @@ TEST_CASE("a run resumed elsewhere, on other threads, to another checkpoint, or 
   program.send(SIGKILL);
   REQUIRE(program.wait().status == -1);
   REQUIRE(from(folder.path.string(), {"--resume", "here/c", "--quiet"}).status == 0);
-  remove_temporaries(folder / "here/run");
   check_same_files(folder / "here/run", folder / "whole");
 }
 
@@ -502,11 +504,26 @@ TEST_CASE("where the disk is full, files and checkpoint stay what they were", "[
   fails(resume, 1000);
   fails(resume, checkpoint.size() - 1);  // not even the first checkpoint
   CHECK((read(stopped.file) == checkpoint));
-  const Arguments rarely{"--quiet", "--resume", stopped.file, "--checkpoint-every", "1000"};
-  fails(rarely, checkpoint.size() + 200);  // that, but not the page
   fails(stopped.arguments + Arguments{"--out", folder / "stopped", "--force"}, 10000);
-  fails(stopped.arguments + Arguments{"--out", folder / "stopped", "--force"},
-        60000);  // room for all but the page
+  // Room for all but the page: the data are written, and the report and stderr say what is missing.
+  {
+    std::optional<Limit> limit(60000);
+    const Said said = simulate({"--quiet", "--resume", stopped.file, "--checkpoint-every", "1000"});
+    limit.reset();
+    INFO(said.err);
+    CHECK(said.status == 3);
+    CHECK(is_one_line(said.err));
+    CHECK_THAT(said.err, ContainsSubstring("view.html: cannot be written: File too large") &&
+                             ContainsSubstring("; to try again: --resume " + stopped.file));
+    CHECK((read(folder / "stopped/tokens.npy") == read(folder / "whole/tokens.npy")));
+    const json r = report(folder / "stopped");
+    CHECK(r.at("outcome") == "reached_end");
+    REQUIRE(r.at("problems").size() == 1);
+    CHECK_THAT(r.at("problems")[0].get<std::string>(), ContainsSubstring("view.html: "));
+    CHECK(r.at("found").at("labels").size() == 8);
+    CHECK(names_in(folder / "stopped") == std::set<std::string>{"report.json", "times.npy", "tokens.npy"});
+    CHECK(fs::exists(stopped.file));  // there is something left to do
+  }
   const Said said = simulate(resume);
   INFO(said.err);
   REQUIRE(said.status == 0);

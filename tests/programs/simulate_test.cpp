@@ -1043,7 +1043,7 @@ TEST_CASE("options without a meaning are refused", "[simulate][refusal]") {
   check_refusals(
       folder,
       {{start, {"--t-end: not given, expected a value"}},
-       {start + Arguments{"--t-end"}, {"--t-end: --out, expected a number"}},
+       {start + Arguments{"--t-end"}, {"--t-end: --out, expected a value"}},
        {start + Arguments{"--t-end", "-1"}, {"--t-end: -1,", "expected a finite time, at least 0"}},
        {start + Arguments{"--t-end=-1"}, {"--t-end: -1,", "expected a finite time, at least 0"}},
        {start + Arguments{"--t-end", "nan"}, {"--t-end: nan,", "expected a finite time"}},
