@@ -116,8 +116,7 @@ class GeodesicRungeKutta4 {
   template <VectorField F>
   void interpolate(const F& f, double t, State& x) {
     std::size_t k = 0;
-    // Far from t = 0 parts may be so short that the time stands still in some of them.
-    while (k + 2 < ends_.size() && (ends_[k + 1].t() < t || ends_[k + 1].t() == ends_[k].t())) ++k;
+    while (k + 2 < ends_.size() && ends_[k + 1].t() < t) ++k;
     const State &from = ends_[k].x(), &y = y_[k];
     const double h = ends_[k + 1].t() - ends_[k].t();
     const auto length = static_cast<Scalar>(h), s = static_cast<Scalar>((t - ends_[k].t()) / h);
