@@ -3,7 +3,8 @@
 # 64-bit ARM (emulated), on Windows (MinGW and wine), without vectors. One program (tests/package/platform.cpp) is built and
 # run on each; besides it the test of the kernels on ARM and that of .npy files on Windows.
 #
-#   bash cmake/check-platforms.sh
+#   bash cmake/check-platforms.sh [NAME...]     all of it, or the legs named: arm_kernels windows_files libcxx eigen5 windows
+#                                               other_system arm
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -97,4 +98,5 @@ windows_files() {
 # The longest first, two at a time.
 legs=(arm_kernels windows_files libcxx eigen5 windows other_system arm)
 export -f leg build "${legs[@]}"
+[[ $# -gt 0 ]] && legs=("$@")
 printf '%s\n' "${legs[@]}" | xargs -P 2 -I '{}' bash -c 'leg {}'
