@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The library where most of us do not work: with LLVM's standard library, on a system that is not Linux, with Eigen 5, on
 # 64-bit ARM (emulated), on Windows (MinGW and wine), without vectors. One program (tests/package/platform.cpp) is built and
-# run on each; besides it the test of the kernels on ARM and that of .npy files on Windows.
+# run on each; besides it the test of the kernels on ARM.
 #
-#   bash cmake/check-platforms.sh [NAME...]     all of it, or the legs named: arm_kernels windows_files libcxx eigen5 windows
+#   bash cmake/check-platforms.sh [NAME...]     all of it, or the legs named: arm_kernels libcxx eigen5 windows
 #                                               other_system arm
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -89,14 +89,8 @@ windows() {
   for _ in 1 2 3 4 5; do timeout 300 wine "$work/windows.exe"; done
 }
 
-windows_files() {
-  build windows_files $windows_compiler $library -I tests -DATTNFLOW_TEST_DATA='"tests/data"' tests/io/npy_test.cpp \
-    tests/main.cpp
-  timeout 600 wine "$work/windows_files.exe"
-}
-
 # The longest first, two at a time.
-legs=(arm_kernels windows_files libcxx eigen5 windows other_system arm)
+legs=(arm_kernels libcxx eigen5 windows other_system arm)
 export -f leg build "${legs[@]}"
 [[ $# -gt 0 ]] && legs=("$@")
 printf '%s\n' "${legs[@]}" | xargs -P 2 -I '{}' bash -c 'leg {}'
