@@ -202,6 +202,7 @@ int simulate(const Options& o, std::optional<Checkpoint> resumed,
                 {"version", attnflow::version},
                 {"options", options},
                 {"outcome", name_of(report.outcome)},
+                {"reason", meaning_of(report)},
                 {"t", report.t},
                 {"steps", report.steps},
                 {"rejected", report.rejected},
@@ -284,8 +285,11 @@ int simulate(const Options& o, std::optional<Checkpoint> resumed,
   const bool resumable = fs::exists(o.checkpoint);
   if (!whole)
     std::cerr << "simulate: ended early at t = " << report.t << " of " << o.t_end << " ("
-              << name_of(report.outcome) << ": " << meaning_of(report.outcome)
-              << "); what was computed is in " << o.out
+              << name_of(report.outcome) << ": " << meaning_of(report) << "); what was computed is in "
+              << o.out
+              << (o.law == "hardmax" && report.outcome == attnflow::Outcome::step_limit
+                      ? "; hardmax attention has steps of a fixed size with --system layers --dt H"
+                      : "")
               << (resumable ? "; to go on: --resume " + o.checkpoint : "") << '\n';
   for (const std::string& text : problems.texts())
     std::cerr << "simulate: " << attnflow::detail::printable(text, false)

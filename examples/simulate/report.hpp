@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -140,12 +141,14 @@ inline const char* name_of(attnflow::Outcome outcome) {
   return "unknown";
 }
 
-inline const char* meaning_of(attnflow::Outcome outcome) {
-  switch (outcome) {
+/// Why a run ended as it did.
+inline std::string_view meaning_of(const attnflow::Report& report) {
+  if (!report.reason.empty()) return report.reason;
+  switch (report.outcome) {
     case attnflow::Outcome::reached_end:
       return "all was computed";
     case attnflow::Outcome::stopped_by_observer:
-      return "a signal told it to stop";
+      return "by a signal";
     case attnflow::Outcome::step_limit:
       return "too many steps, or too small ones, would be needed to go on";
     case attnflow::Outcome::non_finite:

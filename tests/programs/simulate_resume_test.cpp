@@ -169,7 +169,7 @@ TEST_CASE("told to stop, a run leaves its rows and a whole report, and goes on l
       INFO(said.err);
       REQUIRE(said.status == 3);
       CHECK(is_one_line(said.err));
-      CHECK_THAT(said.err, ContainsSubstring("(stopped: a signal told it to stop)") &&
+      CHECK_THAT(said.err, ContainsSubstring("(stopped: by a signal)") &&
                                ContainsSubstring("; to go on: --resume " + file));
       const json r = report(out);
       CHECK(r.at("outcome") == "stopped");

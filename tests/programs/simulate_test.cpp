@@ -1300,6 +1300,17 @@ TEST_CASE("unnormalised weights end a run when they overflow", "[simulate][early
   }
 }
 
+TEST_CASE("hardmax attention that slides along a tie ends early and names the layers", "[simulate][early]") {
+  const RunFolder folder;
+  const std::string out = folder / "out", V = put(folder / "V.npy", {2, 2}, {-1, 0, 0, -1});
+  const Said said = run_ends_early(
+      {"--uniform-box", "15,2,-1,1", "--system", "tokens", "--law", "hardmax", "--value", V, "--t-end", "3"},
+      out, "step_limit");
+  CHECK_THAT(said.err,
+             ContainsSubstring("steps have collapsed") && ContainsSubstring("--system layers --dt"));
+  CHECK_THAT(report(out).at("reason").get<std::string>(), ContainsSubstring("steps have collapsed"));
+}
+
 TEST_CASE("tokens at the ends of the range of double are run, too", "[simulate][early]") {
   const RunFolder folder;
   const std::string x = put(folder / "x.npy", {3, 2}, {1.7e308, 0, -1.7e308, 1, 0, 1.7e308}),
