@@ -124,6 +124,8 @@ inline Json json_of(const attnflow::Analysis& analysis, Index n) {
           {"self_attention", optional_json(f.self_attention, number)},
           {"distance_to_prediction", optional_json(analysis.distance_to_prediction, number)},
           {"expected_distance", optional_json(analysis.expected_distance, number)},
+          {"decided_since", optional_json(analysis.decided_since, number)},
+          {"candidate_sets_left_out", number(analysis.candidate_sets_left_out)},
           {"agrees", analysis.conclusive ? Json(analysis.agrees()) : Json(nullptr)}};
 }
 

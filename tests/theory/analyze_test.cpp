@@ -216,6 +216,7 @@ TEST_CASE("a state that is not at its limit does not agree", "[theory]") {
   Index follower = 0;
   while (std::ranges::count(leaders, follower) > 0) ++follower;
   moved.col(follower) = (limit.col(leaders[0]) + 2 * limit.col(leaders[1])) / 3;
+  CHECK(analyze(head, 16, x, moved).conclusive);
   CHECK_FALSE(analyze(head, 16, x, moved).agrees());
   CHECK_FALSE(analyze(head, 16, x, x).agrees());
   // The line's levels, one of them left.
@@ -228,7 +229,196 @@ TEST_CASE("a state that is not at its limit does not agree", "[theory]") {
       z.col(i) /= 2;
       break;
     }
+  CHECK(analyze(plane, 10, x, z).conclusive);
   CHECK_FALSE(analyze(plane, 10, x, z).agrees());
+}
+
+TEST_CASE("no verdict on the line before its scores decide", "[theory]") {
+  attnflow::Generator generator(1);
+  const Tokens x = attnflow::uniform_box(generator, 40, 1, -1, 1);
+  const Head<double> head = Head<double>::identity(1);
+  const Analysis early = analyze(head, run_rescaled(head, x, 1));
+  CHECK_FALSE(early.conclusive);
+  CHECK(*early.distance_to_prediction > 1);
+  const Analysis late = analyze(head, run_rescaled(head, x, 20));
+  CHECK(late.agrees());
+  REQUIRE(late.decided_since);
+  CHECK(*late.decided_since < 8);
+  // Boolean in other columns than the outermost ones: that is a verdict.
+  Tokens inverted = run_rescaled(head, x, 20).states().back();
+  Index largest = 0, inner = 0;
+  x.row(0).maxCoeff(&largest);
+  x.row(0).cwiseAbs().minCoeff(&inner);
+  inverted(0, inner) = 2 * inverted(0, largest);
+  const Analysis wrong = analyze(head, 20, x, inverted);
+  CHECK(wrong.conclusive);
+  CHECK_FALSE(wrong.agrees());
+}
+
+TEST_CASE("two levels of one sign are no limit, however far apart they are", "[theory]") {
+  attnflow::Generator generator(3);
+  Tokens x(2, 12);
+  x << Tokens(attnflow::gaussian(generator, 6, 2, .1).colwise() + Eigen::Vector2d(.5, 3)),
+      Tokens(attnflow::gaussian(generator, 6, 2, .1).colwise() + Eigen::Vector2d(1, -3));
+  const Head<double> head = Head<double>::with_value(Eigen::Vector2d(1, .99).asDiagonal());
+  const Analysis early = analyze(head, run_rescaled(head, x, 20));
+  CHECK(early.prediction.limit == LimitCase::hyperplanes);
+  CHECK(early.found.boolean->to_pair < 1e-6);  // P has decided, but will do so again
+  CHECK_FALSE(early.conclusive);
+  CHECK_FALSE(early.decided_since);
+  const Analysis late = analyze(head, run_rescaled(head, x, 300));
+  CHECK(late.agrees());
+  CHECK(late.found.levels.size() == 1);
+  CHECK(*late.decided_since > 100);
+}
+
+TEST_CASE("a vertex close to another one is not merged away", "[theory]") {
+  // Every token of a circle attends to itself; two of them are 1 % of the extent apart.
+  Tokens x(2, 12);
+  const std::vector<double> angles{0, .02, 1, 1.9, 2.7, 3.6, 4.4, 5.3};
+  for (Index i = 0; i < x.cols(); ++i) {
+    const double angle = angles[static_cast<std::size_t>(i) % angles.size()];
+    x.col(i) = (i < 8 ? 5. : 2.) * Eigen::Vector2d(std::cos(angle), std::sin(angle));
+  }
+  const Head<double> head = Head<double>::identity(2);
+  for (const double t : {5.5, 6., 8.}) {
+    const Analysis a = analyze(head, run_rescaled(head, x, t));
+    CHECK(a.agrees());
+    CHECK(*a.distance_to_prediction < 10 * std::exp(-t));
+  }
+}
+
+TEST_CASE("leaders and Boolean distance are those of P where tokens coincide modulo a subspace", "[theory]") {
+  const Head<double> head = Head<double>::with_value(Eigen::Vector2d(1, -.9).asDiagonal());
+  Tokens x(2, 8);
+  x.row(0).setConstant(.01);
+  x.row(1) << .0236, .9009, -.7117, .8973, -.3763, -.1533, .6554, -.1816;
+  const Trajectory trajectory = run_rescaled(head, x, 3);
+  const MatrixXd P = attnflow::RescaledDynamics<double>(head).attention(3, trajectory.states().back());
+  const Analysis a = analyze(head, trajectory);
+  CHECK(P.maxCoeff() < .2);
+  CHECK(a.found.leaders == attnflow::leaders(P, 1e-12).indices);
+  CHECK(a.found.leaders == std::vector<Index>{1, 2});
+  CHECK(a.found.boolean->to_family > 1);
+  CHECK(a.found.decision_margin < .1);
+  CHECK(a.found.clusters.count() == 1);  // modulo the second coordinate
+}
+
+TEST_CASE("layers with V = -I need a step below 2", "[theory]") {
+  const Head<double> head = Head<double>::with_value(-MatrixXd::Identity(2, 2));
+  const Tokens x = start_of(10, 2, 1, 2);
+  const auto of_step = [&](double step) {
+    return analyze(head, 6 * step, x, x, {.variable = StateVariable::tokens, .layer_step = step});
+  };
+  CHECK(of_step(1.9).prediction.limit == LimitCase::origin);
+  const Analysis diverging = of_step(3);
+  CHECK(diverging.prediction.limit == LimitCase::none);
+  CHECK(
+      diverging.prediction.reason ==
+      "V = -1 I: the tokens of the differential equation tend to 0, but layers of step 3 multiply their mean "
+      "by -2, expected a step below 2/1 = 2");
+  CHECK_FALSE(diverging.conclusive);
+}
+
+TEST_CASE("candidate points of a polytope in many dimensions are bounded, and what is left out is told",
+          "[theory]") {
+  const Tokens x = start_of(20, 100, 1, .1);  // scores too small to decide
+  const Analysis a = analyze(Head<double>::identity(100), 0, x, x);
+  CHECK_FALSE(a.conclusive);
+  CHECK_FALSE(a.candidates_complete);
+  CHECK(a.candidate_sets_left_out > 1e6);
+}
+
+namespace {
+
+double uniform(attnflow::Generator& generator, double low, double high) {
+  return low + (high - low) * static_cast<double>(generator() >> 11) * 0x1p-53;
+}
+
+MatrixXd uniform_matrix(attnflow::Generator& generator, Index d, double low) {
+  MatrixXd A(d, d);
+  for (double& entry : A.reshaped()) entry = uniform(generator, low, 1);
+  return A;
+}
+
+/// Weights of one of seven kinds.
+Head<double> draw_of_kind(attnflow::Generator& generator, int kind, Index d) {
+  const MatrixXd I = MatrixXd::Identity(d, d), G = uniform_matrix(generator, d, -1);
+  const MatrixXd A = I + .3 * uniform_matrix(generator, d, -1);  // AᵀA is positive definite
+  switch (kind) {
+    case 0:
+      return {A, A, uniform(generator, .3, 2) * I};
+    case 1:
+      return Head<double>::with_value(uniform_matrix(generator, d, 0));
+    case 2:
+      return Head<double>::with_value((G + G.transpose()) / 2);
+    case 3:
+      return {A, A, G};
+    case 4: {  // polytope × subspace, oblique
+      Eigen::VectorXd values = Eigen::VectorXd::Ones(d);
+      for (Index k = 2; k < d; ++k) values(k) = uniform(generator, -.9, .9);
+      return {A, A, A * values.asDiagonal() * A.inverse()};
+    }
+    case 5:
+      return {A, A, -uniform(generator, .3, 2) * I};
+    default: {
+      MatrixXd V = (Eigen::VectorXd::Ones(d) * uniform(generator, .3, 2)).asDiagonal();
+      for (Index k = 1; k < d; ++k) V(k, k) *= uniform(generator, -.9, .95);
+      return {A, A, V};
+    }
+  }
+}
+
+}  // namespace
+
+// Theorems hold. So no verdict on a run may be false, and no true one may be taken back by a longer run.
+TEST_CASE("a verdict is not taken back", "[theory]") {
+  attnflow::Generator generator(11);
+  Index told = 0, draws = 0;
+  for (int kind = 0; kind < 7; ++kind)
+    for (int k = 0; k < 8; ++k) {
+      const Index d = kind == 0 && k < 4 ? 1 : kind == 4 ? 3 + k % 2 : 2 + k % 3;
+      const Head<double> head = draw_of_kind(generator, kind, d);
+      const attnflow::Prediction prediction = attnflow::predict_limit(head);
+      if (prediction.limit == LimitCase::none) continue;
+      const bool origin = prediction.limit == LimitCase::origin;
+      const double rate = origin ? -head.V(0, 0) : prediction.rate;
+      const InvariantBasis basis = attnflow::invariant_basis(head.V);
+      const Head<double> inside{head.Q * basis.basis, head.K * basis.basis, basis.blocks};
+      AnalyzeOptions options;
+      if (origin)
+        options.variable = StateVariable::tokens;
+      else
+        options.coordinates = &basis;
+      Tokens x = start_of(12, d, 100 + static_cast<unsigned>(k), k % 2 == 0 ? 1 : 5);
+      if (!origin) x = basis.inverse * x;
+      const std::vector<double> times{0,        1 / rate,  2 / rate,  4 / rate,
+                                      8 / rate, 14 / rate, 20 / rate, 40 / rate};
+      Trajectory run(times);
+      Tokens end = x;
+      // An absolute tolerance as fits coordinates that grow.
+      const attnflow::AdaptiveSteps plan{.to = times.back(), .atol = 1e-6};
+      if (origin)
+        (void)attnflow::integrate(attnflow::TokenDynamics<double>(head), attnflow::DormandPrince5<Tokens>{},
+                                  end, plan, run);
+      else
+        (void)attnflow::integrate(attnflow::RescaledDynamics<double>(inside),
+                                  attnflow::DormandPrince5<Tokens>{}, end, plan, run);
+      REQUIRE(run.size() > 5);  // a step limit may end a run early
+      bool before = false;
+      INFO("kind " << kind << ", draw " << k << ", " << attnflow::name_of(prediction.limit));
+      for (std::size_t i = 1; i < run.size(); ++i) {
+        const Analysis a = analyze(head, times[i], run.states()[0], run.states()[i], options);
+        INFO("t = " << times[i]);
+        CHECK(a.agrees() == a.conclusive);
+        CHECK(a.agrees() >= before);
+        before = a.agrees();
+        if (i == 4) told += before;
+      }
+      ++draws;
+    }
+  CHECK(draws > 40);
+  CHECK(3 * told >= 2 * draws);
 }
 
 TEST_CASE("where no theorem applies the finding stands alone", "[theory]") {

@@ -39,7 +39,7 @@ struct AnalyzeOptions {
   /// one or, where a mask leaves nothing, are zero.
   std::string outside_theory = {};
   double accuracy = 1e-8;  ///< of the states, relative to the extent of the start: errors of the integration
-  Eigen::Index most_tokens = 2000;   ///< attention, leaders, automatic tolerance and hull for n up to this
+  Eigen::Index most_tokens = 2000;   ///< attention, leaders, hull, verdict, … for n up to this
   Eigen::Index most_for_rank = 500;  ///< ranks for n up to this
 };
 
@@ -85,14 +85,29 @@ struct Analysis {
   ///     boolean_line             ℓ¹ distance of P to the Boolean matrices, one row left out (boolean_distance)
   ///     origin                   maxᵢ ‖xᵢ‖
   std::optional<double> distance_to_prediction;
-  /// What it should be at most by time t: 5 · extent · e^{−λ₁t} (hyperplanes, polytopes: followers come as
-  /// e^{−λ₁t}) plus the accuracy of the states; 10⁻⁶ (Boolean line, where the rate is e^{−c e^t}); √(n d / ct
-  /// λ_min(QᵀK)) plus e^{−ct} times the norm of the start (origin: ∑‖xᵢ‖²/n ≈ d / 2ct). These are no bounds:
-  /// a start near a border of two basins takes longer.
+  /// What it should be at most by time t, for a run that has its start in double precision:
+  ///
+  ///     polytopes, hyperplanes   extent · (2 e^{−λ₁(t − decided_since)} + accuracy of the states): followers come to
+  ///                              leaders like e^{−λ₁t} from the time on at which they have decided whom to follow
+  ///     boolean_line             10⁻⁶: the rate is e^{−c e^t}
+  ///     origin                   √(n / ct λ_min(QᵀK)) + e^{−ct} maxᵢ ‖xᵢ(0)‖, as ∑‖xᵢ‖²/n ≈ d / 2ct
   std::optional<double> expected_distance;
+  /// The time since which every token's choice of a leader has been final, as far as the weights and the state
+  /// tell (detail::DecidedRun); 0 where it was so from the start. Nothing while choices are open, or will be
+  /// revised. For polytopes, hyperplanes and the line.
+  std::optional<double> decided_since;
   bool candidates_complete = true;  ///< false: 𝒮 was too large to be listed, the distance is an upper bound
-  bool conclusive = false;  ///< a limit is predicted, and t so large that expected_distance says something:
-                            ///< 5 e^{−λ₁t} ≤ 0.05, or for the origin half of what the start was
+  /// The sets of vertices that were not tried for 𝒮; 0 once tokens have decided, as then only vertices matter.
+  double candidate_sets_left_out = 0;
+  /// Whether the comparison says something. Otherwise it is too early to tell, or no limit is predicted.
+  ///
+  ///     polytopes, hyperplanes   all tokens have decided, their decisions are final (decided_since), and
+  ///                              expected_distance is at most a tenth of the extent of the start
+  ///     boolean_line             all rows of P but one are within 10⁻⁶ of Boolean, with any two columns
+  ///     origin                   expected_distance is at most half of maxᵢ ‖xᵢ(0)‖, or the tokens are as near
+  ///
+  /// Then a longer run says the same. n > AnalyzeOptions::most_tokens: conclusive for the origin alone.
+  bool conclusive = false;
 
   /// Whether a limit is predicted, and found as near as it should be after a time long enough to tell.
   [[nodiscard]] bool agrees() const { return conclusive && *distance_to_prediction <= *expected_distance; }

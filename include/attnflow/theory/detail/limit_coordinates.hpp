@@ -42,6 +42,20 @@ struct Frame {
   return {product_of(head.Q, c.basis), product_of(head.K, c.basis), c.blocks};
 }
 
+/// x(t) = growth · x(0) for a token that attends to itself only: e^{tV}, of layers (I + ΔtV)^k.
+[[nodiscard]] inline ScaledMatrix<> growth_of(const Eigen::MatrixXd& V, const Frame& frame, double t) {
+  if (!(frame.layer_step > 0)) return MatrixExponential<>(V)(t);
+  const Eigen::Index d = V.rows();
+  ScaledMatrix<> power = ScaledMatrix<>::identity(d);
+  ScaledMatrix<> base =
+      ScaledMatrix<>::of(Eigen::MatrixXd(Eigen::MatrixXd::Identity(d, d) + frame.layer_step * V));
+  for (long k = frame.layer(t); k > 0; k /= 2) {
+    if (k % 2 != 0) power.premultiply(base);
+    if (k > 1) base.square();
+  }
+  return power;
+}
+
 /// The coordinates of z in the part ℱ of a splitting, orthonormal in the original space: a = map · state, d_ℱ
 /// × n, for states that are z; for states x also e^{−tV|ℱ} has to be applied, which is where `value` comes
 /// in.
