@@ -71,9 +71,8 @@ class DecidedRun {
     const Eigen::MatrixXd offset = y - now.leading;
     const double a_offset = largest_norm(part(offset));
     double since = 0;
-    std::optional<Tie> impossible;
     const auto count = [&](const Moment& moment) {
-      const double e = undecided(moment, answer.leader, moment.time < t ? &impossible : nullptr, extent);
+      const double e = largest(look_at(moment, extent).miss);
       if (e <= accuracy_ || 4 * e * extent <= a_offset * moment.ratio) return;
       since = (std::max)(since, moment.time + std::log(4 * e) / rate_of_clock());
     };
@@ -99,6 +98,7 @@ class DecidedRun {
     const double noise = whole_space_ || (frame_.rescaled && frame_.has_basis()) ? 1 : 2;
     const Eigen::MatrixXd back = whole_space_ ? Eigen::MatrixXd() : inverse_of(growth(step));
     if (!whole_space_ && !back.allFinite()) return answer;
+    std::optional<Tie> impossible;
     for (double behind = step; behind <= t; behind += step) {
       const double log_ratio = frame_.log_growth(rate_, step) * (behind / step);
       const double time = t - behind;
@@ -117,7 +117,8 @@ class DecidedRun {
       }
       now.y = now.leading + now.ratio * offset;
       if (!now.y.allFinite()) break;
-      count(now);
+      impossible = impossible_tie(now, step, answer.leader, offset, extent);
+      if (!impossible) count(now);
     }
     answer.since = since;
     return answer;
@@ -186,37 +187,73 @@ class DecidedRun {
   }
 
   [[nodiscard]] Eigen::MatrixXd part(const Eigen::MatrixXd& y) const { return product_of(map_, y); }
+  [[nodiscard]] static double largest(const Eigen::VectorXd& values) {
+    return values.size() > 0 ? values.maxCoeff() : 0;
+  }
   [[nodiscard]] static double largest_norm(const Eigen::MatrixXd& a) {
     return a.cols() > 0 ? a.colwise().norm().maxCoeff() : 0;
   }
-  /// e(τ). In the past, a row may come to where two leaders a and b weigh the same. No run has been there late: with
-  /// p of its weight on a, and p such that the score difference σ = ⟨Qx, K(x_a − x_b)⟩ stays 0, a deviation grows at
-  /// the rate λ p(1−p) ⟨Q(x_a − x_b), K(x_a − x_b)⟩, so by the factor e^{H/2} in all, where
-  ///
-  ///     H = m_a m_b / (m_a + m_b),   m_a = ⟨Qx_a, K(x_a − x_b)⟩, m_b = ⟨Qx_b, K(x_b − x_a)⟩ at time τ.
-  ///
-  /// A start in double precision deviates by 10⁻³⁰⁸ or more, so H ≤ 2 log 10³⁰⁸ where a row of a run is undecided.
-  /// A row that breaks this tells that the state is none of a run: it is left out of e, and the tie is reported.
-  [[nodiscard]] double undecided(const Moment& moment, const std::vector<Eigen::Index>& leader,
-                                 std::optional<Tie>* impossible, double extent) const {
-    const Eigen::MatrixXd P = attention(moment.time, moment.y);
-    const Eigen::MatrixXd a = part(moment.y), goal = part(moment.leading);
-    const Eigen::VectorXd miss = (product_of(a, P.transpose()) - goal).colwise().norm() / extent;
-    double most = 0;
-    for (Eigen::Index i = 0; i < miss.size(); ++i) {
-      if (miss(i) <= most) continue;
-      if (impossible != nullptr && miss(i) > accuracy_) {
-        Eigen::Index other = 0;  // who draws row i away from its leader
-        (P.row(i).array() * (a.colwise() - goal.col(i)).colwise().norm().array()).maxCoeff(&other);
-        const Tie tie{leader[static_cast<std::size_t>(i)], leader[static_cast<std::size_t>(other)]};
-        if (tie.a != tie.b && decisive(moment.time, moment.y.col(tie.a), moment.y.col(tie.b))) {
-          *impossible = tie;
-          continue;
-        }
-      }
-      most = miss(i);
+  /// What tokens attend to at a moment.
+  struct Look {
+    Eigen::MatrixXd P, a, goal;  // a: coordinates in ℱ, goal: those of the leaders
+    Eigen::VectorXd miss;        // of each row ‖mᵢ − aₗ₍ᵢ₎‖ / extent, whose maximum is e(τ)
+
+    /// The token that draws row i away from its leader most.
+    [[nodiscard]] Eigen::Index drawn_to(Eigen::Index i) const {
+      Eigen::Index other = 0;
+      (P.row(i).array() * (a.colwise() - goal.col(i)).colwise().norm().array()).maxCoeff(&other);
+      return other;
     }
-    return most;
+  };
+  [[nodiscard]] Look look_at(const Moment& moment, double extent) const {
+    Look seen{attention(moment.time, moment.y), part(moment.y), part(moment.leading), {}};
+    seen.miss = (product_of(seen.a, seen.P.transpose()) - seen.goal).colwise().norm() / extent;
+    return seen;
+  }
+
+  /// A tie of two leaders in the past that no run has held, if the walk back comes to one between `moment` and `step`
+  /// after it: a row that follows leader a there turns to leader b where a and b weigh the same to it. With p of its
+  /// weight on a, and p such that the score difference σ = ⟨Qx, K(x_a − x_b)⟩ stays 0, a deviation grows at the rate
+  /// λ p(1−p) ⟨Q(x_a − x_b), K(x_a − x_b)⟩, so by the factor e^{H/2} in all, where
+  ///
+  ///     H = m_a m_b / (m_a + m_b),   m_a = ⟨Qx_a, K(x_a − x_b)⟩, m_b = ⟨Qx_b, K(x_b − x_a)⟩ at that time.
+  ///
+  /// A start in double precision deviates by 10⁻³⁰⁸ or more, so H ≤ 2 log 10³⁰⁸ in a run. Rows that turn to any other
+  /// token tell nothing: it may have led until then. Nor do layers, which may jump across a tie.
+  [[nodiscard]] std::optional<Tie> impossible_tie(const Moment& moment, double step,
+                                                  const std::vector<Eigen::Index>& leader,
+                                                  const Eigen::MatrixXd& offset, double extent) const {
+    if (frame_.layer_step > 0) return {};
+    const Look now = look_at(moment, extent);
+    const auto tie_of = [&](const Moment& at, const Look& seen, Eigen::Index i) -> std::optional<Tie> {
+      const Eigen::Index a = leader[static_cast<std::size_t>(i)], b = seen.drawn_to(i);
+      if (leader[static_cast<std::size_t>(b)] != b || a == b || !decisive(at.time, at.y.col(a), at.y.col(b)))
+        return {};
+      return Tie{a, b};
+    };
+    int rows = 0;  // four are enough to tell
+    for (Eigen::Index i = 0; i < now.miss.size() && rows < 4; ++i) {
+      if (now.miss(i) <= accuracy_ || !tie_of(moment, now, i)) continue;
+      ++rows;
+      // To where the row turns, by bisection.
+      std::optional<Tie> tie;
+      double low = 0, high = step;  // after `moment`: drawn away at low, not at high
+      for (int k = 0; k < 20; ++k) {
+        const double middle = (low + high) / 2;
+        Moment between{moment.time + middle,
+                       {},
+                       moment.leading,
+                       moment.ratio * std::exp(-frame_.log_growth(rate_, middle))};
+        if (!whole_space_) between.leading = product_of(growth(middle), moment.leading);
+        between.y = between.leading + between.ratio * offset;
+        const Look seen = look_at(between, extent);
+        const bool away = 4 * seen.miss(i) > now.miss(i);
+        (away ? low : high) = middle;
+        if (away) tie = tie_of(between, seen, i);
+      }
+      if (tie) return tie;
+    }
+    return {};
   }
 
   /// Whether H of two leaders exceeds what a run can have where a row is undecided between them.
