@@ -60,7 +60,7 @@ foreach(file IN LISTS files)
   cmake_path(GET file STEM stem)
   list(APPEND names ${stem})
 endforeach()
-list(APPEND names true false null FetchContent CamelCase snake_case)  # not ours
+list(APPEND names true false null FetchContent add_compile_options target_compile_options CamelCase snake_case)  # not ours
 list(REMOVE_DUPLICATES names)
 file(GLOB_RECURSE files ${top}/tests/*_test.cpp)
 read_all(code_of_tests ${files})
