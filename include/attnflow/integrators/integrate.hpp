@@ -60,8 +60,8 @@ struct CountedField {
 /// Where a velocity jumps across a surface and points to it from both sides, as that of Hardmax does where keys tie, the
 /// solution slides along the surface (Filippov), and step control crosses it to and fro by steps of about the tolerance
 /// divided by the jump. A softmax of very large |β| does the same. The signs, over the last 1000 tries: each moved the
-/// state by 1 to 1000 times the tolerance (a smooth motion moves it by 10⁴ and more, a state at rest by less than 1), and at
-/// this pace the rest takes more than max_steps; a hundredth of them where all steps are shorter than 10⁻⁴ of the
+/// state by 0.1 to 1000 times the tolerance (a smooth motion moves it by 10⁴ and more, a state at rest by less than 0.1), and at
+/// this pace the rest takes more than max_steps; a hundredth of them where all steps are shorter than 10⁻³ of the
 /// longest before. A run that was resumed begins to count anew.
 template <class State>
 class CollapsedSteps {
@@ -85,8 +85,8 @@ class CollapsedSteps {
       moved /= window * (plan.atol + plan.rtol * size);
       const double needed = (plan.to - report.t) / (report.t - t_) * window,
                    limit =
-                       static_cast<double>(plan.max_steps) / (longest_ < 1e-4 * longest_before_ ? 100 : 1);
-      collapsed = moved >= 1 && moved <= 1000 && needed > limit;
+                       static_cast<double>(plan.max_steps) / (longest_ < 1e-3 * longest_before_ ? 100 : 1);
+      collapsed = moved >= 0.1 && moved <= 1000 && needed > limit;
     }
     mark_ = tries;
     t_ = report.t;
