@@ -22,7 +22,7 @@
 
 #include "catch.hpp"
 #include "folder.hpp"
-#include "hard_input.hpp"
+#include "laws/hard_input.hpp"
 #include "refusal.hpp"
 
 #include <algorithm>

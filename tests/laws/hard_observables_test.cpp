@@ -15,7 +15,7 @@
 #include <attnflow/polytope/hemisphere.hpp>
 
 #include "catch.hpp"
-#include "hard_input.hpp"
+#include "laws/hard_input.hpp"
 #include "refusal.hpp"
 
 #include <algorithm>

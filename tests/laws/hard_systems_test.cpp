@@ -11,7 +11,7 @@
 #include <attnflow/systems/token_dynamics.hpp>
 
 #include "catch.hpp"
-#include "hard_input.hpp"
+#include "laws/hard_input.hpp"
 #include "refusal.hpp"
 
 #include <cmath>

@@ -8,7 +8,7 @@
 #include <attnflow/theory/predict_limit.hpp>
 
 #include "catch.hpp"
-#include "hard_input.hpp"
+#include "laws/hard_input.hpp"
 #include "refusal.hpp"
 
 #include <cmath>

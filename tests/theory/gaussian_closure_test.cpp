@@ -4,8 +4,8 @@
 
 #include "catch.hpp"
 #include "draws.hpp"
-#include "gaussian.hpp"
 #include "refusal.hpp"
+#include "theory/gaussian.hpp"
 
 #include <array>
 #include <cmath>

@@ -2,8 +2,8 @@
 
 #include "catch.hpp"
 #include "draws.hpp"
-#include "gaussian.hpp"
 #include "refusal.hpp"
+#include "theory/gaussian.hpp"
 
 #include <limits>
 #include <random>
