@@ -25,6 +25,14 @@
 #include <string>
 #include <vector>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ATTNFLOW_TEST_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define ATTNFLOW_TEST_SANITIZED
+#endif
+#endif
+
 extern char** environ;
 
 namespace simulate_test {
