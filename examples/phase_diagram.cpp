@@ -264,7 +264,7 @@ Options parse(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
-    std::exit(gallery::output_written("phase_diagram") ? 0 : 2);
+    std::exit(programs::said_all("phase_diagram") ? 0 : 2);
   } catch (const CLI::ParseError& error) {
     throw Mistake(std::string(error.what()) + ", expected options as --help lists them");
   }
@@ -333,7 +333,7 @@ int run(const Options& o) {
   for (const char* file : {"fraction.npy", "betas.npy", "times.npy", "report.json"})
     exhibit.wrote("data", file);
   const int status = exhibit.finish();
-  return gallery::output_written("phase_diagram") ? status : 2;
+  return programs::said_all("phase_diagram") ? status : 2;
 }
 
 }  // namespace

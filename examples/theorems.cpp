@@ -91,7 +91,7 @@ Options parse(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
-    std::exit(gallery::output_written("theorems") ? 0 : 2);
+    std::exit(programs::said_all("theorems") ? 0 : 2);
   } catch (const CLI::ParseError& error) {
     throw Mistake(std::string(error.what()) + ", expected options as --help lists them");
   }
@@ -126,7 +126,7 @@ int run(const Options& options) {
       for (const Check& check : experiment.checks)
         if (mentions(experiment, check, only))
           std::cout << check.label << " (" << name_of(check.kind) << "): " << check.says << '\n';
-    return gallery::output_written("theorems") ? 0 : 2;
+    return programs::said_all("theorems") ? 0 : 2;
   }
   if (options.writes) gallery::make_folder(options.out, "theorems.json");
 
@@ -175,7 +175,7 @@ int run(const Options& options) {
     save_text(fs::path(options.out) / "theorems.md", introduction + table);
     exhibit(options.out, rows, options.settings, options.quiet);
   }
-  if (!gallery::output_written("theorems")) return 2;
+  if (!programs::said_all("theorems")) return 2;
   return failed == 0 ? 0 : 1;
 }
 

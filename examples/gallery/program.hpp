@@ -1,9 +1,9 @@
-// What programs with options of their own share: a line that says how far they are, a folder, an output that arrives.
+// What programs with options of their own share: a line that says how far they are, and a folder.
 #pragma once
 
-#include <attnflow/io/atomic_file.hpp>
+#include "../system.hpp"
 
-#include <unistd.h>
+#include <attnflow/io/atomic_file.hpp>
 
 #include <chrono>
 #include <cstdio>
@@ -19,7 +19,7 @@ namespace gallery {
 /// terminal; clear() makes room for other lines.
 class ProgressLine {
  public:
-  explicit ProgressLine(bool wanted) : wanted_(wanted && isatty(STDERR_FILENO) != 0) {}
+  explicit ProgressLine(bool wanted) : wanted_(wanted && programs::stderr_is_terminal()) {}
 
   /// \param share  from 0 to 1. \param where  a few words.
   void operator()(double share, const std::string& where) {
@@ -62,13 +62,6 @@ inline void make_folder(const std::string& out, const char* file) {
   } catch (const attnflow::FileError& refused) {
     throw std::runtime_error("--out: " + std::string(refused.what()));
   }
-}
-
-/// What has gone to standard output is written. \returns whether it could be; if not, one line on stderr says so.
-inline bool output_written(const char* program) {
-  if (std::cout.flush() && std::fflush(stdout) == 0) return true;
-  std::cerr << program << ": standard output cannot be written\n";
-  return false;
 }
 
 }  // namespace gallery
