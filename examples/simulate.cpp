@@ -29,8 +29,7 @@
 #include <utility>
 #include <vector>
 
-namespace simulation {
-namespace {
+namespace simulation { namespace {
 
 /// A float holds neither a token nor a weight beyond its range.
 void require_range_of_float(const Problem& problem) {

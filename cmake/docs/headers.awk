@@ -1,7 +1,9 @@
 # A header as Doxygen is to read it. Lines keep their numbers.
 
 # The inline namespace, which nobody writes.
-/^namespace attnflow::inline ATTNFLOW_ABI/ { sub(/::inline ATTNFLOW_ABI/, "") }
+/^namespace attnflow \{ inline namespace ATTNFLOW_ABI \{/ { sub(/ inline namespace ATTNFLOW_ABI \{/, "") }
+# The brace that closes it.
+/^\}\}\}?  \/\/ namespace attnflow/ { sub(/\}/, "") }
 
 # What every class has by convention is said once.
 /^  using Scalar = Scalar_;$/ { $0 = $0 " ///< The number type." }

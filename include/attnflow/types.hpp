@@ -14,7 +14,7 @@
 #include <string_view>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A scalar that tokens can be made of: float, double, long double, or a user's real number type such as
 /// Eigen::AutoDiffScalar; never an integer, never complex.
@@ -79,4 +79,4 @@ struct Head {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -17,13 +17,13 @@
 #define ATTNFLOW_DETAIL_DOTTED(a, b, c) \
   ATTNFLOW_DETAIL_TEXT_OF(a) "." ATTNFLOW_DETAIL_TEXT_OF(b) "." ATTNFLOW_DETAIL_TEXT_OF(c)
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// "major.minor.patch"
 inline constexpr std::string_view version =
     ATTNFLOW_DETAIL_DOTTED(ATTNFLOW_VERSION_MAJOR, ATTNFLOW_VERSION_MINOR, ATTNFLOW_VERSION_PATCH);
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow
 
 #undef ATTNFLOW_DETAIL_DOTTED
 #undef ATTNFLOW_DETAIL_TEXT_OF

@@ -17,7 +17,7 @@
 #include <vector>
 
 // With and without threads these are other functions, of one program.
-namespace runs::inline ATTNFLOW_ABI {
+namespace runs { inline namespace ATTNFLOW_ABI {
 
 inline constexpr int count = 4;
 
@@ -61,4 +61,4 @@ inline std::uint64_t bits(const Systems& systems, int k) {
   return digest(x);
 }
 
-}  // namespace runs::inline ATTNFLOW_ABI
+}}  // namespace runs

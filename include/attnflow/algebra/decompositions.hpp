@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// A = U T Uᵀ, U orthogonal, T with 1 × 1 and 2 × 2 blocks on its diagonal.
 struct RealSchurParts {
@@ -247,4 +247,4 @@ inline void tridiagonal_step(Eigen::VectorXd& a, Eigen::VectorXd& b, Eigen::Inde
   return parts;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// high + low, |low| at most half a unit in the last place of high [Dek71]. Results are within some 2⁻¹⁰² of the true
 /// ones where nothing cancels, overflows or underflows.
@@ -51,4 +51,4 @@ struct DoubleDouble {
   return ordered_sum(quotient, rest / b.high);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -12,7 +12,7 @@
 #include <limits>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Householder's reflections Hₖ = I − τₖ vₖ vₖᵀ of ℝᵈ, k = 0 … d − 3, each of the coordinates after the k-th, of which
 /// vₖ has 1 first [GVL13, §5.1].
@@ -127,4 +127,4 @@ struct TridiagonalForm {
   return form;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Gaussian elimination, P A Q = L U with pivots of largest modulus [GVL13, §3.4]: in their column, or (`complete`)
 /// among all that is left. 2/3 d³ operations.
@@ -121,4 +121,4 @@ struct CholeskyFactor {
   return {std::move(R), std::move(inverse)};
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

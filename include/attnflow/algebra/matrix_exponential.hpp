@@ -16,7 +16,7 @@
 #include <stdexcept>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -299,4 +299,4 @@ class MatrixExponential {
   std::array<Matrix, 5> powers_;                    // W, W², …, W⁵
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -9,7 +9,7 @@
 
 #include <algorithm>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Up to so many rows a general product costs more than it gives.
 inline constexpr Eigen::Index few_rows = 8;
@@ -79,4 +79,4 @@ template <class Scalar, int Dim, int Columns>
   return y;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -8,7 +8,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// √(‖A‖₁ ‖A‖_∞) ≥ ‖A‖₂, at most √d times as much for a d × d matrix; equal for ±a permutation matrix. O(entries).
 template <class Derived>
@@ -19,4 +19,4 @@ template <class Derived>
   return std::sqrt(size.colwise().sum().maxCoeff()) * std::sqrt(size.rowwise().sum().maxCoeff());
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

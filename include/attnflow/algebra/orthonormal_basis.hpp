@@ -9,7 +9,7 @@
 
 #include <algorithm>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Orthonormal q₁ … q_k with the span of the vectors appended so far, and the triangle R of
 ///
@@ -80,4 +80,4 @@ class OrthonormalBasis {
   Eigen::Index size_ = 0;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

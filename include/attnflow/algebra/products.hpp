@@ -12,7 +12,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Columns one after the other in memory, whatever order is Eigen's default.
 using ColumnMatrix = ColumnMajor<double, Eigen::Dynamic, Eigen::Dynamic>;
@@ -85,4 +85,4 @@ inline void subtract_multiple(double* y, double a, const double* x, Eigen::Index
   return std::ldexp(std::sqrt(squares), exponent);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -13,7 +13,7 @@
 #include <limits>
 #include <numbers>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// e^{log_scale} · matrix, with the entries of `matrix` at most 2 in absolute value (all zero for
 /// the zero matrix). log_scale stays finite: it is clamped to ±10³⁰⁰.
@@ -91,4 +91,4 @@ void ScaledMatrix<Dim>::normalize() {
   log_scale = clamp_log(log_scale + exponent * std::numbers::ln2);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

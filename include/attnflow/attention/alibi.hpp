@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Attention with linear biases [PSL22]: a score falls by the slope λ with each position between query and key,
 ///
@@ -25,4 +25,4 @@ struct Alibi {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

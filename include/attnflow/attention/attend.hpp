@@ -26,7 +26,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -285,4 +285,4 @@ template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X>
   return out;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

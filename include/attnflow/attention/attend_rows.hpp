@@ -15,7 +15,7 @@
 #include <numbers>
 #include <span>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// v factor, where nothing times ∞ is nothing.
 template <class Scalar>
@@ -189,4 +189,4 @@ void attend_function_rows(PreparedScores<Scalar>& scores, const RowKernels<Scala
       [](Eigen::Index, const ExactRow<Scalar>&) {});
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

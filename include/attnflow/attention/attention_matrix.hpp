@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// An n × n matrix with a row for each query.
 template <RealScalar Scalar>
@@ -189,4 +189,4 @@ template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw<Scal
   }
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// \throws std::invalid_argument unless i attends to j wherever j attends to i.
 template <class Mask>
@@ -159,4 +159,4 @@ template <class Number, class Law, class SumRows, class SumColumns>
   return result;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

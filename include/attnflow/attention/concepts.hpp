@@ -7,7 +7,7 @@
 
 #include <concepts>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// What a score becomes before rows are scaled.
 enum class WeightFunction {
@@ -157,4 +157,4 @@ struct NoBias {
   void validate() const noexcept {}
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

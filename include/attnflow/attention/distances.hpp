@@ -17,7 +17,7 @@
 #include <numbers>
 #include <type_traits>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Tokens lifted so that distances become products. With x = c + y, c the middle of the box around the tokens,
 /// G = EᵀQᵀK E and H = EᵀKᵀK E, and beside what depends on i alone,
@@ -200,4 +200,4 @@ template <class Scalar, class Wide, int Dim, class Law, class Mask, class Bias>
                              TokenView<Scalar, size>(lifted.tokens));
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

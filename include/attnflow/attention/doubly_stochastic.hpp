@@ -14,7 +14,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// A weight Pᵢⱼ of the row i in whose list it stands.
 template <class Number>
@@ -270,4 +270,4 @@ template <class Number, int Dim, class Mask>
   return result;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -14,7 +14,7 @@
 #include <span>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// What an exact row leaves behind, with r the key of largest score:
 ///
@@ -119,4 +119,4 @@ void for_each_exact_row(const PreparedScores<Scalar>& scores, const RowKernels<S
   }
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

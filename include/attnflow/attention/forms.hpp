@@ -12,7 +12,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// The form of scores β ⟨Q xᵢ, K xⱼ⟩ in a scalar.
 template <class Scalar, int Dim>
@@ -103,4 +103,4 @@ template <class Scalar, int Dim>
   return {form.M.transpose(), form.exponent, form.log_scale, form.beta};
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

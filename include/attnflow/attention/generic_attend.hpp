@@ -22,7 +22,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// f = log_row_factor(log ∑ⱼ e^{sᵢⱼ}, n) of a law whose rows do not sum to one. A law that takes the logarithm as a
 /// double alone cannot pass its derivatives on.
@@ -383,4 +383,4 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   return result;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

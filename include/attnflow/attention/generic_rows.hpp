@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// 2^e.
 template <class Scalar>
@@ -391,4 +391,4 @@ void for_each_generic_row(Eigen::Index n, Eigen::Index d, F&& f) {
     for (Eigen::Index i = 0; i < n; ++i) f(i);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A mask given pair by pair: token i attends to token j where there is an edge i → j [WAWJJ24]. Copies share their
 /// bits, n² / 8 bytes. A drift costs what one without a mask does, however few edges there are.
@@ -76,4 +76,4 @@ class Graph {
   std::shared_ptr<const std::vector<std::uint8_t>> bits_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Hardmax, the limit of softmax for β → ∞ at fixed scores [AFZ24, GLPR25]:
 ///
@@ -42,4 +42,4 @@ struct Hardmax {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

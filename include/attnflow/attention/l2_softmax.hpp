@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// L2 attention [KPM21, CACP25]: softmax of distances between queries and keys,
 ///
@@ -43,4 +43,4 @@ struct L2Softmax {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

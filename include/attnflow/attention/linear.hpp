@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Linear attention [CACP25]:
 ///
@@ -34,4 +34,4 @@ struct Linear {
   [[nodiscard]] double row_factor(Eigen::Index n) const noexcept { return 1 / static_cast<double>(n); }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

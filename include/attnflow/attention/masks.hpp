@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A token attends to itself and to those before it: j ≤ i.
 struct Causal {
@@ -74,4 +74,4 @@ template <class Mask>
 }
 
 }  // namespace detail
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

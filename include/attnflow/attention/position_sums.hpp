@@ -11,7 +11,7 @@
 #include <limits>
 #include <span>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// log(e^a + e^b).
 [[nodiscard]] inline double log_sum_of(double a, double b) {
@@ -83,4 +83,4 @@ template <class Law, class Mask, class Bias>
     return static_cast<void>(mask), static_cast<void>(bias), static_cast<void>(terms), EqualPositions{};
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -8,7 +8,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Exponential weights, normalised over positions and not over content [DGR26]:
 ///
@@ -47,4 +47,4 @@ struct PositionWeighted {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// What the operator can write beside its result, in the same pass. A row to which the mask leaves nothing has the
 /// log-normaliser −∞.
@@ -39,4 +39,4 @@ enum class Weighted {
   displacements  ///< ∑ⱼ wᵢⱼ (xⱼ − xᵢ): exactly zero where i attends only to tokens equal to itself
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

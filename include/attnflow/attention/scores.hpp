@@ -23,7 +23,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// What decides the scores of one head: sᵢⱼ = β xᵢᵀ M xⱼ with M = QᵀK, as a scaled matrix.
 template <int Dim = Eigen::Dynamic>
@@ -519,4 +519,4 @@ void PreparedScores<Scalar>::direction(Eigen::Index i, Scalar* to, Eigen::Index 
 }
 
 }  // namespace detail
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Sigmoid attention [CACP25; Ram25 for the bias]:
 ///
@@ -41,4 +41,4 @@ struct Sigmoid {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

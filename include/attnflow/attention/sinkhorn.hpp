@@ -10,7 +10,7 @@
 #include <limits>
 #include <type_traits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Doubly stochastic attention, the weights of Sinkformers [SABP22]: the scaling
 ///
@@ -64,4 +64,4 @@ struct Sinkhorn {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

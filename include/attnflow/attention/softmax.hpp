@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Softmax weights at inverse temperature β: wᵢⱼ = exp(β sᵢⱼ) / ∑ₗ exp(β sᵢₗ), sᵢⱼ = ⟨Q xᵢ, K xⱼ⟩.
 /// β may be zero (uniform weights) or negative.
@@ -32,4 +32,4 @@ struct Softmax {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

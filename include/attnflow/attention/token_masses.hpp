@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Weighted tokens, the measure μ = ∑ⱼ mⱼ δ_{xⱼ} / ∑ₗ mₗ in place of the mean of Diracs: key j counts n mⱼ / ∑ₗ mₗ times,
 ///
@@ -56,4 +56,4 @@ void log_relative_masses(const B& bias, Eigen::Index n, std::vector<double>& res
 }
 
 }  // namespace detail
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -11,7 +11,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A matrix of Eigen from which d × n tokens can be read: Tokens, an Eigen::Map, a Ref or a Block of the same scalar
 /// type, or an expression. A number of rows known at compile time has to be Dim, where that is known, too.
@@ -100,4 +100,4 @@ void write_in_place(const char* owner, Eigen::Index rows, Eigen::Index cols, Out
 }
 
 }  // namespace detail
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

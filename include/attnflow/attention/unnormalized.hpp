@@ -8,7 +8,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Unnormalised exponential weights (USA) at inverse temperature β: wᵢⱼ = exp(β sᵢⱼ) / n, sᵢⱼ = ⟨Q xᵢ, K xⱼ⟩, for n
 /// tokens whatever the mask [GLPR25, eq. (USA)].
@@ -42,4 +42,4 @@ struct Unnormalized {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -17,7 +17,7 @@
 #include <span>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Distances of the rows of P to two basis vectors, in the ℓ¹ norm: 0 to 2.
 struct BooleanDistance {
@@ -212,4 +212,4 @@ requires KernelScalar<typename Derived::Scalar>
   return found;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

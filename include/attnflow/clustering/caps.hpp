@@ -17,7 +17,7 @@
 #include <span>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The label of a token that is in no cap.
 inline constexpr Eigen::Index no_cap = -1;
@@ -124,4 +124,4 @@ requires KernelScalar<typename Centres::Scalar>
   return std::cos((std::max)(0., least - 2 * half_angle));
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -14,7 +14,7 @@
 #include <numeric>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A partition of n tokens. Clusters are numbered from 0 in the order in which their first tokens come.
 struct Clusters {
@@ -196,4 +196,4 @@ requires KernelScalar<typename Derived::Scalar>
   return clusters;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

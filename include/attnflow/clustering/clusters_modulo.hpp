@@ -15,7 +15,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Single-linkage clusters of tokens modulo the span 𝒢 of given vectors: the connected components of the
 /// graph with an edge between i and j where the distance of xᵢ and xⱼ, up to 𝒢, is at most tol,
@@ -62,4 +62,4 @@ requires KernelScalar<typename Derived::Scalar> && KernelScalar<typename Basis::
   return detect_clusters(x, (std::min)(std::ldexp(tol, shift), (std::numeric_limits<double>::max)()));
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -17,7 +17,7 @@
 #include <span>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Which values enter a fit: those strictly between low and high.
 struct FitWindow {
@@ -208,4 +208,4 @@ requires KernelScalar<typename Derived::Scalar>
   return p;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -14,7 +14,7 @@
 #include <limits>
 #include <span>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -103,4 +103,4 @@ requires KernelScalar<typename Derived::Scalar>
   return margins;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -79,4 +79,4 @@ requires KernelScalar<typename Derived::Scalar> &&(Derived::IsVectorAtCompileTim
   return detail::density_modes<detail::LineKernel>("line_density_modes", "point", points, beta);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -15,7 +15,7 @@
 #include <optional>
 #include <stdexcept>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Three ranks of a matrix and the singular values σ₁ ≥ σ₂ ≥ … that they are made of.
 /// All three are 0 for a matrix of zeros.
@@ -84,4 +84,4 @@ requires KernelScalar<typename Derived::Scalar>
   return found;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

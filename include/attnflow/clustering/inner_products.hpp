@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// How many numbers lie in each of several bins.
 struct Histogram {
@@ -192,4 +192,4 @@ requires KernelScalar<typename Derived::Scalar>
   return found;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

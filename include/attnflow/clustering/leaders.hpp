@@ -15,7 +15,7 @@
 #include <span>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Columns that share the largest entry of a row, and the rows in which just they do.
 struct LeaderTie {
@@ -181,4 +181,4 @@ requires KernelScalar<typename Derived::Scalar>
   return found;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

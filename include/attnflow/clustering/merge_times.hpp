@@ -15,7 +15,7 @@
 #include <span>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A time at which the number of clusters fell.
 struct Merge {
@@ -135,4 +135,4 @@ class MergeTimes {
   return merges;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

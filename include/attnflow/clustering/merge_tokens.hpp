@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Where tokens lie: what their distances are, and their means.
 enum class TokenSpace {
@@ -116,4 +116,4 @@ std::vector<MergedGroups> merge_tokens(Tokens<Scalar, Dim>& x, double tol,
   return merges;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -16,7 +16,7 @@
 #include <limits>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -209,4 +209,4 @@ requires KernelScalar<typename Derived::Scalar>
   return {detect_clusters(tokens, gap.tolerance), gap};
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

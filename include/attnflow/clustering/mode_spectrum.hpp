@@ -16,7 +16,7 @@
 #include <span>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The Fourier modes of the measure of n angles [BPA24],
 ///
@@ -113,4 +113,4 @@ requires KernelScalar<typename Derived::Scalar> &&(Derived::IsVectorAtCompileTim
   return fit;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -12,7 +12,7 @@
 #include <cmath>
 #include <cstddef>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -129,4 +129,4 @@ requires KernelScalar<typename Derived::Scalar>
       1 - detail::sum_of_squared_deviations(tokens, 0, [](Eigen::Index) { return true; }) / (n - 1));
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

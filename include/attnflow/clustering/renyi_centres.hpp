@@ -15,7 +15,7 @@
 #include <numbers>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -136,4 +136,4 @@ requires KernelScalar<typename Derived::Scalar> && KernelScalar<typename Centres
   return found;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -11,7 +11,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The dimension of the span of tokens, as the number of eigenvalues of their Gram matrix above a threshold [GLPR25],
 ///
@@ -48,4 +48,4 @@ requires KernelScalar<typename Derived::Scalar>
   return (values.array() > threshold).count();
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

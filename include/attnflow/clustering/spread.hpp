@@ -11,7 +11,7 @@
 
 #include <algorithm>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The diameter of a set of tokens, max ‖xᵢ − xⱼ‖; 0 for fewer than two. On the unit sphere at most 2, where geodesic
 /// distances are 2 asin(‖xᵢ − xⱼ‖/2). No square overflows or underflows; ∞ beyond the largest double. x: d × n. O(n²
@@ -49,4 +49,4 @@ requires KernelScalar<typename Derived::Scalar> && KernelScalar<typename Point::
   return largest;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -31,7 +31,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A field as odeint calls it: system(x, dxdt, t). It refers to the field, which has to outlive it, and is as cheap to
 /// copy as odeint likes systems to be.
@@ -140,7 +140,7 @@ concept OdeintTokens = std::floating_point<typename M::Scalar> &&
     (int{M::ColsAtCompileTime} == Eigen::Dynamic);
 }  // namespace detail
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow
 
 // What odeint asks about a state, answered for matrices with any number of columns. Column vectors are left to odeint's
 // own external/eigen/eigen.hpp, which may be included as well.

@@ -100,7 +100,7 @@ asm(".ifndef attnflow_objects_differ_in_vector_flags\n"
 #undef ATTNFLOW_DETAIL_TEXT_
 #endif
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 // Some flags of fast arithmetic define no macro (g++ 11 and clang: -fassociative-math, -funsafe-math-optimizations; clang
 // 20: -ffp-model=fast, too). They show in what the compiler does: it knows that (x + 1) − x is 1, whatever x is, and the
@@ -126,4 +126,4 @@ require_sums_in_order() {
 #endif
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Numbers in a row, as Eigen prints them: all as wide as the widest.
 [[nodiscard]] inline std::string row_of(const Eigen::VectorXd& x) {
@@ -40,4 +40,4 @@ void refuse_unless_finite(const char* function, const char* name, const Eigen::M
              "), expected finite numbers");
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

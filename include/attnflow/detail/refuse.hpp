@@ -7,7 +7,7 @@
 #include <initializer_list>
 #include <stdexcept>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 [[noreturn]] inline void refuse_for(std::initializer_list<Part> reason) {
   throw std::invalid_argument(words_of(reason));
@@ -26,4 +26,4 @@ void require_shape(const char* owner, const char* name, const Matrix& m, Index r
     refuse(owner, ": ", name, " is ", m.rows(), " x ", m.cols(), ", expected ", rows, " x ", columns);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

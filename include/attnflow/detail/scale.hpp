@@ -8,7 +8,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 [[nodiscard]] inline Eigen::MatrixXd scaled_by_power(const Eigen::MatrixXd& x, int exponent) {
   return x.unaryExpr([exponent](double value) { return std::ldexp(value, exponent); });
@@ -20,4 +20,4 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
   return largest > 0 ? -1 - std::ilogb(largest) : 0;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

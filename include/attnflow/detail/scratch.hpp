@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Calls release(scratch) when this thread ends; never, if its thread_local objects have been destroyed already.
 inline void release_at_thread_end(void* scratch, void (*release)(void*) noexcept) {
@@ -55,4 +55,4 @@ class Scratch {
   T* object_ = nullptr;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -10,7 +10,7 @@
 #include <concepts>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// A function value_of(s) found beside the scalar's type, in its namespace.
 namespace beside_type {
@@ -77,4 +77,4 @@ template <class Matrix>
     return m.unaryExpr([](const Scalar& s) { return static_cast<Scalar>(value_of(s)); });
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

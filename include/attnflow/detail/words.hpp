@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// A part of a message, text or a number, for the length of one expression. A chain of << would be compiled anew for
 /// every message, down to the length of its literals.
@@ -66,4 +66,4 @@ template <class... Parts>
   return words_of({Part(parts)...});
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

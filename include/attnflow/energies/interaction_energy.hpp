@@ -13,7 +13,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// An energy, and its logarithm, which is in range where the energy is not.
 struct InteractionEnergy {
@@ -139,4 +139,4 @@ requires KernelScalar<typename Derived::Scalar>
   return C;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

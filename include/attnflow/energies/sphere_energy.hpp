@@ -13,7 +13,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The interaction energy of tokens on the sphere [GLPR25, §3],
 ///
@@ -133,4 +133,4 @@ requires WeightLaw<Law, typename Law::Scalar> &&(Law::function == WeightFunction
           {detail::scaled_by_exponential(dissipation, log_mean), 2 * beta * dissipation}};
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The normalised energy (normalized_energy) of points that are far apart in units of β^{−1/2} and hold the shares
 /// m_q of the tokens [GKPR24],
@@ -167,4 +167,4 @@ namespace detail {
   return found;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

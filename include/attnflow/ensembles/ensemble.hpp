@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The generator of run k of an ensemble: it depends on the seed and on k, on nothing else. Its seed is
 ///
@@ -274,4 +274,4 @@ class Ensemble {
   MakeStart make_start_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

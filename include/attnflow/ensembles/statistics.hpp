@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Count, mean and variance of numbers seen one by one [Wel62], or in groups that are merged [CGL83].
 class Moments {
@@ -195,4 +195,4 @@ class FirstTime {
   Moments moments_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -10,7 +10,7 @@
 #include <cmath>
 #include <numbers>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -86,4 +86,4 @@ requires KernelScalar<typename A::Scalar> && KernelScalar<typename B::Scalar>
 
 }  // namespace sphere
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

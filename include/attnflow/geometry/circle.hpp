@@ -9,7 +9,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The unit circle in the plane, where a token is an angle θ or the point (cos θ, sin θ).
 namespace circle {
@@ -53,4 +53,4 @@ template <RealScalar Scalar>
 
 }  // namespace circle
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

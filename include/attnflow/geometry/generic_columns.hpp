@@ -13,7 +13,7 @@
 #include <limits>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// ⟨x, y⟩, every product a Scalar before it is added (see multiply_entries).
 template <class Scalar>
@@ -87,4 +87,4 @@ Scalar normalize_generic_column(Scalar* x, Eigen::Index d) {
   return result(0);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

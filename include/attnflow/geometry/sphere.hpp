@@ -21,7 +21,7 @@
 #include <emmintrin.h>
 #endif
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -337,4 +337,4 @@ template <RealScalar Scalar = double>
 
 }  // namespace sphere
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

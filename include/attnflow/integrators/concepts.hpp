@@ -11,7 +11,7 @@
 #include <limits>
 #include <type_traits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A state of a run: a matrix of Eigen that holds its numbers itself, such as Tokens; not a Map, a block or an
 /// expression.
@@ -171,4 +171,4 @@ Flow notify(O& observer, const StepView<State>& step) {
   return Flow::proceed;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

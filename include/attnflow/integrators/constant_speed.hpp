@@ -9,7 +9,7 @@
 #include <limits>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The time change by the norm of a field that does not depend on time, ẋ = f(x) [GKPR24],
 ///
@@ -67,4 +67,4 @@ class ConstantSpeed {
   double speed_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

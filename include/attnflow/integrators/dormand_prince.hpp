@@ -13,7 +13,7 @@
 #include <limits>
 #include <type_traits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 template <class Scalar>
@@ -244,4 +244,4 @@ class DormandPrince5 {
   double t1_ = 0;  // the end of the step tried last
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -4,7 +4,7 @@
 
 #include <attnflow/integrators/hermite.hpp>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Forward Euler, x(t + h) ≈ x + h f(t, x): order 1, one evaluation a step. In between, the cubic Hermite
 /// interpolant.
@@ -36,4 +36,4 @@ class Euler {
   detail::Slope<State> begin_, end_;  // of the step made last
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -15,7 +15,7 @@
 #include <numbers>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -197,4 +197,4 @@ class GeodesicRungeKutta4 {
   Eigen::Matrix<Scalar, Eigen::Dynamic, 1> lengths_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -11,7 +11,7 @@
 #include <cstring>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// A point (t, x) of a run and f(t, x), which is evaluated when it is first asked for and never again.
 ///
@@ -89,4 +89,4 @@ void hermite(const Slope<State>& begin, const Slope<State>& end, double t, State
   x = a + c(s) * (b - a) + c(s * (1 - s)) * (c(1 - s) * (c(h) * da - (b - a)) - c(s) * (c(h) * db - (b - a)));
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

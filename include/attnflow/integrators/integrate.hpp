@@ -14,7 +14,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Looks at nothing.
 struct NoObserver {
@@ -265,4 +265,4 @@ requires AdaptiveStepperFor<std::remove_cvref_t<Stepper>, F> &&
   return detail::integrate_fixed(field, stepper, x, plan, observer, before);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

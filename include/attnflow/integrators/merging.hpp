@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Tokens that became one at the end of a step.
 struct MergeEvent {
@@ -110,4 +110,4 @@ class Merging : public detail::MemoryOf<Stepper> {
   std::vector<MergeEvent> events_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -10,7 +10,7 @@
 #include <concepts>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Any stepper, with every column scaled to length one after each step [HLW06, IV.4]: OnSphere<Euler<State>>
 /// is the projected Euler method of the papers, OnSphere<DormandPrince5<State>> has error control and dense
@@ -139,4 +139,4 @@ class OnSphere : public detail::MemoryOf<Stepper> {
   Eigen::Matrix<Scalar, Eigen::Dynamic, 1> lengths_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

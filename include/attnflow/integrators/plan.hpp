@@ -8,7 +8,7 @@
 #include <limits>
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Stands where an option has no sensible default; validate() refuses it.
 inline constexpr double required = std::numeric_limits<double>::quiet_NaN();
@@ -109,4 +109,4 @@ struct Report {
   std::string_view reason = {};
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -7,7 +7,7 @@
 
 #include <type_traits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The classical Runge–Kutta method of order 4 [HNW93, II.1, table 1.2]: four evaluations a step, each stage
 /// at its own time and state. In between, the cubic Hermite interpolant (order 3).
@@ -53,4 +53,4 @@ class RungeKutta4 {
   State stage_, k2_, k3_, k4_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -15,7 +15,7 @@
 #include <string>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -73,4 +73,4 @@ void add_rescaled_head(View& view, const Head<Scalar, Dim>& head, double beta, s
   }
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

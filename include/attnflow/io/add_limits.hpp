@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -133,4 +133,4 @@ inline void add_limits(View& view, const Analysis& analysis, const Eigen::Matrix
     view.flats.push_back(detail::flat_over("found: leaders modulo 𝒢", false, growing, a.col(i)));
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -46,7 +46,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A checkpoint of this program to be filled: with the build and the level of vector instructions it runs with.
 [[nodiscard]] inline Checkpoint new_checkpoint(std::string program, std::string program_version) {
@@ -150,4 +150,4 @@ inline void save_checkpoint(const std::filesystem::path& path, const Checkpoint&
   return parse_checkpoint(bytes, name);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

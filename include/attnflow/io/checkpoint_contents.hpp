@@ -13,7 +13,7 @@
 #include <variant>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// What arrays of a checkpoint hold.
 template <class T>
@@ -114,4 +114,4 @@ struct Checkpoint {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -16,7 +16,7 @@
 #include <variant>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Panels of points, lines and matrices, written by write_svg(). Texts are UTF-8; `_` and `^` set the next
 /// character, or what stands in braces, lower and higher: "z_1", "e^{−tV}". A backslash before them keeps
@@ -265,4 +265,4 @@ inline void Figure::validate() const {
     detail::PanelCheck{panels[k], "panels[" + std::to_string(k) + ']'}.all();
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// What the scripts of write_figure_scripts() draw. Texts are UTF-8, with `_` and `^` as in Figure.
 struct FigureScripts {
@@ -275,4 +275,4 @@ inline void write_figure_scripts(const std::filesystem::path& folder, const Figu
   python.commit();
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

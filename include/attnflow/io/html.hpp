@@ -20,7 +20,7 @@
 #include <string_view>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -277,4 +277,4 @@ inline void write_html(const std::filesystem::path& path, const View& view) {
   detail::write_page(path, view, 64e6);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -27,7 +27,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// An array of any shape, its values in C order (the last index runs fastest). Shape () is one number.
 struct NpyArray {
@@ -194,4 +194,4 @@ template <KernelScalar Scalar>
   return matrices;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

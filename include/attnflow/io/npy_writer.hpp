@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Writes an array of shape (m, row_shape...) row by row, m being known only at the end: states
 /// (n, d) of a trajectory, or its attention matrices (n, n). The file appears with finish(), and
@@ -87,4 +87,4 @@ class NpyWriter {
   std::size_t width_ = 0;
   bool closed_ = false;
 };
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail::drawing {
 
@@ -122,4 +122,4 @@ inline void write_svg(const std::filesystem::path& path, const Figure& figure) {
   file.commit();
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// What a page shows: m moments of n tokens in d dimensions, and what is known of them. Plain values; texts
 /// are UTF-8. Written by write_html(); add_head() and add_limits() fill in what follows from weights.
@@ -164,4 +164,4 @@ inline void View::validate() const {
   check.weights();
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

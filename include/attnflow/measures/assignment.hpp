@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// The assignment of columns to rows of least total cost, by shortest augmenting paths with dual variables
 /// [JV87]: column minima first, and then for every row left over a path of Dijkstra's algorithm in the reduced
@@ -83,4 +83,4 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
   return column_of;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -12,7 +12,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -223,4 +223,4 @@ template <KernelScalar Scalar, int Dim>
   return bounds.gradient_sharp + bounds.wasserstein;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

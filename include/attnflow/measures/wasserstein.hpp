@@ -17,7 +17,7 @@
 #include <numeric>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A distance between two empirical measures and, for equal numbers of tokens, who goes where.
 struct Transport {
@@ -188,4 +188,4 @@ requires KernelScalar<typename A::Scalar> && KernelScalar<typename B::Scalar>
   return pair.unscaled("sliced_wasserstein2", std::sqrt(mean));
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

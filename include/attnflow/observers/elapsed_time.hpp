@@ -7,7 +7,7 @@
 
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The time t of a field f along a run of ConstantSpeed<F>, dt/dτ = c / ‖f(x(τ))‖, at the end of each step:
 ///
@@ -54,4 +54,4 @@ class ElapsedTime {
   State x_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

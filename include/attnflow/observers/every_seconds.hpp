@@ -9,7 +9,7 @@
 #include <cmath>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Shows another observer the start of a run and then the first step that ends `interval` seconds or more after the
 /// last call ended: as for a checkpoint (io/checkpoint.hpp). Which steps these are differs from run to run; the steps
@@ -48,4 +48,4 @@ template <StateMatrix State, detail::RunObserver<State> Observer>
   return EverySeconds<State, Observer>(interval, std::move(observer));
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

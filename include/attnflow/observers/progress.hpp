@@ -12,7 +12,7 @@
 #include <ostream>
 #include <string>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Writes a bar with the time reached, the steps made and an estimate of what is left, once a run takes
 /// longer than `patience` seconds; ten times a second, over the same line. finish() clears it.
@@ -75,4 +75,4 @@ class Progress {
   bool shown_ = false;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

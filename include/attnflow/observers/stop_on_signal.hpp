@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <mutex>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -87,4 +87,4 @@ class StopOnSignal {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Ends a run after the first step at whose end a condition on (t, x) holds.
 template <std::copy_constructible Condition>
@@ -88,4 +88,4 @@ template <StateMatrix State, detail::RunObserver<State>... Observers>
   return Together<State, Observers...>(observers...);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

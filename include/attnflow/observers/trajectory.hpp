@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Times in [from, to], `count` of them, equally spaced with both ends; one time if from = to or count = 1.
 /// \throws std::invalid_argument unless count ≥ 1 and from ≤ to, both finite.
@@ -150,4 +150,4 @@ class Trajectory {
   AtTimes<State, Keep> recorder_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -47,7 +47,7 @@
 #include <sched.h>
 #endif
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -146,4 +146,4 @@ void parallel_for(Eigen::Index chunks, [[maybe_unused]] double work_ns, F&& body
 
 }  // namespace detail
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

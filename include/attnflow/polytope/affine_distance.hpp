@@ -14,7 +14,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -132,4 +132,4 @@ requires KernelScalar<typename PointType::Scalar> && KernelScalar<typename Basis
                                   x.template cast<double>())(0);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -19,7 +19,7 @@
 #include <numeric>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -173,4 +173,4 @@ requires KernelScalar<typename Derived::Scalar> && KernelScalar<typename Directi
   return largest;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -14,7 +14,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The nearest point q of a convex hull to a point p. Without vertices there is no q: the distance is
 /// infinite, point and weights have size 0.
@@ -161,4 +161,4 @@ requires KernelScalar<typename A::Scalar> && KernelScalar<typename B::Scalar>
   return (std::max)(detail::one_sided_distance(left, right), detail::one_sided_distance(right, left));
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

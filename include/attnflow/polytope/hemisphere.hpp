@@ -13,7 +13,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// minᵢ ⟨xᵢ, w⟩: how deep the tokens lie in the hemisphere of pole w, if positive. Along SphereDynamics with Q = K =
 /// V = I, at any β and for every law with positive weights, it does not decrease while it is positive, and all tokens
@@ -85,4 +85,4 @@ requires KernelScalar<typename Derived::Scalar>
   return found;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

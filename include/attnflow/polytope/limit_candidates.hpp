@@ -19,7 +19,7 @@
 #include <limits>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The points of 𝒮, and how they lie.
 struct LimitCandidates {
@@ -240,4 +240,4 @@ requires KernelScalar<typename PointType::Scalar>
   return nearest;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

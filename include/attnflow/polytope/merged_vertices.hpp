@@ -17,7 +17,7 @@
 #include <span>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -106,4 +106,4 @@ requires KernelScalar<typename Derived::Scalar>
   return detail::vertices_within(points, chosen, tol);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

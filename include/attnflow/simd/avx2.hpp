@@ -14,7 +14,7 @@
 #define ATTNFLOW_AVX2_TARGET gnu::target("avx2,fma")
 #define ATTNFLOW_AVX2_INLINE [[gnu::always_inline, ATTNFLOW_AVX2_TARGET]] static inline
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::avx2 {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::avx2 {
 
 /// What kernels ask of a pack; sums, differences and products are written with operators.
 template <class T>
@@ -110,6 +110,6 @@ template <class T, std::size_t R>
   for (std::size_t r = 0; r < R; ++r) x[r] = S::times_power_of_two(S::fma(q[r], x[r], S::all(1)), shifted[r]);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::avx2
+}}}  // namespace attnflow::detail::avx2
 
 #endif

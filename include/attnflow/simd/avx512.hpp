@@ -14,7 +14,7 @@
 #define ATTNFLOW_AVX512_TARGET gnu::target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
 #define ATTNFLOW_AVX512_INLINE [[gnu::always_inline, ATTNFLOW_AVX512_TARGET]] static inline
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::avx512 {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::avx512 {
 
 /// What kernels ask of a pack; sums, differences and products are written with operators.
 template <class T>
@@ -128,6 +128,6 @@ template <class T, std::size_t R>
   for (std::size_t r = 0; r < R; ++r) x[r] = S::times_power_of_two(x[r], n[r]);  // 2^⌊n⌋
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::avx512
+}}}  // namespace attnflow::detail::avx512
 
 #endif

@@ -4,7 +4,7 @@
 
 #include <attnflow/detail/abi.hpp>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// 2ʳ ≈ 1 + r (q₀ + q₁ r + … ), interpolated at the Chebyshev points of [−½, ½], relative error below 8·10⁻¹⁸ in
 /// double and 5·10⁻⁹ in float; of [−1/32, 1/32] beside a table of 2^{i/16}, below 2·10⁻¹⁷ and 3·10⁻⁹.
@@ -54,4 +54,4 @@ inline constexpr float sixteenth_powers<float>[] = {
     0x1.4bfdaep+0F, 0x1.5ab07ep+0F, 0x1.6a09e6p+0F, 0x1.7a1148p+0F, 0x1.8ace54p+0F, 0x1.9c4918p+0F,
     0x1.ae89fap+0F, 0x1.c199bep+0F, 0x1.d5818ep+0F, 0x1.ea4afap+0F};
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -17,7 +17,7 @@
 #define ATTNFLOW_X86_LEVELS 0
 #endif
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The vector instructions that kernels are compiled for.
 enum class SimdLevel {
@@ -86,4 +86,4 @@ inline constexpr std::array simd_levels{SimdLevel::avx512, SimdLevel::avx2, Simd
   return level;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -19,7 +19,7 @@
 #define ATTNFLOW_PORTABLE_INLINE static inline
 #endif
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::portable {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::portable {
 
 template <class T>
 using Bits = std::conditional_t<sizeof(T) == 8, std::int64_t, std::int32_t>;
@@ -123,4 +123,4 @@ inline void exp2_packs(typename Simd<T>::Pack (&x)[R]) {
   for (std::size_t r = 0; r < R; ++r) x[r] = S::times_power_of_two(S::fma(q[r], x[r], S::all(1)), shifted[r]);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::portable
+}}}  // namespace attnflow::detail::portable

@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// M = β QᵀK, the form with which the scores are sᵢⱼ = xᵢᵀ M xⱼ; d × d, in double. O(d² d_k).
 /// \throws std::invalid_argument if the head is wrong (Head::validate), β or a product not finite.
@@ -66,4 +66,4 @@ struct Definiteness {
   return found;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -8,7 +8,7 @@
 
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -79,4 +79,4 @@ using ConstMatrix = Eigen::Ref<const Eigen::MatrixXd>;
   return B.stableNorm() * std::sqrt(static_cast<double>(B.rows()));
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

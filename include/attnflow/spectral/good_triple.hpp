@@ -18,7 +18,7 @@
 #include <string>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -224,4 +224,4 @@ template <KernelScalar Scalar, int Dim>
                                           bilinear_form(head, beta), tol);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

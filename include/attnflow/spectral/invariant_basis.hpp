@@ -12,7 +12,7 @@
 #include <concepts>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// V = basis · blocks · inverse, `blocks` with a 1 × 1 block for each real eigenvalue and a 2 × 2 block (a b;
 /// −b a) for each pair a ± ib.
@@ -70,4 +70,4 @@ template <std::floating_point Scalar>
   return split.condition <= max_condition ? split : result;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -13,7 +13,7 @@
 #include <concepts>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// ℝᵈ = ℱ ⊕ 𝒢, both invariant under V: ℱ belongs to the eigenvalues that were chosen, 𝒢 to the others. With
 /// the coordinates a = inside_dual · x and b = outside_dual · x,
@@ -103,4 +103,4 @@ struct UnstableDimension {
   return found;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

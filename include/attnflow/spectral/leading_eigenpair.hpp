@@ -15,7 +15,7 @@
 #include <limits>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// λ₁, the eigenvalue of largest modulus (of several, the one with the largest real part), with φ₁ and φ₁*.
 struct LeadingEigenpair {
@@ -215,4 +215,4 @@ inline void validate_tolerance(const char* function, double tol) {
   return spectral_gap(leading_eigenpair(V));
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

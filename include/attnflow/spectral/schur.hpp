@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// V = U T Uᵀ with U orthogonal and T quasi upper triangular: a 1 × 1 block on its diagonal for each real
 /// eigenvalue, a 2 × 2 block for each pair a ± ib.
@@ -243,4 +243,4 @@ inline Eigen::Index move_to_top(SchurForm& form, std::vector<bool> chosen) {
   return top;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// V = right · diag(eigenvalues) · left, and how far that can be trusted.
 struct Spectrum {
@@ -225,4 +225,4 @@ requires KernelScalar<typename Derived::Scalar>
   return coordinates;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 inline void validate_square(const char* function, const char* name, const Eigen::MatrixXd& A) {
   if (A.rows() != A.cols() || A.rows() < 1)
@@ -35,4 +35,4 @@ struct SymmetricEigen {
   return {scaled_by_power(parts.values, -shift).col(0), std::move(parts.vectors)};
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// One hypothesis of a theorem, tested on given weights.
 struct Hypothesis {
@@ -47,4 +47,4 @@ struct Verdict {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

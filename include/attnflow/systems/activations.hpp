@@ -9,7 +9,7 @@
 #include <concepts>
 #include <numbers>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A function σ of one number. Where its slope is bounded, sup |σ'| may be named `slope`: what holds σ then has a
 /// Lipschitz constant, and FeedForward knows a largest step.
@@ -151,4 +151,4 @@ struct Gelu {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

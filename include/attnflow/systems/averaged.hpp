@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Heads whose sum is the mean of the given ones, Vₕ/H for H heads: systems add heads, and
 ///
@@ -25,4 +25,4 @@ template <RealScalar Scalar, int Dim>
   return heads;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

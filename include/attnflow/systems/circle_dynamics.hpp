@@ -14,7 +14,7 @@
 #include <limits>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Self-attention on the unit circle with Q = K = I and V = v I, a generalised Kuramoto model [GLPR25]: of the
 /// points xᵢ = (cos θᵢ, sin θᵢ) of SphereDynamics the angles,
@@ -146,4 +146,4 @@ class CircleDynamics {
   [[no_unique_address]] Bias bias_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

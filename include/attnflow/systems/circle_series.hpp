@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The field of CircleDynamics in O(n K) instead of O(n²), by the series of its kernel [OLBC10, 10.35.2]: with the
 /// scaled Bessel functions bₖ = e^{−|β|} Iₖ(β) and the moments mₖ = (1/n) ∑ⱼ e^{ikθⱼ}, for k = 1 … K,
@@ -219,4 +219,4 @@ class CircleSeries {
   std::vector<double> even_;  // b₀, 2 bₖ
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

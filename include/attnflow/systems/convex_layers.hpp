@@ -14,7 +14,7 @@
 #include <functional>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The step sizes of Frank and Wolfe's method: γₖ = 2/(k + 2), which is 1 for the first layer, k = 0. \pre k ≥ 0.
 [[nodiscard]] inline double frank_wolfe_step(long k) noexcept { return 2 / (static_cast<double>(k) + 2); }
@@ -120,4 +120,4 @@ class ConvexLayers {
   [[no_unique_address]] Bias bias_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

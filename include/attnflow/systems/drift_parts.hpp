@@ -17,7 +17,7 @@
 #include <string>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A part of a drift, fᵢ(t, x): a const call add(t, x, dx) that adds it to the velocities dx, for Driven to compose.
 /// Optional: dim(), the dimension it is for, and lipschitz(), a bound of the Lipschitz constant of x ↦ f(t, x).
@@ -224,4 +224,4 @@ class LinearPart {
 template <class Derived>
 LinearPart(const Eigen::MatrixBase<Derived>&) -> LinearPart<typename Derived::Scalar>;
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -16,7 +16,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A field whose velocities are tangent to something, and which projects vectors to that: SphereDynamics.
 template <class F>
@@ -146,4 +146,4 @@ requires(sizeof...(Parts) > 0) class Driven {
   std::tuple<Parts...> parts_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

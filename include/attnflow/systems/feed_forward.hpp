@@ -20,7 +20,7 @@
 #include <string>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A system with a feed-forward part behind its attention [GLPR23, §8]: for RescaledDynamics
 ///
@@ -167,4 +167,4 @@ class FeedForward {
   bool is_identity_ = false, has_inside_ = true, has_outside_ = true;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -15,7 +15,7 @@
 #include <limits>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Options of FisherRaoDynamics.
 struct FisherRaoOptions {
@@ -194,4 +194,4 @@ class FisherRaoDynamics {
   FisherRaoOptions options_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -13,7 +13,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Adds to J the derivative of xᵢ ↦ V mᵢ, mᵢ = ∑ⱼ Pᵢⱼ xⱼ, P = softmax(xᵢᵀ M xⱼ): with Cᵢ = ∑ⱼ Pᵢⱼ (xⱼ −
 /// mᵢ)(xⱼ − mᵢ)ᵀ,
@@ -95,4 +95,4 @@ inline void require_finite_jacobian(const Eigen::MatrixXd& J, const char* owner)
     throw std::overflow_error(std::string(owner) + "::jacobian: an entry is beyond the range of double");
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -16,7 +16,7 @@
 #include <concepts>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -218,4 +218,4 @@ template <class Omega, class A, class Sigma = Relu>
 PerceptronPotential(const Eigen::MatrixBase<Omega>&, const Eigen::MatrixBase<A>&, Sigma = {})
     -> PerceptronPotential<typename A::Scalar, Sigma>;
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -18,7 +18,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -232,4 +232,4 @@ class RescaledDynamics {
   [[no_unique_address]] Bias bias_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

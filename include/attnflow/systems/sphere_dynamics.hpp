@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// Self-attention on the unit sphere, for one head or several [GLPR25, eq. (SA), and (USA) with
 /// Unnormalized]:
@@ -141,4 +141,4 @@ class SphereDynamics {
   TokenDynamics<Scalar, Dim, Law, Mask, Bias> drift_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -183,4 +183,4 @@ class TokenDynamics {
   [[no_unique_address]] Bias bias_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

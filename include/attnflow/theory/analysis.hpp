@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// What the states of a run are.
 enum class StateVariable {
@@ -113,4 +113,4 @@ struct Analysis {
   [[nodiscard]] bool agrees() const { return conclusive && *distance_to_prediction <= *expected_distance; }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

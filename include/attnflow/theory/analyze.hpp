@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -155,4 +155,4 @@ template <StateMatrix State>
                  options);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

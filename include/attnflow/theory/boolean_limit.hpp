@@ -12,7 +12,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The threshold A > 0 beyond which the outermost of n tokens on the line cannot turn back [GLPR23, §7],
 /// d = 1 and Q = K = V = 1: the solution of
@@ -141,4 +141,4 @@ requires KernelScalar<typename Derived::Scalar>
   return row;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

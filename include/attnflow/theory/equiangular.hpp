@@ -14,7 +14,7 @@
 #include <limits>
 #include <type_traits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -227,4 +227,4 @@ template <detail::PositiveLaw Law>
   return t == 0 ? rho : flow.correlation(flow.after(flow.coordinate(rho), t));
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The cosine between the outputs yᵢ = ∑ⱼ wᵢⱼ xⱼ of two among n unit tokens with ⟨xᵢ, xⱼ⟩ = ρ for all i ≠ j, where
 /// wᵢⱼ ∝ e^{β⟨xᵢ, xⱼ⟩} [CLPR26]. With t = e^{β(1−ρ)} − 1 and s = 1 + (n−1) ρ,
@@ -63,4 +63,4 @@ namespace attnflow::inline ATTNFLOW_ABI {
   return gamma < critical ? 1 : rho;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -11,7 +11,7 @@
 #include <limits>
 #include <numbers>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// What the theorem of dynamic metastability says of n tokens in caps, see metastability_bounds.
 struct MetastabilityBounds {
@@ -69,4 +69,4 @@ struct MetastabilityBounds {
   return found;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

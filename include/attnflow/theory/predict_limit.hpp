@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The limits that are proved. All but the last two speak of z = e^{−tV} x.
 enum class LimitCase {
@@ -268,4 +268,4 @@ template <KernelScalar Scalar, int Dim>
   return predict_limit(std::vector<Head<Scalar, Dim>>{head}, beta, tol);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -12,7 +12,7 @@
 #include <numbers>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -154,4 +154,4 @@ class RetrievalProfile {
   std::vector<double> rates_, weights_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -16,7 +16,7 @@
 #include <limits>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The solution of S' = S A S + S Aᵀ S, the covariance of N(a, S) under softmax attention whose values are multiples
 /// vₕ I of the identity, A = β ∑ₕ vₕ KₕᵀQₕ [CACP25]. As d/dt S⁻¹ = −(A + Aᵀ),
@@ -116,4 +116,4 @@ class SoftmaxCovariance {
   Eigen::Index kernel_ = 0;  // dim ker S₀
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

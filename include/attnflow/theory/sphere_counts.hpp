@@ -10,7 +10,7 @@
 #include <cmath>
 #include <numbers>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -143,4 +143,4 @@ inline constexpr double parking_constant = 0.7475979202534114;
   return beta >= 0 ? range : std::numbers::pi - range;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The time in which the inner product of two tokens on the sphere grows from `from` to `to` under SphereDynamics
 /// with Q = K = V = I. They move along the great circle through both [GLPR25]:
@@ -58,4 +58,4 @@ template <detail::ExponentialLaw Law>
   return detail::integrate_slowness(log_slowness, pair.coordinate(from), pair.coordinate(to), beta);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -18,7 +18,7 @@
 #include <numbers>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
@@ -161,4 +161,4 @@ template <UniformStateLaw Law>
   return (static_cast<double>(d) - 1) / uniform_growth_rates(law, d, 2)[1];
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

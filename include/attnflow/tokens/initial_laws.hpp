@@ -14,7 +14,7 @@
 #include <random>
 #include <type_traits>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// The usual generator: the C++ standard fixes every integer it yields.
 using Generator = std::mt19937_64;
@@ -200,4 +200,4 @@ template <std::floating_point Scalar = double, int Dim = Eigen::Dynamic>
   return x;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

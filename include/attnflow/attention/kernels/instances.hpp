@@ -32,7 +32,7 @@
   ATTNFLOW_DETAIL_ROW_INSTANCES(keyword, T, 4)
 // NOLINTEND(bugprone-macro-parentheses)
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 #if defined(ATTNFLOW_DEFINE_KERNELS)
 ATTNFLOW_DETAIL_INSTANCES(, float)
 ATTNFLOW_DETAIL_INSTANCES(, double)
@@ -40,7 +40,7 @@ ATTNFLOW_DETAIL_INSTANCES(, double)
 ATTNFLOW_DETAIL_INSTANCES(extern, float)
 ATTNFLOW_DETAIL_INSTANCES(extern, double)
 #endif
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail
 
 #undef ATTNFLOW_DETAIL_INSTANCES
 #undef ATTNFLOW_DETAIL_ROW_INSTANCES

@@ -13,7 +13,7 @@
 
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// The least and the largest of n numbers, `step` apart. \returns 0, or NaN if one is not finite.
 template <class T>
@@ -42,13 +42,13 @@ template <class T>
   return (zero[0] + zero[1]) + (zero[2] + zero[3]);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail
 
 #define ATTNFLOW_KERNELS "row_kernels.inc"
 #include <attnflow/attention/kernels/each_level.inc>
 #undef ATTNFLOW_KERNELS
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// The kernels for one number of coordinates at one level; `width` rows make a pack.
 template <class T>
@@ -150,7 +150,7 @@ template <class T>
   return kernels;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail
 
 #if defined(ATTNFLOW_EXTERN_KERNELS)
 #include <attnflow/attention/kernels/instances.hpp>

@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cstddef>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// y = A x for a d × d matrix and d × n columns without padding. Equal columns have equal products.
 /// Cost: O(d² n) time; at most 2 d² numbers of scratch space.
@@ -48,4 +48,4 @@ void multiply_tokens(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index d
     return multiply_tokens(a, x, y, d, n);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

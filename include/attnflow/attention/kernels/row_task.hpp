@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Up to this many coordinates stay in registers and have kernels of their own.
 inline constexpr int most_small_coordinates = 4;
@@ -118,4 +118,4 @@ struct ExactTask {
   T* moment = nullptr;     ///< d × W
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

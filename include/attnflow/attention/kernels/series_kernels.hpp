@@ -9,16 +9,16 @@
 
 #include <cstdint>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 /// Up to here points_of() is exact to rounding: 2²⁰ quarters of a turn are about 1.6 · 10⁶.
 inline constexpr double largest_quick_angle = 1e6;
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail
 
 #define ATTNFLOW_KERNELS "series_kernels.inc"
 #include <attnflow/attention/kernels/each_level.inc>
 #undef ATTNFLOW_KERNELS
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// The sums of one level; counts of points are multiples of `width`.
 struct SeriesKernels {
@@ -44,4 +44,4 @@ struct SeriesKernels {
           portable::evaluate_series<double>};
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// What a density does at a point, relative to its largest term there.
 struct DensityShape {
@@ -228,4 +228,4 @@ class KernelDensity {
   mutable long budget_ = 0;  // of cells to divide
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

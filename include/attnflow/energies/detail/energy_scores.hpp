@@ -12,7 +12,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// A x in double, by plain loops: no large product is worth what Eigen's kernels take to compile.
 template <class Matrix>
@@ -86,4 +86,4 @@ struct EnergyScores {
   return rate == 0 ? 0 : std::copysign(std::exp(std::log(std::abs(rate)) + log_size), rate);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// The bytes in base64. [RFC 4648, §4]
 [[nodiscard]] inline std::string base64(std::string_view bytes) {
@@ -29,4 +29,4 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
   return text;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::drawing {
 
 /// Places along the axes; the unit cube (square, in the plane) is what is seen.
 using Place = std::array<double, 3>;
@@ -140,4 +140,4 @@ struct Camera {
   return corners;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
+}}}  // namespace attnflow::detail::drawing

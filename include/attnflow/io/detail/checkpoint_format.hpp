@@ -33,7 +33,7 @@
 #include <variant>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 #define ATTNFLOW_DETAIL_TEXT_(x) #x
 #define ATTNFLOW_DETAIL_TEXT(x) ATTNFLOW_DETAIL_TEXT_(x)
@@ -214,4 +214,4 @@ void encode(Encoder& to, const Checkpoint& c) {
   return from.number<std::uint64_t>("the checksum");
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::drawing {
 
 /// The palette of Okabe and Ito without black; its yellow, faint on white, comes last and darker.
 [[nodiscard]] inline std::string colour_text(int colour) {
@@ -99,4 +99,4 @@ struct Shading {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
+}}}  // namespace attnflow::detail::drawing

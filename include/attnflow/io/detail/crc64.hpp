@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// CRC-64 as xz has it (polynomial of ECMA-182, bits reflected, inverted before and after): every error within 64
 /// bits in a row is found, any other one but for one in 2⁶⁴. "123456789" has 995dc9bbdf1939fa. Eight bytes at a time,
@@ -56,4 +56,4 @@ class Crc64 {
   std::uint64_t state_ = ~std::uint64_t{0};
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

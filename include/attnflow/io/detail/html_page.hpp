@@ -24,7 +24,7 @@
 #include <array>
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// The program's parts in their order: each uses names of those before it (and of later ones once all have
 /// run).
@@ -32,4 +32,4 @@ inline constexpr std::array<std::string_view, 13> page_program = {
     page_model, page_axes,   page_hulls,  page_drawing,  page_marks,    page_attention, page_plane,
     page_space, page_panels, page_export, page_controls, page_pointers, page_start};
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

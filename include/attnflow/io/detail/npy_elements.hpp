@@ -18,7 +18,7 @@
 #include <span>
 #include <string>
 
-namespace attnflow::inline ATTNFLOW_ABI {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// What an .npy file is written from: float, double, and signed integers of 4 or 8 bytes.
 template <class T>
@@ -85,4 +85,4 @@ void write_elements(AtomicFile& file, std::span<const T> values) {
 }
 }  // namespace detail
 
-}  // namespace attnflow::inline ATTNFLOW_ABI
+}}  // namespace attnflow

@@ -24,7 +24,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// "(3, 2)", "(3,)", "()": a shape as Python writes it.
 [[nodiscard]] inline std::string shape_text(std::span<const Eigen::Index> shape) {
@@ -281,4 +281,4 @@ struct NpyFile {
     if (!in) fail(std::generic_category().message(errno));
   }
 };
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::drawing {
 
 /// The cells of a frame, 4 pixels wide, in which something is drawn.
 class Occupancy {
@@ -53,4 +53,4 @@ class Occupancy {
   std::vector<bool> taken_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
+}}}  // namespace attnflow::detail::drawing

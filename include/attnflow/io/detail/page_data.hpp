@@ -18,7 +18,7 @@
 #include <string_view>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// What of a view is written to its page, and how.
 struct PagePlan {
@@ -226,4 +226,4 @@ void write_base64(AtomicFile& file, std::string_view id, std::size_t count, At a
   file.write("</script>\n");
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::drawing {
 
 /// Appends a number of four bytes, the highest first.
 inline void append_word(std::string& out, std::uint32_t value) {
@@ -71,4 +71,4 @@ inline void append_chunk(std::string& out, std::string_view name, std::string_vi
   return out;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
+}}}  // namespace attnflow::detail::drawing

@@ -14,7 +14,7 @@
 #include <variant>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::drawing {
 
 inline constexpr double tick_length = 4.5, line_height = 15;
 
@@ -185,4 +185,4 @@ struct PlaneAxes {
   }
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
+}}}  // namespace attnflow::detail::drawing

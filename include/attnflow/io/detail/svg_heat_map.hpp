@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::drawing {
 
 /// A heat map in a frame. Up to some 150 kB it is made of rectangles, beyond that a picture of at most
 /// 512 × 512 averages of cells.
@@ -168,4 +168,4 @@ class HeatMapCells {
   std::vector<double> x_, y_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
+}}}  // namespace attnflow::detail::drawing

@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::drawing {
 
 /// Writes the layers one after the other and notes where they are.
 class LayerWriter {
@@ -274,4 +274,4 @@ class LayerWriter {
   Occupancy& taken_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
+}}}  // namespace attnflow::detail::drawing

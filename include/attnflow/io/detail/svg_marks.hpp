@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <string>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::drawing {
 
 /// The outline of a mark as a path that starts in its middle; empty for the circle, which has an element.
 /// The five marks have about the same area.
@@ -58,4 +58,4 @@ namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
   return out;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
+}}}  // namespace attnflow::detail::drawing

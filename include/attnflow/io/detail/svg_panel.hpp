@@ -22,7 +22,7 @@
 #include <variant>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::drawing {
 
 /// What the layers of a panel reach over, axis by axis; what one axis cannot draw does not count on the
 /// others.
@@ -214,4 +214,4 @@ class PanelWriter {
   bool legend_below_ = false;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
+}}}  // namespace attnflow::detail::drawing

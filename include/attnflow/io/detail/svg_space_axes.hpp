@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::drawing {
 
 /// The three far sides of the box with a grid, and an axis with its label on three edges of its outline.
 class SpaceAxes {
@@ -184,4 +184,4 @@ class SpaceAxes {
   std::vector<Box> texts_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
+}}}  // namespace attnflow::detail::drawing

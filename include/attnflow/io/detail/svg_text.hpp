@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::drawing {
 
 /// The value with so many digits after the point, in any locale; zero has no sign.
 [[nodiscard]] inline std::string fixed(double value, int digits) {
@@ -206,4 +206,4 @@ inline constexpr double script_size = 0.72, script_down = 0.22, script_up = 0.38
   return xml_escaped(out);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
+}}}  // namespace attnflow::detail::drawing

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail::drawing {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail::drawing {
 
 /// Beyond this a number is not drawn: differences of two must not overflow. On a logarithmic axis, neither
 /// below its inverse.
@@ -192,4 +192,4 @@ struct Ticks {
   return scale.logarithmic ? logarithmic_ticks(low, high, most) : linear_ticks(low, high, most, scale.whole);
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail::drawing
+}}}  // namespace attnflow::detail::drawing

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// The character of UTF-8 text that starts at `at`, which is moved behind it; what is not UTF-8 is U+FFFD,
 /// one for each byte. [Unicode 15, table 3-7]
@@ -49,4 +49,4 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
   return out;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

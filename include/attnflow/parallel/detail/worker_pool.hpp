@@ -29,7 +29,7 @@
 #include <sched.h>
 #endif
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Tells the core that this is a waiting loop, so that it leaves resources to its other hardware thread.
 inline void pause() noexcept {
@@ -318,6 +318,6 @@ class RunningLoop {
   int others_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail
 
 #endif  // ATTNFLOW_NO_THREADS

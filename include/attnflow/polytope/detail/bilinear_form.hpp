@@ -14,7 +14,7 @@
 #include <cmath>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// M and vertices, scaled by powers of two to entries up to 1, and M = L Lᵀ. (Factored by a plain loop:
 /// d is small, and Eigen's decompositions take long to compile.)
@@ -69,4 +69,4 @@ struct FormAndVertices {
   return largest;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

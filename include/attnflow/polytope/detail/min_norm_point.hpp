@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Affinely independent columns of P, and positive weights that sum to one.
 class Corral {
@@ -156,4 +156,4 @@ struct MinNormPoint {
   return found;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

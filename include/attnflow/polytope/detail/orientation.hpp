@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <limits>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// A sum of doubles without rounding: an expansion, that is numbers of increasing magnitude whose bits do
 /// not overlap, so that the last one tells the sign [She97]. \pre up to Capacity terms, no overflow.
@@ -140,4 +140,4 @@ using SpacePoint = std::array<double, 3>;
   return points.unaryExpr([least](double value) { return std::abs(value) < least ? 0.0 : value; });
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -13,7 +13,7 @@
 #include <numeric>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 using Plane = Eigen::Matrix<double, 2, Eigen::Dynamic>;
 
@@ -53,4 +53,4 @@ using Plane = Eigen::Matrix<double, 2, Eigen::Dynamic>;
   return hull;
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

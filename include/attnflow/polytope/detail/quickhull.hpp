@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// Quickhull [BDH96] with exact tests: from a tetrahedron on, a point strictly outside takes the place of
 /// the facets that it sees, by triangles from their outline (the horizon) to itself.
@@ -173,4 +173,4 @@ class QuickHull {
   std::vector<std::size_t> facet_from_;  // the new facet whose edge of the horizon starts at a point
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -15,7 +15,7 @@
 #include <numeric>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// The power of two that takes coordinates up to `largest` to 2³³⁰: products of three differences then
 /// neither overflow nor, unless one is under 10⁻¹⁸⁰ of the largest, underflow.
@@ -117,4 +117,4 @@ namespace attnflow::inline ATTNFLOW_ABI::detail {
   return named(hull.extreme_points());
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

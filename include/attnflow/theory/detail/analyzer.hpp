@@ -36,7 +36,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 [[nodiscard]] inline Prediction no_prediction(std::string reason) {
   Prediction prediction;
@@ -345,4 +345,4 @@ class Analyzer {
   double slowest_ = 0;                      // the least of those real parts
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// The run around a state in which every row of P gives its weight to one token, its leader: ẋᵢ = V xₗ for the
 /// leader l and for all who follow it. So leaders stand still in z = e^{−tV} x, and a follower keeps its
@@ -274,4 +274,4 @@ class DecidedRun {
   double accuracy_;
 };
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -17,7 +17,7 @@
 #include <cmath>
 #include <vector>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 /// How the states of a run relate to z: by a time that is continuous or made of layers, and by coordinates.
 struct Frame {
@@ -103,4 +103,4 @@ struct PartCoordinates {
   return (a.rowwise().maxCoeff() - a.rowwise().minCoeff()).norm();
 }
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

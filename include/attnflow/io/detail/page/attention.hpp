@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 inline constexpr std::string_view page_attention = R"js(
 // ---- the attention matrix P of a stored moment -------------------------------------------------------
@@ -140,4 +140,4 @@ const productTask = task(() => n > 1 ? String(nearestMoment()) : '', function* (
 });
 )js";
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 inline constexpr std::string_view page_axes = R"js(
 // ---- what is looked at: a basis, and which of its axes ---------------------------------------------
@@ -184,4 +184,4 @@ function clippedPlane(p, [u, v], low, high) {
 }
 )js";
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 inline constexpr std::string_view page_drawing = R"js(
 // ---- colours and marks ---------------------------------------------------------------------------
@@ -189,4 +189,4 @@ function plotBox(ctx, w, h, yr, size, named) {
 }
 )js";
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 inline constexpr std::string_view page_export = R"js(
 // ---- the picture as a drawing ------------------------------------------------------------------------
@@ -131,4 +131,4 @@ const saveSvg = () => download(new Blob([svgText()], { type: 'image/svg+xml' }),
 const savePng = () => pngCanvas().toBlob(blob => download(blob, 'png'), 'image/png');
 )js";
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

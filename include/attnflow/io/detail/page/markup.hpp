@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 inline constexpr std::string_view page_markup = R"html(
 <div id="page">
@@ -52,4 +52,4 @@ inline constexpr std::string_view page_markup = R"html(
 <div id="tip" role="status" hidden></div>
 )html";
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 inline constexpr std::string_view page_model = R"js(
 'use strict';
@@ -138,4 +138,4 @@ function ticks(low, high, count) {
 }
 )js";
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

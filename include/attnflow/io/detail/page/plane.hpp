@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 inline constexpr std::string_view page_plane = R"js(
 // ---- position against time -----------------------------------------------------------------------
@@ -219,4 +219,4 @@ function drawHulls(ctx, current, start) {
 
 )js";
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

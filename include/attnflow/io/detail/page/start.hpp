@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 inline constexpr std::string_view page_start = R"js(
 // ---- the words around the pictures ---------------------------------------------------------------
@@ -144,4 +144,4 @@ if (!told && !still) setPlaying(true);
 draw(performance.now());
 )js";
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail

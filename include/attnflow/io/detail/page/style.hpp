@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-namespace attnflow::inline ATTNFLOW_ABI::detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
 inline constexpr std::string_view page_style = R"css(
 :root {
@@ -100,4 +100,4 @@ th { font-weight: 400; color: var(--muted); width: 42%; padding-right: 10px; }
 }
 )css";
 
-}  // namespace attnflow::inline ATTNFLOW_ABI::detail
+}}}  // namespace attnflow::detail
