@@ -29,25 +29,29 @@ concept KernelScalar = std::same_as<S, float> || std::same_as<S, double>;
 template <RealScalar Scalar, int Dim = Eigen::Dynamic>
 using Tokens = detail::ColumnMajor<Scalar, Dim, Eigen::Dynamic>;
 
-/// The weights of one attention head. The score of query i on key j is ⟨Q xᵢ, K xⱼ⟩ and token j
-/// carries the value V xⱼ. Only the products M = QᵀK (the bilinear form) and V enter the dynamics.
+/// The weights of one attention head. The score of query i on key j is ⟨Q xᵢ, K xⱼ⟩ and token j carries the value
+/// O V xⱼ, or V xⱼ where there is no O. Only the products M = QᵀK (the bilinear form) and O V enter the dynamics; where the
+/// factors are smaller than d × d, the operator works with them.
 template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic>
 struct Head {
   using Scalar = Scalar_;
   static constexpr int Dim = Dim_;
-  /// Q and K: d_k × d.
+  /// Q and K: d_k × d; V: d_v × d.
   using Projection = detail::ColumnMajor<Scalar, Eigen::Dynamic, Dim>;
-  /// V: d × d.
+  /// O: d × d_v.
+  using Output = detail::ColumnMajor<Scalar, Dim, Eigen::Dynamic>;
+  /// O V: d × d.
   using Square = detail::ColumnMajor<Scalar, Dim, Dim>;
 
   Projection Q;  ///< d_k × d
   Projection K;  ///< d_k × d
-  Square V;      ///< d × d
+  Projection V;  ///< d_v × d; d × d where there is no O
+  Output O{};    ///< d × d_v; without entries for the identity
 
   /// Q = K = V = I in dimension d.
   [[nodiscard]] static Head identity(Eigen::Index d = Dim) {
     if (d < 1) detail::refuse("Head::identity: d is ", d, ", expected at least 1");
-    return {Projection::Identity(d, d), Projection::Identity(d, d), Square::Identity(d, d)};
+    return {Projection::Identity(d, d), Projection::Identity(d, d), Projection::Identity(d, d)};
   }
 
   /// Q = K = I and the given V (d × d).
@@ -57,16 +61,38 @@ struct Head {
   }
 
   /// d, the dimension of the tokens.
-  [[nodiscard]] Eigen::Index dim() const noexcept { return V.rows(); }
+  [[nodiscard]] Eigen::Index dim() const noexcept { return V.cols(); }
 
-  /// \throws std::invalid_argument naming `owner` and the matrix at fault, unless the shapes agree
-  /// (Q and K both d_k × d with d_k ≥ 1, V d × d) and every entry is finite.
+  /// O V, or V where there is no O: what a token's value is multiplied by. Cost: O(d² d_v).
+  [[nodiscard]] Square value() const {
+    if (O.size() == 0) return V;
+    Square product(O.rows(), V.cols());
+    for (Eigen::Index j = 0; j < V.cols(); ++j)
+      for (Eigen::Index i = 0; i < O.rows(); ++i) {
+        // Every term becomes a Scalar before it is added: it may carry derivatives.
+        Scalar sum = O(i, 0) * V(0, j);
+        for (Eigen::Index k = 1; k < V.rows(); ++k) {
+          const Scalar term = O(i, k) * V(k, j);
+          sum += term;
+        }
+        product(i, j) = sum;
+      }
+    return product;
+  }
+
+  /// \throws std::invalid_argument naming `owner` and the matrix at fault, unless the shapes agree (Q and K both d_k × d
+  /// with d_k ≥ 1; V d × d, or V d_v × d and O d × d_v with d_v ≥ 1) and every entry is finite.
   void validate(std::string_view owner) const {
     const auto fail = [&](const char* what, const auto& m, const std::string& expected) {
       detail::refuse(owner, ": ", what, " is ", m.rows(), " x ", m.cols(), ", expected ", expected);
     };
-    if (V.rows() < 1 || V.rows() != V.cols()) fail("V", V, "a square matrix of size at least 1");
-    const std::string columns = "d = " + std::to_string(V.rows()) + " columns, as V has";
+    if (O.size() == 0 && (V.rows() < 1 || V.rows() != V.cols()))
+      fail("V", V, "a square matrix of size at least 1");
+    if (V.rows() < 1 || V.cols() < 1) fail("V", V, "at least one row and one column");
+    if (O.size() != 0 && (O.rows() != V.cols() || O.cols() != V.rows()))
+      fail("O", O,
+           std::to_string(V.cols()) + " x " + std::to_string(V.rows()) + ", the shape of V transposed");
+    const std::string columns = "d = " + std::to_string(V.cols()) + " columns, as V has";
     if (Q.rows() < 1 || Q.cols() != V.cols()) fail("Q", Q, "at least one row and " + columns);
     if (K.rows() < 1 || K.cols() != V.cols()) fail("K", K, "at least one row and " + columns);
     if (Q.rows() != K.rows()) fail("K", K, std::to_string(Q.rows()) + " rows, as Q has");
@@ -76,6 +102,7 @@ struct Head {
     finite("Q", Q);
     finite("K", K);
     finite("V", V);
+    finite("O", O);
   }
 };
 

@@ -42,51 +42,19 @@ inline std::vector<SimdLevel> levels_here() {
   return levels;
 }
 
-/// The kernels for any number of coordinates at a level, which is otherwise chosen once for the program.
-template <class Scalar, ad::RowKind Kind>
-ad::RowKernels<Scalar> kernels_at(SimdLevel level, Index d) {
-  switch (d) {
-    case 1:
-      return ad::row_kernels_at<Scalar, 1, Kind>(level);
-    case 2:
-      return ad::row_kernels_at<Scalar, 2, Kind>(level);
-    case 3:
-      return ad::row_kernels_at<Scalar, 3, Kind>(level);
-    case 4:
-      return ad::row_kernels_at<Scalar, 4, Kind>(level);
-    default:
-      return ad::row_kernels_at<Scalar, 0, Kind>(level);
-  }
-}
-
 /// Runs the operator at a level. Sinkhorn and distances are made of softmax.
 template <class Scalar, class Law, class Mask, class Bias>
 Tokens<Scalar> attend_at(SimdLevel level, const attnflow::ScoreForm<>& form, const Law& law, const Mask& mask,
                          const Bias& bias, const Tokens<Scalar>& x, bool all_exact,
                          Weighted what = Weighted::tokens) {
-  auto& scores = ad::PreparedScores<Scalar>::of_this_thread();
-  REQUIRE(scores.prepare_keys(x.data(), x.rows(), x.cols()));
-  const auto kernels = kernels_at<Scalar, ad::row_kind<Law, Mask, Bias>()>(level, x.rows());
-  const attnflow::ScaledMatrix<>* flow = nullptr;
-  const auto slope = static_cast<double>(bias.slope);
-  std::vector<double> terms;
-  if constexpr (ad::MassiveBias<Bias>) ad::log_relative_masses(bias, x.cols(), terms);
+  attnflow::AttentionScratch<Scalar> scratch;
+  scratch.level = level;
+  auto& layout = scratch.tokens;
+  REQUIRE(layout.read(x.data(), x.rows(), x.cols()));
   Tokens<Scalar> out(x.rows(), x.cols());
-  if constexpr (Law::function == WeightFunction::logistic || Law::function == WeightFunction::linear) {
-    for (double& term : terms) term = std::exp(term);
-    REQUIRE(scores.prepare_function(form, flow, mask, slope, kernels, Law::function, ad::constant_of(law),
-                                    terms));
-    ad::attend_function_rows(scores, kernels, what, law.row_factor(x.cols()), out.data());
-  } else {
-    scores.prepare_queries(form, flow, mask, slope, kernels,
-                           all_exact || Law::function == WeightFunction::maximum, terms);
-    if constexpr (Law::function == WeightFunction::maximum) {
-      scores.function = Law::function;
-      scores.tie_tolerance = law.tolerance;
-    }
-    ad::attend_rows<Eigen::Dynamic>(scores, kernels, what, law, out.data(), nullptr,
-                                    ad::positions_for<Law>(mask, bias, terms));
-  }
+  const auto source = ad::QuerySource<Scalar>::of(form, nullptr, layout);
+  REQUIRE(ad::attend_points<Eigen::Dynamic, Eigen::Dynamic, true>(
+      source, layout, layout, what, law, mask, bias, out.data(), nullptr, scratch, all_exact));
   return out;
 }
 

@@ -131,13 +131,12 @@ TEMPLATE_TEST_CASE("bounded rows give way to exact ones where their bound ends",
   using Scalar = TestType;
   std::mt19937_64 generator(3);
   const attnflow::ScoreForm<> form(attnflow::ScaledMatrix<>::identity(3), 1);
-  const attnflow::ScaledMatrix<>* flow = nullptr;
-  auto& scores = ad::PreparedScores<Scalar>::of_this_thread();
+  attnflow::AttentionScratch<Scalar> scratch;
   const auto exact_rows = [&](const Tokens<Scalar>& x) {
-    REQUIRE(scores.prepare_keys(x.data(), x.rows(), x.cols()));
-    scores.prepare_queries(form, flow, NoMask{}, 0.0,
-                           ad::row_kernels_at<Scalar, 3, RowKind::plain>(SimdLevel::portable), false);
-    return scores.exact;
+    REQUIRE(scratch.tokens.read(x.data(), x.rows(), x.cols()));
+    scratch.queries.pack(ad::QuerySource<Scalar>::of(form, nullptr, scratch.tokens), scratch.tokens, NoMask{},
+                         0.0, ad::row_kernels_at<Scalar, 3, RowKind::plain>(SimdLevel::portable), false);
+    return scratch.queries.exact;
   };
   Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, 3, 33);
   CHECK(exact_rows(x).empty());

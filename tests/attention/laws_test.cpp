@@ -488,13 +488,15 @@ void expect_no_exceptions(const Law& law, const Mask& mask, const Bias& bias, co
   if constexpr (attnflow::DoublyStochasticLaw<Law>) {
     for (const auto level : definition::levels_here()) {
       CAPTURE(std::string(attnflow::name_of(level)));
-      auto& scores = attnflow::detail::PreparedScores<Scalar>::of_this_thread();
+      attnflow::AttentionScratch<Scalar> scratch;
       const auto kernels =
-          definition::kernels_at<Scalar, attnflow::detail::RowKind::general>(level, x.rows());
-      REQUIRE(scores.prepare_keys(x.data(), x.rows(), x.cols()));
+          attnflow::detail::row_kernels<Scalar, Eigen::Dynamic, attnflow::detail::RowKind::general>(level,
+                                                                                                    x.rows());
+      REQUIRE(scratch.tokens.read(x.data(), x.rows(), x.cols()));
+      const auto source = attnflow::detail::QuerySource<Scalar>::of(form, nullptr, scratch.tokens);
       CHECK(exceptions_of([&] {
-              (void)attnflow::detail::balance_rows<Scalar>(form, nullptr, law, mask, bias, kernels, scores,
-                                                           {});
+              (void)attnflow::detail::balance_rows(source, scratch.tokens, law, mask, bias, kernels, scratch,
+                                                   {});
             }).empty());
     }
   } else if constexpr (!attnflow::DistanceLaw<Law>) {

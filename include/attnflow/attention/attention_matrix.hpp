@@ -14,64 +14,51 @@
 
 namespace attnflow { inline namespace ATTNFLOW_ABI {
 
-/// An n × n matrix with a row for each query.
+/// A matrix with a row for each query and a column for each key.
 template <RealScalar Scalar>
 using SquareMatrix = detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
 
 namespace detail {
 
-/// log wᵢⱼ = f + sᵢⱼ − log ∑ₗ exp(sᵢₗ) for a law with the row factor e^f, −∞ where the mask leaves j out.
+/// log wᵢⱼ = f + sᵢⱼ − log ∑ₗ exp(sᵢₗ) for a law with the row factor e^f, −∞ where the mask leaves j out; m × n.
+/// \param bias_slope  that of the bias. \param terms  of keys, or none.
 template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
-[[nodiscard]] SquareMatrix<Scalar> log_weights(const ScoreForm<Dim>& form,
-                                               const std::type_identity_t<ScaledMatrix<Dim>>* flow,
-                                               const Law& law, const Mask& mask, const Bias& bias,
-                                               const std::type_identity_t<TokenView<Scalar, Dim>>& x) {
-  auto& scores = PreparedScores<Scalar>::of_this_thread();
-  if (!scores.template prepare_keys<Dim>(x.data(), x.rows(), x.cols()))
-    refuse("log_attention: x has an entry that is not finite");
-  const Eigen::Index n = x.cols(), d = x.rows();
+[[nodiscard]] SquareMatrix<Scalar> log_weights_of_rows(const QuerySource<Scalar, Dim>& source,
+                                                       const PointLayout<Scalar>& keys, const Law& law,
+                                                       const Mask& mask, const Bias& bias,
+                                                       const RowKernels<Scalar>& kernels,
+                                                       const std::vector<double>& terms,
+                                                       AttentionScratch<Scalar>& scratch) {
+  const Eigen::Index n = keys.n, d = keys.d;
   constexpr double nothing = -std::numeric_limits<double>::infinity();
-  SquareMatrix<Scalar> result(n, n);
-  if (n == 0) return result;
-  constexpr RowKind kind = exact_kind(row_kind<Law, Mask, Bias>());
-  constexpr bool plain = kind == RowKind::plain;
-  const RowKernels<Scalar> kernels = exact_kernels_at<Scalar, kind>(simd_level());
+  const bool plain = !has_bias(kernels.kind);
   const double steepest = (std::numeric_limits<double>::max)() / (8 * static_cast<double>(n + 1));
   const double slope = std::clamp(static_cast<double>(bias.slope), -steepest, steepest);
-  std::vector<double> terms;
-  if constexpr (MassiveBias<Bias>) log_relative_masses(bias, n, terms);
-  if constexpr (DoublyStochasticLaw<Law>) {
-    Balance<double> balanced = balance_rows<Scalar>(form, flow, law, mask, bias, kernels, scores, terms);
-    if (!balanced.settled) {
-      const Tokens<double, Dim> wide = x.map().template cast<double>();
-      return log_weights<double>(generic_form_of<double>(form), flow, law, mask, bias,
-                                 TokenView<double, Dim>(wide))
-          .template cast<Scalar>();
-    }
-    require_balance(balanced);
-    terms = std::move(balanced.key_terms);
-  }
+  SquareMatrix<Scalar> result(source.count, n);
+  if (result.size() == 0) return result;
   const auto positions = positions_for<Law>(mask, bias, terms);
-  scores.prepare_queries(form, flow, mask, slope, kernels, true, terms);
+  const QueryPack<Scalar>& queries = scratch.queries;
+  scratch.queries.pack(source, keys, mask, slope, kernels, true, terms);
   std::vector<double> w(static_cast<std::size_t>(n));
-  for_each_exact_row(scores, kernels, std::span<const Eigen::Index>(scores.exact),
+  for_each_exact_row(queries, keys, kernels, std::span<const Eigen::Index>(queries.exact),
                      [&](Eigen::Index i, const ExactRow<Scalar>& row) {
                        result.row(i).setConstant(static_cast<Scalar>(nothing));
                        if (row.sum == Scalar(0)) return;  // nothing to attend to
-                       const KeyRange range = mask.keys(i, n);
-                       const double away = std::abs(static_cast<double>(i - row.largest_key));
+                       const Eigen::Index position = source.first_position + i;
+                       const KeyRange range = key_range(mask, position, n);
+                       const double away = std::abs(static_cast<double>(position - row.largest_key));
                        double sum = 0;
                        for (Eigen::Index j = range.begin; j < range.end; ++j) {
-                         if (!is_attended(mask, i, j)) continue;
+                         if (!is_attended(mask, position, j)) continue;
                          double delta = 0;
                          for (Eigen::Index c = 0; c < d; ++c)
                            delta +=
                                static_cast<double>(row.direction[c * row.stride]) *
-                               static_cast<double>(scores.keys()[j * d + c] - row.reference[c * row.stride]);
+                               static_cast<double>(keys.points()[j * d + c] - row.reference[c * row.stride]);
                          if (plain) delta = (std::min)(delta, 0.0);
                          double difference = row.score(delta);
                          if (!plain) {
-                           difference += slope * (away - std::abs(static_cast<double>(i - j)));
+                           difference += slope * (away - std::abs(static_cast<double>(position - j)));
                            if (!terms.empty())
                              difference += terms[static_cast<std::size_t>(j)] -
                                            terms[static_cast<std::size_t>(row.largest_key)];
@@ -82,12 +69,42 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
                        }
                        double shift = -std::log(sum);
                        if constexpr (!Law::rows_sum_to_one)
-                         shift += positions.log_row_factor(law, row.log_normalizer(d), n, i);
+                         shift += positions.log_row_factor(law, row.log_normalizer(), n, position);
                        for (Eigen::Index j = range.begin; j < range.end; ++j)
-                         if (is_attended(mask, i, j))
+                         if (is_attended(mask, position, j))
                            result(i, j) = static_cast<Scalar>(w[static_cast<std::size_t>(j)] + shift);
                      });
   return result;
+}
+
+/// The same for tokens and the form of a head.
+template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] SquareMatrix<Scalar> log_weights(const ScoreForm<Dim>& form,
+                                               const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+                                               const Law& law, const Mask& mask, const Bias& bias,
+                                               const std::type_identity_t<TokenView<Scalar, Dim>>& x) {
+  auto& scratch = AttentionScratch<Scalar>::of_this_thread();
+  if (!scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols()))
+    refuse("log_attention: x has an entry that is not finite");
+  if (x.cols() == 0) return SquareMatrix<Scalar>(0, 0);
+  constexpr RowKind kind = exact_kind(row_kind<Law, Mask, Bias>());
+  const auto kernels = exact_kernels_at<Scalar, kind>(scratch.level);
+  const auto source = QuerySource<Scalar, Dim>::of(form, flow, scratch.tokens);
+  std::vector<double> terms;
+  if constexpr (MassiveBias<Bias>) log_relative_masses(bias, x.cols(), terms);
+  if constexpr (DoublyStochasticLaw<Law>) {
+    Balance<double> balanced = balance_rows(source, scratch.tokens, law, mask, bias, kernels, scratch, terms);
+    if (!balanced.settled) {
+      const Tokens<double, Dim> wide = x.map().template cast<double>();
+      const TokenView<double, Dim> view(wide);
+      return log_weights<double>(generic_form_of<double>(form), flow, law, mask, bias,
+                                 PointViews<double, Dim>(view))
+          .template cast<Scalar>();
+    }
+    require_balance(balanced);
+    terms = std::move(balanced.key_terms);
+  }
+  return log_weights_of_rows(source, scratch.tokens, law, mask, bias, kernels, terms, scratch);
 }
 
 /// The same for a law of distances.
@@ -119,7 +136,7 @@ template <class Scalar, int Dim, class FormType, class Law, class Mask, class Bi
     exponentiate(P);
     return P;
   } else {
-    return function_weights(generic_form_of<Scalar>(form), flow, law, mask, bias, x);
+    return function_weights(generic_form_of<Scalar>(form), flow, law, mask, bias, PointViews<Scalar, Dim>(x));
   }
 }
 
@@ -138,7 +155,7 @@ requires TokenSource<X, typename X::Scalar, Dim>
     const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const X& x) {
   using Scalar = typename X::Scalar;
   return detail::log_weights<Scalar>(detail::form_for<Scalar>(form), flow, Softmax<Scalar>{form.beta},
-                                     NoMask{}, NoBias{}, x);
+                                     NoMask{}, NoBias{}, detail::TokenView<Scalar, Dim>(x));
 }
 
 /// P with Pᵢⱼ the weight of token j in row i: rows sum to one. Parameters, cost and errors as log_attention.

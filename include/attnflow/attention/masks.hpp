@@ -51,7 +51,15 @@ struct ExcludeSelf {
 
 namespace detail {
 
-/// Whether a mask leaves key j to query i, for j in mask.keys(i, n).
+/// The range of keys of query i that there are: a query may stand behind all n keys.
+template <class Mask>
+[[nodiscard]] KeyRange key_range(const Mask& mask, Eigen::Index i, Eigen::Index n) {
+  KeyRange range = mask.keys(i, n);
+  range.end = (std::min)(range.end, n);
+  return range;
+}
+
+/// Whether a mask leaves key j to query i, for j in key_range(mask, i, n).
 template <class Mask>
 [[nodiscard]] bool is_attended(const Mask& mask, Eigen::Index i, Eigen::Index j) {
   if constexpr (PickingMask<Mask>)
@@ -63,7 +71,7 @@ template <class Mask>
 /// The key nearest to i that the mask leaves to query i; −1 if there is none.
 template <class Mask>
 [[nodiscard]] Eigen::Index nearest_key(const Mask& mask, Eigen::Index i, Eigen::Index n) {
-  const KeyRange range = mask.keys(i, n);
+  const KeyRange range = key_range(mask, i, n);
   if (range.begin >= range.end) return -1;
   const Eigen::Index middle = std::clamp(i, range.begin, range.end - 1);
   for (Eigen::Index step = 0; step < range.end - range.begin; ++step) {

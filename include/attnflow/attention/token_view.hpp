@@ -70,6 +70,22 @@ class TokenView {
   detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> copy_;
 };
 
+/// The three sets of points of an evaluation, in plain memory: row i is the query at position first_position + i among the
+/// keys. Keys and values are as many. Self-attention has one set of tokens for all three.
+template <class Scalar, int Dim>
+struct PointViews {
+  const TokenView<Scalar, Dim>& queries;  ///< d_k × m
+  const TokenView<Scalar, Dim>& keys;     ///< d_k × n
+  const TokenView<Scalar, Dim>& values;   ///< d_v × n
+  Eigen::Index first_position = 0;
+
+  PointViews(const TokenView<Scalar, Dim>& tokens)  // NOLINT: meant to convert
+      : queries(tokens), keys(tokens), values(tokens) {}
+  PointViews(const TokenView<Scalar, Dim>& of_queries, const TokenView<Scalar, Dim>& of_keys,
+             const TokenView<Scalar, Dim>& of_values, Eigen::Index first)
+      : queries(of_queries), keys(of_keys), values(of_values), first_position(first) {}
+};
+
 /// Refuses tokens of another dimension than d, in the name of a function or class.
 template <class X>
 void require_dimension(const char* owner, const X& x, Eigen::Index d) {

@@ -66,7 +66,7 @@ requires KernelScalar<typename Derived::Scalar>
   const detail::EnergyScores scores("energy_rate", head, x);
   const Eigen::Index n = x.cols();
   if (n == 0) return {};
-  const Eigen::MatrixXd values = detail::applied(head.V, x.template cast<double>());
+  const Eigen::MatrixXd values = detail::applied(head.value(), x.template cast<double>());
   Eigen::MatrixXd velocity = Eigen::MatrixXd::Zero(x.rows(), n);
   double sum = 0;
   for (Eigen::Index i = 0; i < n; ++i) {

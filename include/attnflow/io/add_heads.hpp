@@ -4,7 +4,7 @@
 
 #include <attnflow/algebra/matrix_exponential.hpp>
 #include <attnflow/algebra/scaled_matrix.hpp>
-#include <attnflow/attention/scores.hpp>
+#include <attnflow/attention/score_form.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/io/view.hpp>
 #include <attnflow/types.hpp>
@@ -57,7 +57,7 @@ void add_head(View& view, const Head<Scalar, Dim>& head, double beta, std::strin
 template <KernelScalar Scalar, int Dim>
 void add_rescaled_head(View& view, const Head<Scalar, Dim>& head, double beta, std::string name = "") {
   const ScaledMatrix<> form = detail::form_of_view("add_rescaled_head", view, head, beta);
-  const Eigen::MatrixXd V = head.V.template cast<double>();
+  const Eigen::MatrixXd V = head.value().template cast<double>();
   const MatrixExponential<> exponential(V);
   const bool diagonal = V.isDiagonal(0);
   View::Head& added = view.heads.emplace_back();

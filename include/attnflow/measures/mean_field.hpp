@@ -80,7 +80,7 @@ struct MeanField {
     refuse_unless_finite(function, name, points, "column");
     Q = head.Q.template cast<double>();
     K = head.K.template cast<double>();
-    V = head.V.template cast<double>();
+    V = head.value().template cast<double>();
     y = mu.template cast<double>();
     x = points.template cast<double>();
   }
@@ -174,7 +174,7 @@ template <KernelScalar Scalar, int Dim>
     detail::refuse("field_bounds: R is ", R, ", expected a finite number, at least 0");
   using detail::times;
   const Eigen::MatrixXd Q = head.Q.template cast<double>(), K = head.K.template cast<double>();
-  const double v = detail::operator_norm_bound(head.V.template cast<double>());
+  const double v = detail::operator_norm_bound(head.value().template cast<double>());
   const double kappa = times(detail::operator_norm_bound(Q), detail::operator_norm_bound(K));
   const Eigen::MatrixXd M = Q.transpose().lazyProduct(K);
   // The rounding errors of M are at most d_k ε √(‖Q‖_F ‖K‖_F)²; if M has overflowed κ remains.
@@ -214,7 +214,7 @@ template <KernelScalar Scalar, int Dim>
     detail::refuse("stability_bound: R is ", R, ", expected a finite number, at least 0");
   if (!(T >= 0) || !std::isfinite(T))
     detail::refuse("stability_bound: T is ", T, ", expected a finite number, at least 0");
-  const double v = detail::operator_norm_bound(head.V.template cast<double>());
+  const double v = detail::operator_norm_bound(head.value().template cast<double>());
   if (v == 0) return 0;  // nothing moves
   const double growth = std::exp(detail::times(v, T) * (1 + 4 * std::numeric_limits<double>::epsilon()));
   const double radius = detail::times(R, growth) * (1 + 4 * std::numeric_limits<double>::epsilon());

@@ -100,7 +100,8 @@ struct GoodTriple : Verdict {
 /// The same for a head, β a factor of the scores.
 template <KernelScalar Scalar, int Dim>
 [[nodiscard]] GoodTriple is_good_triple(const Head<Scalar, Dim>& head, double tol = 1e-8, double beta = 1) {
-  return is_good_triple(Eigen::MatrixXd(head.V.template cast<double>()), bilinear_form(head, beta), tol);
+  return is_good_triple(Eigen::MatrixXd(head.value().template cast<double>()), bilinear_form(head, beta),
+                        tol);
 }
 
 /// Is V paranormal, and how does it split?
@@ -220,7 +221,7 @@ template <KernelScalar Scalar, int Dim>
 [[nodiscard]] GoodTripleWithMultiplicity is_good_triple_with_multiplicity(const Head<Scalar, Dim>& head,
                                                                           double tol = 1e-8,
                                                                           double beta = 1) {
-  return is_good_triple_with_multiplicity(Eigen::MatrixXd(head.V.template cast<double>()),
+  return is_good_triple_with_multiplicity(Eigen::MatrixXd(head.value().template cast<double>()),
                                           bilinear_form(head, beta), tol);
 }
 

@@ -108,7 +108,7 @@ class ConvexLayers {
  private:
   static void validate(const Head<Scalar, Dim>& head) {
     head.validate("ConvexLayers");
-    if (!detail::in_double(head.V).isIdentity(0))
+    if (!detail::in_double(head.value()).isIdentity(0))
       detail::refuse("ConvexLayers: V is not the identity, expected V = I: tokens are averaged as they are");
   }
 

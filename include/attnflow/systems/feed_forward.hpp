@@ -4,7 +4,7 @@
 
 #include <attnflow/algebra/multiply.hpp>
 #include <attnflow/algebra/norm_bound.hpp>
-#include <attnflow/attention/generic_rows.hpp>
+#include <attnflow/attention/generic/generic_rows.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/scratch.hpp>

@@ -100,7 +100,7 @@ class RescaledLayers {
         bias_(std::move(bias)) {
     detail::require_rows_of_one(law_, "RescaledLayers");
     // In units of a power of two, so that what is solved neither overflows nor vanishes.
-    const Eigen::MatrixXd move = step_ * detail::in_double(head_.V);
+    const Eigen::MatrixXd move = step_ * detail::in_double(head_.value());
     Eigen::MatrixXd R = Eigen::MatrixXd::Identity(move.rows(), move.cols()) + move;
     const int unit = detail::exponent_of(R.cwiseAbs().maxCoeff());
     const detail::FullPivoting lu =

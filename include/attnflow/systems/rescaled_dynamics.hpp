@@ -57,7 +57,7 @@ template <class Scalar, int Dim>
 /// The numbers of a head alone.
 template <class Scalar, int Dim>
 [[nodiscard]] Head<Scalar, Dim> without_derivatives(const Head<Scalar, Dim>& head) {
-  return {without_derivatives(head.Q), without_derivatives(head.K), without_derivatives(head.V)};
+  return {without_derivatives(head.Q), without_derivatives(head.K), without_derivatives(head.value())};
 }
 
 }  // namespace detail
@@ -113,8 +113,8 @@ class RescaledDynamics {
   explicit RescaledDynamics(Head<Scalar_, Dim_> head, Law law = {}, Mask mask = {}, Bias bias = {})
       : head_((head.validate("RescaledDynamics"), law.validate(), bias.validate(), std::move(head))),
         form_(detail::form_of(detail::without_derivatives(head_), law)),
-        value_(detail::without_derivatives(head_.V)),
-        exponential_(detail::in_double(head_.V)),
+        value_(detail::without_derivatives(head_.value())),
+        exponential_(detail::in_double(head_.value())),
         law_(std::move(law)),
         mask_(std::move(mask)),
         bias_(std::move(bias)) {
@@ -180,11 +180,11 @@ class RescaledDynamics {
     M.matrix = (form_.beta * flow.matrix.transpose() * M.matrix * flow.matrix).eval();
     M.log_scale += 2 * flow.log_scale;
     Eigen::MatrixXd J = Eigen::MatrixXd::Zero(z.size(), z.size());
-    detail::add_attention_jacobian<true>(attention(t, z), z, M, head_.V, J);
+    detail::add_attention_jacobian<true>(attention(t, z), z, M, head_.value(), J);
     const Eigen::Index d = dim(), n = z.cols();
     for (Eigen::Index i = 0; i < n; ++i)
       if (detail::nearest_key(mask_, i, n) >= 0)
-        J.block(i * d, i * d, d, d) -= head_.V.template cast<double>();
+        J.block(i * d, i * d, d, d) -= head_.value().template cast<double>();
     detail::require_finite_jacobian(J, "RescaledDynamics");
     return J;
   }

@@ -22,67 +22,69 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
 
-/// The heads of one layer, validated, each with the form of its scores.
+/// The heads of one layer, validated, each with its operator.
 template <class Scalar, int Dim, class Law>
 struct HeadBank {
   std::vector<Head<Scalar, Dim>> heads;
-  std::vector<FormOf<Scalar, Dim, Law>> forms;
-  std::vector<ScaledValue<Scalar, Dim>> values;
-  static constexpr int none = (std::numeric_limits<int>::min)();
-  int unit = none;  // the largest exponent of a V that is not zero
+  std::vector<HeadOperator<Scalar, Dim, Law>> operators;
 
   HeadBank(std::vector<Head<Scalar, Dim>> given, const Law& law, const std::string& owner)
       : heads(std::move(given)) {
     if (heads.empty()) refuse(owner, ": no head given, expected at least one");
+    operators.reserve(heads.size());
     for (std::size_t h = 0; h < heads.size(); ++h) {
       const std::string name = heads.size() == 1 ? owner : owner + ", head " + std::to_string(h);
       heads[h].validate(name);
       if (heads[h].dim() != heads[0].dim())
         refuse(name, ": V has d = ", heads[h].dim(), ", expected ", heads[0].dim(), " as in head 0");
-      forms.push_back(form_of(heads[h], law));
-      values.emplace_back(heads[h].V);
-      if (!vanishes(heads[h].V)) unit = (std::max)(unit, values[h].exponent);
+      operators.emplace_back(heads[h], law);
     }
-    if (unit == none) unit = 0;
   }
 
-  /// out = ∑ₕ ∑ⱼ wʰᵢⱼ Vₕ xⱼ, to Tokens or to a map of their shape. The tokens are laid out once for all heads.
+  /// out = ∑ₕ ∑ⱼ wʰᵢⱼ Oₕ Vₕ xⱼ, to Tokens or to a map of their shape. The tokens are laid out once for all heads.
   template <class Mask, class Bias, class Out>
   void attend(const Law& law, const Mask& mask, const Bias& bias, const TokenView<Scalar, Dim>& x,
               Out& out) const {
     static constinit thread_local Scratch<Tokens<Scalar, Dim>> kept_sums, kept_update;
     Tokens<Scalar, Dim>&sums = *kept_sums, &update = *kept_update;
-    int exponent = 0;
-    for (std::size_t h = 0; h < heads.size(); ++h) {
-      exponent = attend_scaled(forms[h], nullptr, Weighted::tokens, law, mask, bias, x, sums, nullptr, h > 0);
-      // Heads may differ in the units of their V: small ones shrink to the largest one's, none grows.
-      const int shift = (std::min)(0, values[h].exponent - unit);
-      if (shift != 0) scale_by_power_of_two(sums, shift);
-      if (h == 0) {
-        values[h].apply(sums, out);
-      } else {
-        values[h].apply(sums, update);
-        out += update;
+    int unit = 0;          // out is in units of 2^unit
+    bool counted = false;  // whether out has a head whose unit counts: one that is not zero
+    const auto add_heads = [&](const auto& attend_head) {
+      for (std::size_t h = 0; h < operators.size(); ++h) {
+        const bool counts = !operators[h].vanishes();
+        const int exponent = h == 0 ? attend_head(operators[h], out) : attend_head(operators[h], update);
+        if (h == 0) {
+          unit = exponent;
+        } else {
+          // Heads may differ in the units of their values: small ones shrink to the largest one's, none grows.
+          if (counts) {
+            const int shift = exponent - unit;
+            if (!counted || shift > 0) unit = exponent;
+            if (counted && shift > 0) scale_by_power_of_two(out, -shift);
+            if (counted && shift < 0) scale_by_power_of_two(update, shift);
+          }
+          out += update;
+        }
+        counted = counted || counts;
       }
+    };
+    if constexpr (KernelScalar<Scalar> && !DistanceLaw<Law>) {
+      auto& scratch = AttentionScratch<Scalar>::of_this_thread();
+      scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols());
+      add_heads([&](const auto& head, auto& to) {
+        return head.attend(law, mask, bias, scratch.tokens, x, sums, to, nullptr, scratch);
+      });
+    } else {
+      add_heads([&](const auto& head, auto& to) { return head.attend(law, mask, bias, x, sums, to); });
     }
-    exponent += unit;
-    if (exponent != 0) scale_by_power_of_two(out, exponent);
+    if (unit != 0) scale_by_power_of_two(out, unit);
   }
 
   [[nodiscard]] const FormOf<Scalar, Dim, Law>& form(std::size_t head, const char* owner) const {
-    if (head >= forms.size())
+    if (head >= operators.size())
       throw std::out_of_range(std::string(owner) + "::attention: head " + std::to_string(head) + " of " +
-                              std::to_string(forms.size()));
-    return forms[head];
-  }
-
- private:
-  /// A zero that may carry derivatives does not vanish.
-  static bool vanishes([[maybe_unused]] const typename Head<Scalar, Dim>::Square& V) {
-    if constexpr (std::floating_point<Scalar>)
-      return V.isZero(0);
-    else
-      return false;
+                              std::to_string(operators.size()));
+    return operators[head].form;
   }
 };
 
@@ -90,11 +92,12 @@ struct HeadBank {
 
 /// Self-attention dynamics in R^d, for one head or several [GLPR23, eq. (1.2); §8 for several heads]:
 ///
-///     ẋᵢ = ∑ₕ ∑ⱼ Pʰᵢⱼ Vₕ xⱼ,   Pʰᵢⱼ = softmaxⱼ(β ⟨Qₕ xᵢ, Kₕ xⱼ⟩),
+///     ẋᵢ = ∑ₕ ∑ⱼ Pʰᵢⱼ Oₕ Vₕ xⱼ,   Pʰᵢⱼ = softmaxⱼ(β ⟨Qₕ xᵢ, Kₕ xⱼ⟩),
 ///
 /// or another law than softmax, over the tokens that the mask leaves, with a positional bias on the scores.
 /// State: d × n. Tokens may grow like e^{‖V‖ t}; RescaledDynamics follows them for longer.
-/// One call costs O(H (n² d + n d²)) time for H heads and O(n d) memory.
+/// One call costs O(H (n² d + n d²)) time for H heads and O(n d) memory; O(H (n² (d_k + d_v) + n d (d_k + d_v))) where
+/// the factors of a head are smaller than d × d.
 ///
 /// With a scalar that carries derivatives (Eigen::AutoDiffScalar) a velocity has those of tokens and heads alike.
 template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
@@ -160,9 +163,10 @@ class TokenDynamics {
     const Eigen::Index size = x.size();
     Eigen::MatrixXd J = Eigen::MatrixXd::Zero(size, size);
     for (std::size_t h = 0; h < bank_.heads.size(); ++h) {
-      ScaledMatrix<Dim> M = bank_.forms[h].M;
-      M.matrix *= bank_.forms[h].beta;
-      detail::add_attention_jacobian<Law::rows_sum_to_one>(attention(t, x, h), x, M, bank_.heads[h].V, J);
+      ScaledMatrix<Dim> M = bank_.operators[h].form.M;
+      M.matrix *= bank_.operators[h].form.beta;
+      detail::add_attention_jacobian<Law::rows_sum_to_one>(attention(t, x, h), x, M, bank_.heads[h].value(),
+                                                           J);
     }
     detail::require_finite_jacobian(J, "TokenDynamics");
     return J;

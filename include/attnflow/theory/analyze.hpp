@@ -28,7 +28,8 @@ template <class Scalar, int Dim>
 [[nodiscard]] std::vector<Head<double>> heads_in_double(const std::vector<Head<Scalar, Dim>>& heads) {
   std::vector<Head<double>> result;
   for (const auto& h : heads)
-    result.push_back({h.Q.template cast<double>(), h.K.template cast<double>(), h.V.template cast<double>()});
+    result.push_back(
+        {h.Q.template cast<double>(), h.K.template cast<double>(), h.value().template cast<double>()});
   return result;
 }
 

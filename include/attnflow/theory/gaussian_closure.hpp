@@ -124,7 +124,7 @@ class GaussianClosure {
                        " as in head 0");
       const Eigen::MatrixXd Q = head.Q.template cast<double>(), K = head.K.template cast<double>();
       Form form{beta * detail::transposed_product(K, Q), beta * detail::transposed_product(K, K),
-                head.V.template cast<double>()};
+                head.value().template cast<double>()};
       if (!form.A.allFinite() || !form.B.allFinite())
         detail::refuse("GaussianClosure: beta KᵀQ or beta KᵀK overflows, expected smaller weights");
       forms_.push_back(std::move(form));

@@ -217,7 +217,7 @@ template <KernelScalar Scalar, int Dim>
       detail::refuse("predict_limit: a head has d = ", head.dim(), ", expected ", heads[0].dim(),
                      " as in head 0");
   }
-  const Eigen::MatrixXd V = heads[0].V.template cast<double>(), M = bilinear_form(heads[0], beta);
+  const Eigen::MatrixXd V = heads[0].value().template cast<double>(), M = bilinear_form(heads[0], beta);
   Prediction prediction;
   if (heads.size() > 1) {
     prediction.reason = detail::words("there are ", heads.size(), " heads, and no theorem covers several");
@@ -225,7 +225,7 @@ template <KernelScalar Scalar, int Dim>
     Head<double> sum{heads[0].Q.template cast<double>(), heads[0].K.template cast<double>(), V};
     for (std::size_t h = 1; h < heads.size(); ++h) {
       alike = alike && (bilinear_form(heads[h], beta) - M).norm() <= 1e-12 * M.norm();
-      sum.V += heads[h].V.template cast<double>();
+      sum.V += heads[h].value().template cast<double>();
     }
     if (alike && sum.V.allFinite()) {
       const Prediction one = predict_limit(std::vector<Head<double>>{sum}, beta, tol);

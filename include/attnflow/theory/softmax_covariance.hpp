@@ -42,7 +42,7 @@ class SoftmaxCovariance {
                      " of V");
     Eigen::MatrixXd A = Eigen::MatrixXd::Zero(d, d);
     for (const Head<Scalar, Dim>& head : heads) {
-      const Eigen::MatrixXd V = head.V.template cast<double>();
+      const Eigen::MatrixXd V = head.value().template cast<double>();
       if (V != V(0, 0) * Eigen::MatrixXd::Identity(d, d))
         detail::refuse("SoftmaxCovariance: V is no multiple of the identity, expected one");
       A += beta * V(0, 0) *

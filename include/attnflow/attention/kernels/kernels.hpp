@@ -83,11 +83,11 @@ template <class T, int D, RowKind Kind>
 #undef ATTNFLOW_DETAIL_KERNELS
 }
 
-/// The kernels for d coordinates, where Dim is d or Eigen::Dynamic, which is −1.
-template <class T, int Dim, RowKind Kind>
-[[nodiscard]] RowKernels<T> row_kernels(std::int64_t d) {
-  const SimdLevel level = simd_level();
-  if constexpr (Dim > most_small_coordinates) {
+/// The kernels for d coordinates at a level, where Dim is d or Eigen::Dynamic, which is −1. Those of few coordinates are
+/// for keys that are values.
+template <class T, int Dim, RowKind Kind, bool KeysAreValues = true>
+[[nodiscard]] RowKernels<T> row_kernels(SimdLevel level, std::int64_t d) {
+  if constexpr (Dim > most_small_coordinates || !KeysAreValues) {
     return row_kernels_at<T, 0, Kind>(level);
   } else if constexpr (Dim > 0) {
     return row_kernels_at<T, Dim, Kind>(level);
@@ -124,8 +124,8 @@ template <class T, RowKind Kind>
 template <class T>
 struct TokenKernels {
   int width;
-  void (*multiply)(const T* a, std::int64_t a_step, const T* x, T* y, std::int64_t rows, std::int64_t inner,
-                   std::int64_t n);
+  void (*multiply)(const T* a, std::int64_t a_step, const T* x, std::int64_t x_step, T* y, std::int64_t rows,
+                   std::int64_t inner, std::int64_t n);
   bool (*find_box)(const T* x, std::int64_t d, std::int64_t n, T* low, T* high);
   T (*shift)(const T* x, const T* centre, T unit, std::int64_t d, std::int64_t n, T* y, std::int64_t y_step);
 };

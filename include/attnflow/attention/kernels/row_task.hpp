@@ -43,25 +43,30 @@ struct PickedKeys {
 /// Rows of attention, laid out for the kernels: W rows make a pack, a row for each lane. Numbers of a pack that
 /// belong to a coordinate stand together: entry (c, i) of `queries` is at (i / W) W d + c W + i mod W.
 ///
-/// The kernels of bounded rows leave, with eᵢⱼ = ⟨query i, key j⟩ + start i − slope |i − j|,
+/// The kernels of bounded rows leave, with eᵢⱼ = ⟨query i, key j⟩ + start i − slope |pᵢ − j|, pᵢ = first_position + i,
 ///
-///     sum i = ∑ⱼ 2^{eᵢⱼ},   mean i = ∑ⱼ 2^{eᵢⱼ} key j / sum i,
+///     sum i = ∑ⱼ 2^{eᵢⱼ},   mean i = ∑ⱼ 2^{eᵢⱼ} value j / sum i,
 ///
-/// over the keys j in [begin i, end i); the mean is NaN where there are none. `start` keeps sums in range. In few
+/// over the keys j in [begin i, end i); the mean is zero where there are none. `start` keeps sums in range. In few
 /// coordinates and without a bias no eᵢⱼ may be below Exp2<T>::faintest; elsewhere weights stop at 2^faintest.
+/// The kernels of few coordinates read no values: keys are values there.
 template <class T>
 struct RowTask {
-  std::int64_t n = 0, d = 0;
-  const T* keys = nullptr;       ///< d × n
-  std::int64_t key_step = 0;     ///< from one key to the next: key_step_for(d)
-  const T* queries = nullptr;    ///< d numbers for each row, in packs
-  const T* start = nullptr;      ///< for each row
-  const T* begin = nullptr;      ///< for each row, the first key: a whole number; null for all keys
-  const T* end = nullptr;        ///< for each row, one past the last key
-  const T* positions = nullptr;  ///< 0, 1, …: for rows and keys; read by biased kernels alone
+  std::int64_t n = 0, d = 0;        ///< the number of keys, and of their coordinates
+  const T* keys = nullptr;          ///< d × n
+  std::int64_t key_step = 0;        ///< from one key to the next: key_step_for(d)
+  std::int64_t value_d = 0;         ///< the number of coordinates of the values
+  const T* values = nullptr;        ///< value_d × n
+  std::int64_t value_step = 0;      ///< from one value to the next
+  const T* queries = nullptr;       ///< d numbers for each row, in packs
+  const T* start = nullptr;         ///< for each row
+  const T* begin = nullptr;         ///< for each row, the first key: a whole number; null for all keys
+  const T* end = nullptr;           ///< for each row, one past the last key
+  std::int64_t first_position = 0;  ///< the position of row 0 among the keys
+  const T* positions = nullptr;     ///< 0, 1, …: for rows and keys; read by biased kernels alone
   T slope = 0;
   T* sum = nullptr;   ///< for each row
-  T* mean = nullptr;  ///< d numbers for each row, in packs
+  T* mean = nullptr;  ///< value_d numbers for each row, in packs
 
   // For general kernels. Functions other than the exponential leave sums in the place of means, and eᵢⱼ is sᵢⱼ log₂ e
   // (logistic) or sᵢⱼ itself (linear).
@@ -92,19 +97,23 @@ struct QueryTask {
 /// Rows of attention whose scores may be of any size, computed from differences of tokens. The rows are any W:
 /// lane l is row rows[l].
 ///
-///     δⱼ = ⟨query, key j − key r⟩,   eⱼ = (δⱼ half) half − slope (|i − j| − |i − r|),   r the key of largest score
+///     δⱼ = ⟨query, key j − key r⟩,   eⱼ = (δⱼ half) half − slope (|p − j| − |p − r|),   r the key of largest score
 ///
-/// sum = ∑ⱼ 2^{eⱼ}, moment = ∑ⱼ 2^{eⱼ} (key j − key r): near a tie the differences keep their relative accuracy at
-/// any scale, and keys equal to key r contribute nothing to the moment.
+/// sum = ∑ⱼ 2^{eⱼ}, moment = ∑ⱼ 2^{eⱼ} (value j − value r): near a tie the differences keep their relative accuracy at
+/// any scale, and values equal to value r contribute nothing to the moment. Where the number of coordinates is compiled
+/// in, keys are values.
 template <class T>
 struct ExactTask {
   std::int64_t n = 0, d = 0;
-  const T* keys = nullptr;      ///< d × n
-  const T* queries = nullptr;   ///< d × W
-  const T* half = nullptr;      ///< W, at most the largest finite number
-  const T* begin = nullptr;     ///< W
-  const T* end = nullptr;       ///< W
-  const T* position = nullptr;  ///< W: the row's own position
+  const T* keys = nullptr;  ///< d × n
+  std::int64_t value_d = 0;
+  const T* values = nullptr;        ///< value_d × n: may be the keys
+  const T* queries = nullptr;       ///< d × W
+  const T* half = nullptr;          ///< W, at most the largest finite number
+  const T* begin = nullptr;         ///< W
+  const T* end = nullptr;           ///< W
+  const T* position = nullptr;      ///< W: p, the row's position among the keys
+  std::int64_t first_position = 0;  ///< of row 0, to which bit 0 of `picked` belongs
   T slope = 0;
   const T* key_terms = nullptr;  ///< n, general kernels: added to exponents
   PickedKeys picked;             ///< general kernels
@@ -112,10 +121,11 @@ struct ExactTask {
   /// it by at most tolerance times ∑ₖ |queryₖ (key j − key r)ₖ|; best is then the first of them.
   bool hard = false;
   T tolerance = 0;
-  T* best = nullptr;       ///< W: r, a whole number; begin where the row is empty
-  T* reference = nullptr;  ///< d × W: key r
-  T* sum = nullptr;        ///< W
-  T* moment = nullptr;     ///< d × W
+  T* best = nullptr;             ///< W: r, a whole number; begin where the row is empty
+  T* reference = nullptr;        ///< d × W: key r
+  T* value_reference = nullptr;  ///< value_d × W: value r; `reference` where keys are values
+  T* sum = nullptr;              ///< W
+  T* moment = nullptr;           ///< value_d × W
 };
 
 }}}  // namespace attnflow::detail

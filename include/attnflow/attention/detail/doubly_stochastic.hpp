@@ -2,8 +2,8 @@
 /// The doubly stochastic scaling of a matrix of exponentials, by Newton's method on its dual problem.
 #pragma once
 
-#include <attnflow/attention/balance.hpp>
-#include <attnflow/attention/generic_rows.hpp>
+#include <attnflow/attention/detail/balance.hpp>
+#include <attnflow/attention/generic/generic_rows.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/scratch.hpp>
 
@@ -147,20 +147,21 @@ template <class Number, class Rows>
 void list_rows(const Rows& scores, Eigen::Index d, const std::vector<Number>& masses,
                ListedRows<Number>& rows, std::vector<Number>& columns) {
   const std::size_t n = masses.size();
-  for_each_generic_row<Number>(static_cast<Eigen::Index>(n), d, [&](Eigen::Index i) {
-    static constinit thread_local Scratch<GenericRow<Number>> kept;
-    GenericRow<Number>& row = *kept;
-    auto& list = rows[static_cast<std::size_t>(i)];
-    list.clear();
-    scores.make(i, row);
-    if (row.empty) return;
-    Number sum = 0;
-    for (Number& entry : row.difference) sum += entry = std::exp(entry);
-    for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
-      const Number weight = row.difference[static_cast<std::size_t>(j - row.range.begin)] / sum;
-      if (weight >= Number(1e-20) * masses[static_cast<std::size_t>(j)]) list.push_back({j, weight});
-    }
-  });
+  for_each_generic_row<Number>(
+      static_cast<Eigen::Index>(n), static_cast<Eigen::Index>(n), d, [&](Eigen::Index i) {
+        static constinit thread_local Scratch<GenericRow<Number>> kept;
+        GenericRow<Number>& row = *kept;
+        auto& list = rows[static_cast<std::size_t>(i)];
+        list.clear();
+        scores.make(i, row);
+        if (row.empty) return;
+        Number sum = 0;
+        for (Number& entry : row.difference) sum += entry = std::exp(entry);
+        for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
+          const Number weight = row.difference[static_cast<std::size_t>(j - row.range.begin)] / sum;
+          if (weight >= Number(1e-20) * masses[static_cast<std::size_t>(j)]) list.push_back({j, weight});
+        }
+      });
   columns.assign(n, Number(0));
   for (std::size_t i = 0; i < n; ++i)
     for (const auto& [key, weight] : rows[i]) columns[static_cast<std::size_t>(key)] += masses[i] * weight;
@@ -170,7 +171,7 @@ void list_rows(const Rows& scores, Eigen::Index d, const std::vector<Number>& ma
 template <class Number, class Rows>
 [[nodiscard]] Number largest_spread(const Rows& scores, Eigen::Index n, Eigen::Index d) {
   std::vector<Number> spreads(static_cast<std::size_t>(n), Number(0));
-  for_each_generic_row<Number>(n, d, [&](Eigen::Index i) {
+  for_each_generic_row<Number>(n, n, d, [&](Eigen::Index i) {
     static constinit thread_local Scratch<GenericRow<Number>> kept;
     GenericRow<Number>& row = *kept;
     scores.make(i, row);

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <attnflow/algebra/scaled_matrix.hpp>
-#include <attnflow/attention/forms.hpp>
+#include <attnflow/attention/detail/forms.hpp>
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/attention/softmax.hpp>
 #include <attnflow/attention/token_view.hpp>
@@ -148,12 +148,12 @@ struct LiftedTokens {
   }
 };
 
-/// attend_scaled (attend.hpp) for a law of distances.
-template <class Scalar, class Wide, int Dim, class Law, class Mask, class Bias>
+/// attend_scaled (attend_points.hpp) for a law of distances: softmax of the lifted tokens.
+template <class Scalar, class Wide, int Dim, class Law, class Mask, class Bias, class... Scratch>
 int attend_scaled(const DistanceForm<Wide, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
                   Weighted what, const Law& law, const Mask& mask, const Bias& bias,
                   const std::type_identity_t<TokenView<Scalar, Dim>>& x, Tokens<Scalar, Dim>& out,
-                  RowRecord* rows, bool /*same_tokens*/ = false) {
+                  RowRecord* rows, Scratch&... scratch) {
   const Eigen::Index d = x.rows(), n = x.cols();
   const LiftedTokens<Scalar, Wide, Dim> lifted(form, flow, x);
   out.resize(d, n);
@@ -166,7 +166,7 @@ int attend_scaled(const DistanceForm<Wide, Dim>& form, const std::type_identity_
   constexpr int size = LiftedTokens<Scalar, Wide, Dim>::size;
   Tokens<Scalar, size> sums;
   const int exponent = attend_scaled(lifted.form(form), nullptr, what, Softmax<Scalar>{form.beta}, mask, bias,
-                                     TokenView<Scalar, size>(lifted.tokens), sums, rows);
+                                     TokenView<Scalar, size>(lifted.tokens), sums, rows, scratch...);
   for (Eigen::Index i = 0; i < n; ++i) {
     // One where there is something to attend to: the last coordinate of every key.
     const bool attends = what == Weighted::displacements || nearest_key(mask, i, n) >= 0;

@@ -2,12 +2,12 @@
 /// The operator for scalars that no kernel is compiled for, and its weights: by the plain loops of generic_rows.hpp.
 #pragma once
 
-#include <attnflow/attention/balance.hpp>
 #include <attnflow/attention/concepts.hpp>
-#include <attnflow/attention/doubly_stochastic.hpp>
-#include <attnflow/attention/forms.hpp>
-#include <attnflow/attention/generic_rows.hpp>
-#include <attnflow/attention/position_sums.hpp>
+#include <attnflow/attention/detail/balance.hpp>
+#include <attnflow/attention/detail/doubly_stochastic.hpp>
+#include <attnflow/attention/detail/forms.hpp>
+#include <attnflow/attention/detail/position_sums.hpp>
+#include <attnflow/attention/generic/generic_rows.hpp>
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/token_view.hpp>
@@ -132,7 +132,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
 [[nodiscard]] Balance<Scalar> generic_terms(const GenericForm<Scalar, Dim>& form,
                                             const std::type_identity_t<ScaledMatrix<Dim>>* flow,
                                             const Law& law, const Mask& mask, const Bias& bias,
-                                            const TokenView<Scalar, Dim>& x) {
+                                            const PointViews<Scalar, Dim>& points) {
+  const TokenView<Scalar, Dim>& x = points.keys;
   Balance<Scalar> terms;
   if constexpr (MassiveBias<Bias>) {
     std::vector<double> logs;
@@ -150,7 +151,7 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
                          std::vector<Scalar>& logs) {
       const GenericRows<Scalar, Dim, Mask> scores(of, flow, mask, static_cast<double>(bias.slope), x, given);
       logs.resize(static_cast<std::size_t>(x.cols()));
-      for_each_generic_row<Scalar>(x.cols(), x.rows(), [&](Eigen::Index i) {
+      for_each_generic_row<Scalar>(x.cols(), x.cols(), x.rows(), [&](Eigen::Index i) {
         using std::log;
         static constinit thread_local Scratch<GenericRow<Scalar>> kept;
         GenericRow<Scalar>& row = *kept;
@@ -187,27 +188,30 @@ template <class Scalar>
   return numbers;
 }
 
-/// attend_scaled (attend.hpp) in the scalar of the tokens.
+/// The operator (see attend.hpp) in the scalar of the tokens, in units of 2^e: writes out · 2^{−e} and returns e.
 template <class Scalar, int Dim, class Law, class Mask, class Bias>
-int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
-                  Weighted what, const Law& law, const Mask& mask, const Bias& bias,
-                  const std::type_identity_t<TokenView<Scalar, Dim>>& x, Tokens<Scalar, Dim>& out,
-                  RowRecord* rows, bool /*same_tokens*/ = false) {
-  eigen_assert(x.data() != out.data() || x.cols() == 0);
+int attend_generically(const GenericForm<Scalar, Dim>& form,
+                       const std::type_identity_t<ScaledMatrix<Dim>>* flow, Weighted what, const Law& law,
+                       const Mask& mask, const Bias& bias,
+                       const std::type_identity_t<PointViews<Scalar, Dim>>& points, Tokens<Scalar, Dim>& out,
+                       RowRecord* rows) {
   using Number = Value<Scalar>;
   constexpr bool exponentials = Law::function == WeightFunction::exponential,
                  hard = Law::function == WeightFunction::maximum;
   static_assert(!hard || !MassiveBias<Bias>,
                 "Hardmax does not take masses: they do not change which score is the largest");
-  const Eigen::Index n = x.cols(), d = x.rows();
-  out.resize(d, n);
-  clear(rows, n);
+  const Eigen::Index n = points.keys.cols(), m = points.queries.cols(), d = points.values.rows();
+  out.resize(d, m);
+  clear(rows, m);
   const auto nan = static_cast<Scalar>(std::numeric_limits<Number>::quiet_NaN());
-  if (!std::isfinite(largest_number(x.data(), n * d))) {
+  const auto is_finite = [](const TokenView<Scalar, Dim>& x) {
+    return std::isfinite(largest_number(x.data(), x.rows() * x.cols()));
+  };
+  if (!is_finite(points.keys) || !is_finite(points.queries) || !is_finite(points.values)) {
     out.setConstant(nan);
     return 0;
   }
-  const Balance<Scalar> terms = generic_terms(form, flow, law, mask, bias, x);
+  const Balance<Scalar> terms = generic_terms(form, flow, law, mask, bias, points);
   terms.write(rows);
   if (!std::isfinite(
           largest_number(terms.key_terms.data(), static_cast<Eigen::Index>(terms.key_terms.size())))) {
@@ -217,10 +221,14 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
   const std::vector<double> term_numbers = numbers_of(terms.key_terms);
   const auto positions = positions_for<Law>(mask, bias, term_numbers);
   const GenericRows<Scalar, Dim, Mask> scores(
-      form, flow, mask, static_cast<double>(bias.slope), x,
+      form, flow, mask, static_cast<double>(bias.slope), points,
       exponentials ? std::span<const Scalar>(terms.key_terms) : std::span<const Scalar>(), terms.corrections);
-  const Scalar* keys = scores.keys();
-  for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
+  const ScaledPoints<Scalar> scaled_values(points.values.data(), d * n);
+  const Scalar* values = scaled_values.data;
+  const auto zero = [&](Eigen::Index c) {  // with derivatives that are zero
+    return n == 0 ? Scalar(0) : Scalar(values[c] - values[c]);
+  };
+  for_each_generic_row<Scalar>(m, n, d + points.keys.rows(), [&](Eigen::Index i) {
     using std::log;
     static constinit thread_local Scratch<GenericRow<Scalar>> kept;
     GenericRow<Scalar>& row = *kept;
@@ -228,25 +236,25 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
       scores.make_ties(i, law.tolerance, row);
     else
       scores.make(i, row);
-    const Scalar* own = keys + i * d;
+    const Eigen::Index position = points.first_position + i;
+    const Scalar* own = what == Weighted::displacements ? values + position * d : nullptr;
     if (row.empty) {
-      for (Eigen::Index c = 0; c < d; ++c)
-        out(c, i) = own[c] - own[c];  // zero, with derivatives that are zero
+      for (Eigen::Index c = 0; c < d; ++c) out(c, i) = zero(c);
       if (rows != nullptr)
         rows->log_normalizer[static_cast<std::size_t>(i)] = -std::numeric_limits<double>::infinity();
       return;
     }
-    const Scalar* reference = keys + row.largest_key * d;
+    const Scalar* reference = values + row.largest_key * d;
     Scalar sum = Scalar(1);
     row.moment.clear();
-    for (Eigen::Index c = 0; c < d; ++c) row.moment.push_back(own[c] - own[c]);
+    for (Eigen::Index c = 0; c < d; ++c) row.moment.push_back(zero(c));
     for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
       if (j == row.largest_key) continue;
       const Scalar weight = exponential(row.difference[static_cast<std::size_t>(j - row.range.begin)]);
       if (value_of(weight) == 0) continue;
       sum += weight;
       for (Eigen::Index c = 0; c < d; ++c) {
-        const Scalar delta = keys[j * d + c] - reference[c];
+        const Scalar delta = values[j * d + c] - reference[c];
         const Scalar part = weight * delta;
         row.moment[static_cast<std::size_t>(c)] += part;
       }
@@ -265,13 +273,13 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
         plain = law.ties != Ties::all;
         if (!plain) factor = sum;
       } else if constexpr (!Law::rows_sum_to_one) {
-        factor = exponential(generic_log_row_factor<Scalar>(law, positions, log_normalizer, n, i));
+        factor = exponential(generic_log_row_factor<Scalar>(law, positions, log_normalizer, n, position));
       }
       for (Eigen::Index c = 0; c < d; ++c) {
         Scalar mean = row.moment[static_cast<std::size_t>(c)] / sum;
         if (single) mean = Scalar(0);
         Scalar entry = reference[c] + mean;
-        if (what == Weighted::displacements) entry = Scalar(reference[c] - own[c]) + mean;
+        if (own != nullptr) entry = Scalar(reference[c] - own[c]) + mean;
         if (!plain) {
           // Nothing times ∞ is nothing.
           const bool nothing =
@@ -282,16 +290,16 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
       }
     } else {
       scores.make_scores(i, row);
-      for (Eigen::Index c = 0; c < d; ++c) row.moment[static_cast<std::size_t>(c)] = own[c] - own[c];
+      for (Eigen::Index c = 0; c < d; ++c) row.moment[static_cast<std::size_t>(c)] = zero(c);
       for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
         if (!scores.takes(i, j)) continue;
         Scalar weight = weight_of(law, row.difference[static_cast<std::size_t>(j - row.range.begin)]);
         if (!terms.key_terms.empty()) weight *= terms.key_terms[static_cast<std::size_t>(j)];
         for (Eigen::Index c = 0; c < d; ++c) {
-          Scalar key = keys[j * d + c];
-          if (what == Weighted::displacements) key -= own[c];
-          if (value_of(key) == 0 && std::isinf(value_of(weight))) continue;  // nothing times ∞ is nothing
-          const Scalar part = weight * key;
+          Scalar value = values[j * d + c];
+          if (own != nullptr) value -= own[c];
+          if (value_of(value) == 0 && std::isinf(value_of(weight))) continue;  // nothing times ∞ is nothing
+          const Scalar part = weight * value;
           row.moment[static_cast<std::size_t>(c)] += part;
         }
       }
@@ -299,22 +307,21 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
       for (Eigen::Index c = 0; c < d; ++c) out(c, i) = row.moment[static_cast<std::size_t>(c)] * factor;
     }
   });
-  return scores.exponent;
+  return scaled_values.exponent;
 }
 
 /// The weights of a law that is no exponential, entry by entry.
 template <class Scalar, int Dim, class Law, class Mask, class Bias>
 [[nodiscard]] detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> function_weights(
     const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const Law& law,
-    const Mask& mask, const Bias& bias, const TokenView<Scalar, Dim>& x) {
-  const Eigen::Index n = x.cols(), d = x.rows();
-  const Balance<Scalar> factors = generic_terms(form, flow, law, mask, bias, x);
-  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), x);
+    const Mask& mask, const Bias& bias, const PointViews<Scalar, Dim>& points) {
+  const Eigen::Index n = points.keys.cols(), m = points.queries.cols();
+  const Balance<Scalar> factors = generic_terms(form, flow, law, mask, bias, points);
+  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), points);
   if (!scores.finite()) refuse("attention_matrix: x has an entry that is not finite");
-  detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(n, n);
+  detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(m, n);
   result.setConstant(Scalar(0));
-  // Scores are of keys times 2^{−exponent} on both sides.
-  for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
+  for_each_generic_row<Scalar>(m, n, points.keys.rows(), [&](Eigen::Index i) {
     static constinit thread_local Scratch<GenericRow<Scalar>> kept;
     GenericRow<Scalar>& row = *kept;
     if constexpr (Law::function == WeightFunction::maximum)
@@ -349,20 +356,21 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
 template <class Scalar, int Dim, class Law, class Mask, class Bias>
 [[nodiscard]] detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> log_weights(
     const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const Law& law,
-    const Mask& mask, const Bias& bias, const std::type_identity_t<TokenView<Scalar, Dim>>& x) {
+    const Mask& mask, const Bias& bias, const std::type_identity_t<PointViews<Scalar, Dim>>& points) {
   using Number = Value<Scalar>;
-  const Eigen::Index n = x.cols(), d = x.rows();
-  if (!std::isfinite(largest_number(x.data(), n * d)))
-    refuse("log_attention: x has an entry that is not finite");
-  const Balance<Scalar> terms = generic_terms(form, flow, law, mask, bias, x);
+  const Eigen::Index n = points.keys.cols(), m = points.queries.cols();
+  for (const TokenView<Scalar, Dim>* x : {&points.keys, &points.queries})
+    if (!std::isfinite(largest_number(x->data(), x->rows() * x->cols())))
+      refuse("log_attention: x has an entry that is not finite");
+  const Balance<Scalar> terms = generic_terms(form, flow, law, mask, bias, points);
   if constexpr (DoublyStochasticLaw<Law>) require_balance(terms);
   const std::vector<double> term_numbers = numbers_of(terms.key_terms);
   const auto positions = positions_for<Law>(mask, bias, term_numbers);
-  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), x,
+  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), points,
                                               terms.key_terms, terms.corrections);
-  detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(n, n);
+  detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(m, n);
   result.setConstant(static_cast<Scalar>(-std::numeric_limits<Number>::infinity()));
-  for_each_generic_row<Scalar>(n, d, [&](Eigen::Index i) {
+  for_each_generic_row<Scalar>(m, n, points.keys.rows(), [&](Eigen::Index i) {
     using std::log;
     static constinit thread_local Scratch<GenericRow<Scalar>> kept;
     GenericRow<Scalar>& row = *kept;
@@ -376,7 +384,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
     const Scalar log_sum = log(sum);
     Scalar shift = -log_sum;
     if constexpr (!Law::rows_sum_to_one)
-      shift += generic_log_row_factor<Scalar>(law, positions, Scalar(row.largest_score + log_sum), n, i);
+      shift += generic_log_row_factor<Scalar>(law, positions, Scalar(row.largest_score + log_sum), n,
+                                              points.first_position + i);
     for (Eigen::Index j = row.range.begin; j < row.range.end; ++j)
       result(i, j) = row.difference[static_cast<std::size_t>(j - row.range.begin)] + shift;
   });

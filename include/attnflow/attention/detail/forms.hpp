@@ -4,8 +4,8 @@
 
 #include <attnflow/algebra/products.hpp>
 #include <attnflow/attention/concepts.hpp>
-#include <attnflow/attention/generic_rows.hpp>
-#include <attnflow/attention/scores.hpp>
+#include <attnflow/attention/generic/generic_rows.hpp>
+#include <attnflow/attention/score_form.hpp>
 #include <attnflow/types.hpp>
 
 #include <numbers>

@@ -62,7 +62,7 @@ void multiply_entries(const Scalar* a, const Scalar* x, Scalar* y, Eigen::Index 
 /// derivatives that Q and K carry are in M.
 template <class Scalar, int Dim>
 struct GenericForm {
-  detail::ColumnMajor<Scalar, Dim, Dim> M;  ///< d × d
+  detail::ColumnMajor<Scalar, Dim, Dim> M;  ///< d × d; 0 × 0 for the identity
   int exponent = 0;
   double log_scale = 0;
   double beta = 1;
@@ -111,9 +111,38 @@ struct GenericRow {
   bool empty = true;  ///< nothing to attend to
 };
 
-/// The rows of one evaluation, by plain loops in the scalar of the tokens:
+/// Points in units of 2^exponent, in which no product of two of them overflows: read where they lie, or copied where they
+/// are too large for that or may carry derivatives (see private_copy).
+template <class Scalar>
+struct ScaledPoints {
+  const Scalar* data = nullptr;
+  int exponent = 0;
+  bool finite = true;
+
+  ScaledPoints(const Scalar* points, Eigen::Index size) : data(points) {
+    constexpr int comfortable = std::numeric_limits<Value<Scalar>>::max_exponent / 2;
+    const auto largest = largest_number(points, size);
+    finite = std::isfinite(largest);
+    if (!finite || size == 0) return;
+    exponent = (std::max)(0, exponent_of(largest) - comfortable);
+    if (exponent == 0 && std::floating_point<Scalar>) return;
+    copy_.assign(points, points + size);
+    if (exponent > 0)
+      for (Scalar& entry : copy_) entry *= power_of_two<Scalar>(-exponent);
+    data = copy_.data();
+  }
+  ScaledPoints(const ScaledPoints&) = delete;
+  ScaledPoints& operator=(const ScaledPoints&) = delete;
+  ScaledPoints(ScaledPoints&&) noexcept = default;
+  ~ScaledPoints() = default;
+
+ private:
+  std::vector<Scalar> copy_;
+};
+
+/// The rows of one evaluation, by plain loops in the scalar of the tokens: with queries q, keys y and p = first_position + i,
 ///
-///     sᵢⱼ = F ⟨uᵢ, xⱼ⟩ − slope |i − j|,   uᵢ = Eᵀ Mᵀ E xᵢ,   F = β 2^{exponent} e^{log}.
+///     sᵢⱼ = F ⟨uᵢ, yⱼ⟩ − slope |p − j|,   uᵢ = Eᵀ Mᵀ E qᵢ,   F = β 2^{exponent} e^{log}.
 ///
 /// Overflow-safe as the kernels' exact rows are, see ExactRow: the key of largest score first, found on the numbers
 /// alone; differences of tokens before products; the scale F kept apart as the square of a number that is finite, so
@@ -131,37 +160,34 @@ class GenericRows {
   using Wide = std::common_type_t<Number, double>;
 
  public:
-  int exponent = 0;  ///< keys() are tokens times 2^{−exponent}
-
-  /// \param terms  added to the scores of each key: n numbers, or none. They outlive the rows.
-  /// \param corrections  small numbers that are added to them after differences have been taken, by make() alone: two
-  /// vectors of corrections with the same terms differ by themselves, whatever the size of scores and terms.
+  /// \param points  the queries and the keys. \param terms  added to the scores of each key: n numbers, or none. They outlive
+  /// the rows. \param corrections  small numbers that are added to them after differences have been taken, by make() alone:
+  /// two vectors of corrections with the same terms differ by themselves, whatever the size of scores and terms.
   GenericRows(const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
-              const Mask& mask, double slope, const TokenView<Scalar, Dim>& x,
+              const Mask& mask, double slope, const PointViews<Scalar, Dim>& points,
               std::span<const Scalar> terms = {}, std::span<const Scalar> corrections = {})
       : form_(form),
         mask_(mask),
         slope_(slope),
         terms_(terms),
         corrections_(corrections),
-        n_(x.cols()),
-        d_(x.rows()),
-        keys_(x.data()) {
-    const Number largest = largest_number(keys_, n_ * d_);
-    finite_ = std::isfinite(largest);
+        n_(points.keys.cols()),
+        d_(points.keys.rows()),
+        first_position_(points.first_position),
+        scaled_keys_(points.keys.data(), n_ * d_),
+        keys_(scaled_keys_.data),
+        queries_(points.queries.data()) {
+    const Eigen::Index queries_size = points.queries.cols() * d_;
+    if (points.queries.data() != points.keys.data())
+      scaled_queries_.emplace_back(points.queries.data(), queries_size);
+    const ScaledPoints<Scalar>& queries = scaled_queries_.empty() ? scaled_keys_ : scaled_queries_.front();
+    finite_ = scaled_keys_.finite && queries.finite;
     if (!finite_ || n_ == 0) return;
-    // Tokens as they are, unless their products could overflow; where they may carry derivatives, a copy of them (see
-    // private_copy).
+    queries_ = queries.data;
+    // Queries are made of points that are not too small, either.
     constexpr int comfortable = std::numeric_limits<Number>::max_exponent / 2;
-    exponent = (std::max)(0, exponent_of(largest) - comfortable);
-    if (exponent > 0 || !std::floating_point<Scalar>) {
-      own_.assign(x.data(), x.data() + n_ * d_);
-      if (exponent > 0)
-        for (Scalar& entry : own_) entry *= power_of_two<Scalar>(-exponent);
-      keys_ = own_.data();
-    }
-    // Queries are made of keys that are not too small, either.
-    grow_ = std::clamp(-exponent_of(largest_number(keys_, n_ * d_)) - comfortable, 0, comfortable);
+    grow_ = std::clamp(-exponent_of(largest_number(queries_, queries_size)) - comfortable, 0, comfortable);
+    exponents_ = scaled_keys_.exponent + queries.exponent;
     numbers_.reserve(static_cast<std::size_t>(n_ * d_));
     for (Eigen::Index k = 0; k < n_ * d_; ++k) numbers_.push_back(value_of(keys_[k]));
     log_ = form.log_scale;
@@ -174,11 +200,11 @@ class GenericRows {
   }
 
   [[nodiscard]] bool finite() const noexcept { return finite_; }
-  /// Tokens times 2^{−exponent}, d × n.
-  [[nodiscard]] const Scalar* keys() const noexcept { return keys_; }
 
   /// Whether row i takes key j of its range.
-  [[nodiscard]] bool takes(Eigen::Index i, Eigen::Index j) const { return is_attended(mask_, i, j); }
+  [[nodiscard]] bool takes(Eigen::Index i, Eigen::Index j) const {
+    return is_attended(mask_, first_position_ + i, j);
+  }
 
   /// Makes row i.
   void make(Eigen::Index i, GenericRow<Scalar>& row) const {
@@ -247,7 +273,7 @@ class GenericRows {
 
  private:
   [[nodiscard]] double fall(Eigen::Index i, Eigen::Index j) const {
-    return slope_ * std::abs(static_cast<double>(i - j));
+    return slope_ * std::abs(static_cast<double>(first_position_ + i - j));
   }
   [[nodiscard]] const Scalar& term(Eigen::Index j) const { return terms_[static_cast<std::size_t>(j)]; }
   /// Adds the corrections to the differences, which are then counted from the key that is the largest with them.
@@ -269,9 +295,9 @@ class GenericRows {
   }
   /// Room for the differences of row i, and its query. \returns false where there is nothing to attend to.
   [[nodiscard]] bool begin(Eigen::Index i, GenericRow<Scalar>& row, Number& half) const {
-    row.range = mask_.keys(i, n_);
+    row.range = key_range(mask_, first_position_ + i, n_);
     row.largest_key = 0;
-    row.empty = nearest_key(mask_, i, n_) < 0;
+    row.empty = nearest_key(mask_, first_position_ + i, n_) < 0;
     if (row.empty) return false;
     half = make_query(i, row);
     row.difference.assign(static_cast<std::size_t>(row.range.end - row.range.begin), Scalar(0));
@@ -311,7 +337,7 @@ class GenericRows {
   /// ⟨uᵢ, y⟩ = (⟨query, y⟩ half) half, at most the largest finite number.
   [[nodiscard]] Number make_query(Eigen::Index i, GenericRow<Scalar>& row) const {
     const auto width = static_cast<std::size_t>(d_);
-    row.temporary.assign(keys_ + i * d_, keys_ + (i + 1) * d_);
+    row.temporary.assign(queries_ + i * d_, queries_ + (i + 1) * d_);
     if (grow_ != 0)
       for (Scalar& entry : row.temporary) entry *= power_of_two<Scalar>(grow_);
     row.query.assign(width, Scalar(0));
@@ -320,13 +346,13 @@ class GenericRows {
       row.query.swap(row.temporary);
     };
     if (flow_.size() != 0) apply(flow_);
-    apply(form_transposed_);
+    if (form_transposed_.size() != 0) apply(form_transposed_);
     if (flow_.size() != 0) apply(flow_transposed_);
     row.query.swap(row.temporary);
 
     int beta_exponent = 0;
     const double beta = std::frexp(form_.beta, &beta_exponent);
-    const int others = form_.exponent + exponent - grow_ + beta_exponent;
+    const int others = form_.exponent + exponents_ - grow_ + beta_exponent;
     int down = exponent_of(largest_number(row.query.data(), d_));
     if ((down + others) % 2 != 0) --down;  // an even power has an exact root
     // 2^{−down} in two factors: by itself it may not be a number.
@@ -369,26 +395,27 @@ class GenericRows {
   const Mask& mask_;
   double slope_;
   std::span<const Scalar> terms_, corrections_;
-  Eigen::Index n_, d_;
-  const Scalar* keys_;
+  Eigen::Index n_, d_, first_position_;
+  ScaledPoints<Scalar> scaled_keys_;
+  std::vector<ScaledPoints<Scalar>> scaled_queries_;  // one, unless they are the keys
+  const Scalar *keys_, *queries_;
   bool finite_ = true;
-  int grow_ = 0;
+  int grow_ = 0, exponents_ = 0;
   double log_ = 0;
-  std::vector<Scalar> own_;
   std::vector<Number> numbers_;
   detail::ColumnMajor<Scalar, Dim, Dim> form_transposed_;
   detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> flow_, flow_transposed_;  // none: the identity
 };
 
-/// Calls f(i) for i < n: by several threads for plain numbers; by one for others, which may change their constants in
-/// place (see private_copy).
+/// Calls f(i) for i < m, rows of n keys in d coordinates: by several threads for plain numbers; by one for others, which may
+/// change their constants in place (see private_copy).
 template <class Scalar, class F>
-void for_each_generic_row(Eigen::Index n, Eigen::Index d, F&& f) {
+void for_each_generic_row(Eigen::Index m, Eigen::Index n, Eigen::Index d, F&& f) {
   if constexpr (std::floating_point<Scalar>)
-    parallel_for(n, 5 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(d),
+    parallel_for(m, 5 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(d),
                  std::forward<F>(f));
   else
-    for (Eigen::Index i = 0; i < n; ++i) f(i);
+    for (Eigen::Index i = 0; i < m; ++i) f(i);
 }
 
 }}}  // namespace attnflow::detail
