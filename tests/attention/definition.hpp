@@ -52,7 +52,7 @@ Tokens<Scalar> attend_at(SimdLevel level, const attnflow::ScoreForm<>& form, con
   auto& layout = scratch.tokens;
   REQUIRE(layout.read(x.data(), x.rows(), x.cols()));
   Tokens<Scalar> out(x.rows(), x.cols());
-  const auto source = ad::QuerySource<Scalar>::of(form, nullptr, layout);
+  const auto source = ad::QuerySource<Scalar>(ad::QueryPoints<Scalar>::of(layout), form);
   REQUIRE(ad::attend_points<Eigen::Dynamic, Eigen::Dynamic, true>(
       source, layout, layout, what, law, mask, bias, out.data(), nullptr, scratch, all_exact));
   return out;

@@ -134,8 +134,9 @@ TEMPLATE_TEST_CASE("bounded rows give way to exact ones where their bound ends",
   attnflow::AttentionScratch<Scalar> scratch;
   const auto exact_rows = [&](const Tokens<Scalar>& x) {
     REQUIRE(scratch.tokens.read(x.data(), x.rows(), x.cols()));
-    scratch.queries.pack(ad::QuerySource<Scalar>::of(form, nullptr, scratch.tokens), scratch.tokens, NoMask{},
-                         0.0, ad::row_kernels_at<Scalar, 3, RowKind::plain>(SimdLevel::portable), false);
+    scratch.queries.pack(ad::QuerySource<Scalar>(ad::QueryPoints<Scalar>::of(scratch.tokens), form),
+                         scratch.tokens, NoMask{}, 0.0,
+                         ad::row_kernels_at<Scalar, 3, RowKind::plain>(SimdLevel::portable), false);
     return scratch.queries.exact;
   };
   Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, 3, 33);

@@ -493,7 +493,8 @@ void expect_no_exceptions(const Law& law, const Mask& mask, const Bias& bias, co
           attnflow::detail::row_kernels<Scalar, Eigen::Dynamic, attnflow::detail::RowKind::general>(level,
                                                                                                     x.rows());
       REQUIRE(scratch.tokens.read(x.data(), x.rows(), x.cols()));
-      const auto source = attnflow::detail::QuerySource<Scalar>::of(form, nullptr, scratch.tokens);
+      const attnflow::detail::QuerySource<Scalar> source(
+          attnflow::detail::QueryPoints<Scalar>::of(scratch.tokens), form);
       CHECK(exceptions_of([&] {
               (void)attnflow::detail::balance_rows(source, scratch.tokens, law, mask, bias, kernels, scratch,
                                                    {});

@@ -87,7 +87,31 @@ void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask& mask, con
   detail::require_dimension("attend", x, head.dim());
   Tokens<Scalar, Dim> sums;
   const detail::HeadOperator<Scalar, Dim, Law> attention(head, law);
-  const int exponent = attention.attend(law, mask, bias, detail::TokenView<Scalar, Dim>(x), sums, out, rows);
+  const detail::TokenView<Scalar, Dim> view(x);
+  const int exponent =
+      attention.attend(law, mask, bias, detail::PointViews<Scalar, Dim>(view), sums, out, rows);
+  if (exponent != 0) detail::scale_by_power_of_two(out, exponent);
+}
+
+/// Attention of m points y to n tokens x through a head: outᵢ = ∑ⱼ wᵢⱼ O V xⱼ with w = law(β ⟨Q yᵢ, K xⱼ⟩ + bias(i, j)), the
+/// field that the measure of the tokens makes at the points [GLPR23, §6]. y: d × m, x: d × n, out: d × m. Laws, scratch space
+/// and errors as for three sets of points; cost as for a head, with m n pairs.
+template <RealScalar Scalar, int Dim, WeightLaw<Scalar> Law, AttentionMask Mask, PositionalBias Bias,
+          TokenSource<Scalar, Dim> Y, TokenSource<Scalar, Dim> X>
+requires(!DoublyStochasticLaw<Law> &&
+         !DistanceLaw<Law>) void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask& mask,
+                                        const Bias& bias, const Y& y, const X& x, Tokens<Scalar, Dim>& out,
+                                        RowRecord* rows = nullptr) {
+  head.validate("attend");
+  law.validate();
+  bias.validate();
+  detail::require_dimension("attend", x, head.dim());
+  if (y.rows() != head.dim()) detail::refuse("attend: y has ", y.rows(), " rows, expected d = ", head.dim());
+  Tokens<Scalar, Dim> sums;
+  const detail::HeadOperator<Scalar, Dim, Law> attention(head, law);
+  const detail::TokenView<Scalar, Dim> queries(y), keys(x);
+  const int exponent = attention.attend(
+      law, mask, bias, detail::PointViews<Scalar, Dim>(queries, keys, keys, 0), sums, out, rows);
   if (exponent != 0) detail::scale_by_power_of_two(out, exponent);
 }
 

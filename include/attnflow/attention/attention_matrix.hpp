@@ -89,7 +89,7 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
   if (x.cols() == 0) return SquareMatrix<Scalar>(0, 0);
   constexpr RowKind kind = exact_kind(row_kind<Law, Mask, Bias>());
   const auto kernels = exact_kernels_at<Scalar, kind>(scratch.level);
-  const auto source = QuerySource<Scalar, Dim>::of(form, flow, scratch.tokens);
+  const QuerySource<Scalar, Dim> source(QueryPoints<Scalar>::of(scratch.tokens), form, flow);
   std::vector<double> terms;
   if constexpr (MassiveBias<Bias>) log_relative_masses(bias, x.cols(), terms);
   if constexpr (DoublyStochasticLaw<Law>) {

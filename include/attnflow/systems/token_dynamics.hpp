@@ -72,10 +72,13 @@ struct HeadBank {
       auto& scratch = AttentionScratch<Scalar>::of_this_thread();
       scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols());
       add_heads([&](const auto& head, auto& to) {
-        return head.attend(law, mask, bias, scratch.tokens, x, sums, to, nullptr, scratch);
+        return head.attend(law, mask, bias, scratch.tokens, QueryPoints<Scalar>::of(scratch.tokens),
+                           PointViews<Scalar, Dim>(x), sums, to, nullptr, scratch);
       });
     } else {
-      add_heads([&](const auto& head, auto& to) { return head.attend(law, mask, bias, x, sums, to); });
+      add_heads([&](const auto& head, auto& to) {
+        return head.attend(law, mask, bias, PointViews<Scalar, Dim>(x), sums, to);
+      });
     }
     if (unit != 0) scale_by_power_of_two(out, unit);
   }

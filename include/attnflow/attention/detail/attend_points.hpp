@@ -205,24 +205,26 @@ void attend_in_double(const GenericForm<double, Dim>& form,
   out = sums.template cast<Scalar>();
 }
 
-/// Self-attention of tokens that are laid out, with scores of a form; E = e^{tV} is applied to them first. In units of
+/// Attention of points to tokens that are laid out, with scores of a form; E = e^{tV} is applied to both first. In units of
 /// 2^e: writes out · 2^{−e} and returns e, which is zero unless tokens are so large that products of them could overflow.
-/// For callers that apply a value matrix before going back to plain units. \param layout  of the tokens x.
+/// For callers that apply a value matrix before going back to plain units. \param layout  of the tokens. \param points  what
+/// the queries are made of. \param views  the same queries and tokens.
 template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
 int attend_tokens(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
                   Weighted what, const Law& law, const Mask& mask, const Bias& bias,
-                  const PointLayout<Scalar>& layout, const TokenView<Scalar, Dim>& x,
-                  Tokens<Scalar, Dim>& out, RowRecord* record, AttentionScratch<Scalar>& scratch) {
-  eigen_assert(x.data() != out.data() || x.cols() == 0);
-  out.resize(x.rows(), x.cols());
-  if (!attend_points<Dim, Dim, true>(QuerySource<Scalar, Dim>::of(form, flow, layout), layout, layout, what,
-                                     law, mask, bias, out.data(), record, scratch))
-    attend_in_double(generic_form_of<double>(form), flow, what, law, mask, bias, PointViews<Scalar, Dim>(x),
-                     layout.exponent, out, record);
+                  const PointLayout<Scalar>& layout, const QueryPoints<Scalar>& points,
+                  const PointViews<Scalar, Dim>& views, Tokens<Scalar, Dim>& out, RowRecord* record,
+                  AttentionScratch<Scalar>& scratch) {
+  eigen_assert(views.keys.data() != out.data() || views.keys.cols() == 0);
+  out.resize(views.values.rows(), points.count);
+  if (!attend_points<Dim, Dim, true>(QuerySource<Scalar, Dim>(points, form, flow), layout, layout, what, law,
+                                     mask, bias, out.data(), record, scratch))
+    attend_in_double(generic_form_of<double>(form), flow, what, law, mask, bias, views, layout.exponent, out,
+                     record);
   return layout.finite ? layout.exponent : 0;
 }
 
-/// The same of tokens that are not laid out.
+/// The same of tokens to one another.
 template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
 int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
                   Weighted what, const Law& law, const Mask& mask, const Bias& bias,
@@ -230,7 +232,9 @@ int attend_scaled(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledM
                   RowRecord* record,
                   AttentionScratch<Scalar>& scratch = AttentionScratch<Scalar>::of_this_thread()) {
   scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols());
-  return attend_tokens(form, flow, what, law, mask, bias, scratch.tokens, x, out, record, scratch);
+  return attend_tokens(form, flow, what, law, mask, bias, scratch.tokens,
+                       QueryPoints<Scalar>::of(scratch.tokens), PointViews<Scalar, Dim>(x), out, record,
+                       scratch);
 }
 
 /// The same in a scalar that no kernel is compiled for.
@@ -240,6 +244,16 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
                   const std::type_identity_t<TokenView<Scalar, Dim>>& x, Tokens<Scalar, Dim>& out,
                   RowRecord* record) {
   return attend_generically(form, flow, what, law, mask, bias, PointViews<Scalar, Dim>(x), out, record);
+}
+
+/// Queries at the first positions among keys that are other points, or the same where they lie in one place.
+/// \returns points whose `largest` is not finite where a coordinate is not.
+template <KernelScalar Scalar, int Dim>
+[[nodiscard]] QueryPoints<Scalar> query_points(const TokenView<Scalar, Dim>& queries,
+                                               const TokenView<Scalar, Dim>& keys) {
+  return {queries.data(), queries.cols(),
+          static_cast<double>(largest_number(queries.data(), queries.rows() * queries.cols())), 0,
+          queries.data() == keys.data() && queries.cols() == keys.cols()};
 }
 
 /// The operator on three sets of points (attend.hpp), whose shapes agree, in plain units.
@@ -258,14 +272,8 @@ void attend_views(const TokenView<Scalar, Eigen::Dynamic>& queries,
     scratch.keys.read(keys.data(), keys.rows(), keys.cols());
     const bool same = values.data() == keys.data() && values.rows() == keys.rows();
     if (!same) scratch.values.read(values.data(), values.rows(), values.cols());
-    QuerySource<Scalar> source;
-    source.points = queries.data();
-    source.count = queries.cols();
-    source.own_keys = queries.data() == keys.data() && queries.cols() == keys.cols();
-    const Scalar largest = largest_number(queries.data(), queries.rows() * queries.cols());
-    source.largest = static_cast<double>(largest);
-    source.beta = law.beta;
-    if (!std::isfinite(largest)) scratch.keys.finite = false;  // nothing is computed of them
+    const QuerySource<Scalar> source(query_points(queries, keys), law.beta);
+    if (!std::isfinite(source.largest)) scratch.keys.finite = false;  // nothing is computed of them
     const auto attend = [&](auto shared, const PointLayout<Scalar>& of_values) {
       exponent = of_values.finite ? of_values.exponent : 0;
       return attend_points<Eigen::Dynamic, Eigen::Dynamic, shared.value>(

@@ -86,15 +86,17 @@ struct HeadFactors {
   /// The exponent of O V.
   [[nodiscard]] int exponent() const noexcept { return V.exponent + O.exponent; }
 
-  /// Whether n tokens take fewer operations by the factors than by the forms M = QᵀK and O V: 2 d_k + 2 d_v against 4 d for
-  /// each pair, 4 d (d_k + d_v) against 4 d² for each token.
-  [[nodiscard]] bool pay(Eigen::Index d, Eigen::Index n) const noexcept {
-    const auto width = static_cast<double>(d), count = static_cast<double>(n),
-               d_k = static_cast<double>(Q.matrix.rows());
-    const double d_v = has_values() ? static_cast<double>(V.matrix.rows()) : width;
-    const double factors =
-        count * (2 * d_k + 2 * d_v) + 4 * width * d_k + (has_values() ? 4 * width * d_v : 2 * width * width);
-    return d > most_small_coordinates && factors < 0.95 * (count * 4 * width + 4 * width * width);
+  /// Whether m queries on n tokens take fewer operations by the factors than by the forms M = QᵀK and O V: 2 d_k + 2 d_v
+  /// against 4 d for each pair; 2 d (d_k + d_v) for each query and each token against 4 d² for each query.
+  [[nodiscard]] bool pay(Eigen::Index d, Eigen::Index n, Eigen::Index m) const noexcept {
+    const auto width = static_cast<double>(d), keys = static_cast<double>(n),
+               queries = static_cast<double>(m), d_k = static_cast<double>(Q.matrix.rows()),
+               d_v = has_values() ? static_cast<double>(V.matrix.rows()) : width;
+    const double with_factors =
+                     keys * queries * 2 * (d_k + d_v) + (keys + queries) * 2 * width * d_k +
+                     (has_values() ? (keys + queries) * 2 * width * d_v : queries * 2 * width * width),
+                 with_forms = keys * queries * 4 * width + queries * 4 * width * width;
+    return d > most_small_coordinates && with_factors < 0.95 * with_forms;
   }
 
   /// The images A (x − c) of tokens as points with the origin A c, kept in `images`. Cost: O(rows d n).
@@ -112,35 +114,34 @@ struct HeadFactors {
             static_cast<double>(tokens.centre[static_cast<std::size_t>(k)]);
   }
 
-  /// Writes out = O ∑ⱼ wᵢⱼ V xⱼ (d × n) in units of 2^{exponent()}, or ∑ⱼ wᵢⱼ xⱼ where there is no O.
+  /// Writes out = O ∑ⱼ wᵢⱼ V xⱼ (d × m) in units of 2^{exponent()}, or ∑ⱼ wᵢⱼ xⱼ where there is no O.
   /// \returns false for tokens so large or so small that the forms are safer: out is not written then.
   template <class Law, class Mask, class Bias>
   [[nodiscard]] bool attend(const Law& law, const Mask& mask, const Bias& bias,
-                            const PointLayout<Scalar>& tokens, Scalar* out,
+                            const PointLayout<Scalar>& tokens, const QueryPoints<Scalar>& points, Scalar* out,
                             AttentionScratch<Scalar>& scratch) const {
     constexpr int comfortable = std::numeric_limits<Scalar>::max_exponent / 4;
-    if (!tokens.finite || std::abs(exponent_of(tokens.largest)) > comfortable) return false;
-    const Eigen::Index n = tokens.n, d = tokens.d, d_k = Q.matrix.rows();
-    scratch.query_images.resize(static_cast<std::size_t>(d_k * n));
-    multiply_columns(Q.matrix.data(), d_k, d, tokens.given(), d, scratch.query_images.data(), n);
+    for (const double size : {tokens.largest, points.largest})
+      if (std::abs(exponent_of(size)) > comfortable) return false;
+    if (!tokens.finite) return false;
+    const Eigen::Index d = tokens.d, d_k = Q.matrix.rows(), m = points.count;
+    scratch.query_images.resize(static_cast<std::size_t>(d_k * m));
+    multiply_columns(Q.matrix.data(), d_k, d, points.points, d, scratch.query_images.data(), m);
     map(K, tokens, scratch.key_images, scratch.keys);
-    QuerySource<Scalar> source;
-    source.points = scratch.query_images.data();
-    source.count = n;
-    source.largest = 2 * static_cast<double>(d) * tokens.largest;  // entries of Q are below 2
-    source.beta = law.beta;
-    source.log_scale = (Q.exponent + K.exponent) * std::numbers::ln2;
-    if (!has_values())
+    QueryPoints<Scalar> images = points;
+    images.points = scratch.query_images.data();
+    images.largest = 2 * static_cast<double>(d) * points.largest;  // entries of Q are below 2
+    const QuerySource<Scalar> source(images, law.beta, (Q.exponent + K.exponent) * std::numbers::ln2);
+    const auto sum = [&](const PointLayout<Scalar>& values, Scalar* to) {
       return attend_points<Eigen::Dynamic, Eigen::Dynamic, false>(
-          source, scratch.keys, tokens, Weighted::tokens, law, mask, bias, out, nullptr, scratch);
+          source, scratch.keys, values, Weighted::tokens, law, mask, bias, to, nullptr, scratch);
+    };
+    if (!has_values()) return sum(tokens, out);
     map(V, tokens, scratch.value_images, scratch.values);
     const Eigen::Index d_v = V.matrix.rows();
-    scratch.value_sums.resize(static_cast<std::size_t>(d_v * n));
-    if (!attend_points<Eigen::Dynamic, Eigen::Dynamic, false>(source, scratch.keys, scratch.values,
-                                                              Weighted::tokens, law, mask, bias,
-                                                              scratch.value_sums.data(), nullptr, scratch))
-      return false;
-    multiply_columns(O.matrix.data(), d, d_v, scratch.value_sums.data(), d_v, out, n);
+    scratch.value_sums.resize(static_cast<std::size_t>(d_v * m));
+    if (!sum(scratch.values, scratch.value_sums.data())) return false;
+    multiply_columns(O.matrix.data(), d, d_v, scratch.value_sums.data(), d_v, out, m);
     return true;
   }
 };
@@ -175,16 +176,23 @@ struct HeadOperator {
       return false;
   }
 
-  /// out = ∑ⱼ wᵢⱼ O V xⱼ in units of 2^e, where e is returned. `sums` is memory.
+  /// out = ∑ⱼ wᵢⱼ O V xⱼ in units of 2^e, where e is returned, for queries among the keys of `views`. `sums` is memory.
   template <class Mask, class Bias, class Out>
-  int attend(const Law& law, const Mask& mask, const Bias& bias, const TokenView<Scalar, Dim>& x,
+  int attend(const Law& law, const Mask& mask, const Bias& bias, const PointViews<Scalar, Dim>& views,
              Tokens<Scalar, Dim>& sums, Out& out, RowRecord* rows = nullptr) const {
+    const TokenView<Scalar, Dim>& x = views.keys;
     if constexpr (KernelScalar<Scalar> && !DistanceLaw<Law>) {
       auto& scratch = AttentionScratch<Scalar>::of_this_thread();
       scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols());
-      return attend(law, mask, bias, scratch.tokens, x, sums, out, rows, scratch);
+      auto points = query_points(views.queries, x);
+      points.first_position = views.first_position;
+      if (!std::isfinite(points.largest)) scratch.tokens.finite = false;
+      return attend(law, mask, bias, scratch.tokens, points, views, sums, out, rows, scratch);
     } else {
-      const int exponent = attend_scaled(form, nullptr, Weighted::tokens, law, mask, bias, x, sums, rows);
+      const int exponent =
+          DistanceLaw<Law> || views.queries.data() == x.data()
+              ? attend_scaled(form, nullptr, Weighted::tokens, law, mask, bias, x, sums, rows)
+              : attend_others(law, mask, bias, views, sums, rows);
       value.apply(sums, out);
       return exponent + value.exponent;
     }
@@ -193,27 +201,39 @@ struct HeadOperator {
   /// The same of tokens that are laid out.
   template <class Mask, class Bias, class Out>
   int attend(const Law& law, const Mask& mask, const Bias& bias, const PointLayout<Scalar>& layout,
-             const TokenView<Scalar, Dim>& x, Tokens<Scalar, Dim>& sums, Out& out, RowRecord* rows,
-             AttentionScratch<Scalar>& scratch) const requires(KernelScalar<Scalar> && !DistanceLaw<Law>) {
+             const QueryPoints<Scalar>& points, const PointViews<Scalar, Dim>& views,
+             Tokens<Scalar, Dim>& sums, Out& out, RowRecord* rows, AttentionScratch<Scalar>& scratch) const
+      requires(KernelScalar<Scalar> && !DistanceLaw<Law>) {
     if constexpr (may_factor<Scalar, Dim, Law>)
-      if (rows == nullptr && factors.pay(layout.d, layout.n)) {
-        sums.resize(x.rows(), x.cols());
-        if (factors.attend(law, mask, bias, layout, sums.data(), scratch)) {
-          if (factors.has_values()) {
-            if constexpr (std::is_same_v<Out, Tokens<Scalar, Dim>>)
-              out.swap(sums);
-            else
-              out = sums;
-            return factors.exponent();
+      if (rows == nullptr && factors.pay(layout.d, layout.n, points.count)) {
+        sums.resize(layout.d, points.count);
+        if (factors.attend(law, mask, bias, layout, points, sums.data(), scratch)) {
+          if (!factors.has_values()) {
+            value.apply(sums, out);
+            return value.exponent;
           }
-          value.apply(sums, out);
-          return value.exponent;
+          if constexpr (std::is_same_v<Out, Tokens<Scalar, Dim>>)
+            out.swap(sums);
+          else
+            out = sums;
+          return factors.exponent();
         }
       }
-    const int exponent =
-        attend_tokens(form, nullptr, Weighted::tokens, law, mask, bias, layout, x, sums, rows, scratch);
+    const int exponent = attend_tokens(form, nullptr, Weighted::tokens, law, mask, bias, layout, points,
+                                       views, sums, rows, scratch);
     value.apply(sums, out);
     return exponent + value.exponent;
+  }
+
+ private:
+  /// By plain loops, for queries that are not the keys.
+  template <class Mask, class Bias>
+  int attend_others(const Law& law, const Mask& mask, const Bias& bias, const PointViews<Scalar, Dim>& views,
+                    Tokens<Scalar, Dim>& sums, RowRecord* rows) const {
+    if constexpr (KernelScalar<Scalar>)
+      return 0;  // not reached: a law of distances
+    else
+      return attend_generically(form, nullptr, Weighted::tokens, law, mask, bias, views, sums, rows);
   }
 };
 

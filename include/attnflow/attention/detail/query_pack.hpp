@@ -26,28 +26,40 @@ namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 /// factor of its weights (other functions).
 using KeyTerms = std::span<const double>;
 
-/// Where the queries come from: uᵢ = Eᵀ Mᵀ E qᵢ for points q₁ … qₘ. M is that of `form`, or the identity where there is
-/// none; E = e^{tV} is `flow`, or the identity. The score of query i on key j is β e^{log_scale} ⟨uᵢ, yⱼ⟩.
-template <class Scalar, int Dim = Eigen::Dynamic>
-struct QuerySource {
+/// The points that queries are made of.
+template <class Scalar>
+struct QueryPoints {
   const Scalar* points = nullptr;  ///< d × count
   Eigen::Index count = 0;          ///< m
   double largest = 0;              ///< the largest |coordinate| of the points
+  /// Query i stands at position first_position + i among the keys, for masks and positional biases.
+  Eigen::Index first_position = 0;
+  /// Whether the key at that position is made of the same point: rows then start from its score.
+  bool own_keys = true;
+
+  /// All points of a layout, which the keys are made of, too.
+  static QueryPoints of(const PointLayout<Scalar>& layout) {
+    return {layout.given(), layout.n, layout.largest, 0, true};
+  }
+};
+
+/// Where the queries come from: uᵢ = Eᵀ Mᵀ E qᵢ for points q₁ … qₘ. M is that of `form`, or the identity where there is
+/// none; E = e^{tV} is `flow`, or the identity. The score of query i on key j is β e^{log_scale} ⟨uᵢ, yⱼ⟩.
+template <class Scalar, int Dim = Eigen::Dynamic>
+struct QuerySource : QueryPoints<Scalar> {
   const ScoreForm<Dim>* form = nullptr;
   const ScaledMatrix<Dim>* flow = nullptr;
   double beta = 1, log_scale = 0;
-  /// Query i stands at position first_position + i among the keys, for masks and positional biases.
-  Eigen::Index first_position = 0;
-  /// Whether the key at that position is made of the same token: rows then start from its score.
-  bool own_keys = true;
 
-  /// The points of a layout, with a form.
-  static QuerySource of(const ScoreForm<Dim>& form, const ScaledMatrix<Dim>* flow,
-                        const PointLayout<Scalar>& points) {
-    const double log = flow == nullptr ? form.M.log_scale
-                                       : ScaledMatrix<Dim>::clamp_log(form.M.log_scale + 2 * flow->log_scale);
-    return {points.given(), points.n, points.largest, &form, flow, form.beta, log, 0, true};
-  }
+  QuerySource(const QueryPoints<Scalar>& of, double inverse_temperature, double log = 0)
+      : QueryPoints<Scalar>(of), beta(inverse_temperature), log_scale(log) {}
+  QuerySource(const QueryPoints<Scalar>& of, const ScoreForm<Dim>& M, const ScaledMatrix<Dim>* E = nullptr)
+      : QueryPoints<Scalar>(of),
+        form(&M),
+        flow(E),
+        beta(M.beta),
+        log_scale(E == nullptr ? M.M.log_scale
+                               : ScaledMatrix<Dim>::clamp_log(M.M.log_scale + 2 * E->log_scale)) {}
 };
 
 /// The packed queries of one evaluation, for the keys y₁ … yₙ of a layout. With F = β e^{log_scale}, the scores are
