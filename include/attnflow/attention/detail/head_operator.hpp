@@ -189,10 +189,11 @@ struct HeadOperator {
       if (!std::isfinite(points.largest)) scratch.tokens.finite = false;
       return attend(law, mask, bias, scratch.tokens, points, views, sums, out, rows, scratch);
     } else {
-      const int exponent =
-          DistanceLaw<Law> || views.queries.data() == x.data()
-              ? attend_scaled(form, nullptr, Weighted::tokens, law, mask, bias, x, sums, rows)
-              : attend_others(law, mask, bias, views, sums, rows);
+      int exponent = 0;
+      if constexpr (DistanceLaw<Law>)  // of tokens to one another
+        exponent = attend_scaled(form, nullptr, Weighted::tokens, law, mask, bias, x, sums, rows);
+      else
+        exponent = attend_generically(form, nullptr, Weighted::tokens, law, mask, bias, views, sums, rows);
       value.apply(sums, out);
       return exponent + value.exponent;
     }
@@ -223,17 +224,6 @@ struct HeadOperator {
                                        views, sums, rows, scratch);
     value.apply(sums, out);
     return exponent + value.exponent;
-  }
-
- private:
-  /// By plain loops, for queries that are not the keys.
-  template <class Mask, class Bias>
-  int attend_others(const Law& law, const Mask& mask, const Bias& bias, const PointViews<Scalar, Dim>& views,
-                    Tokens<Scalar, Dim>& sums, RowRecord* rows) const {
-    if constexpr (KernelScalar<Scalar>)
-      return 0;  // not reached: a law of distances
-    else
-      return attend_generically(form, nullptr, Weighted::tokens, law, mask, bias, views, sums, rows);
   }
 };
 
