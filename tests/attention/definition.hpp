@@ -78,18 +78,18 @@ Real log_weight(const attnflow::PositionWeighted<Scalar>& law, Real score, Real,
   return score - log_positions - (law.less_one ? static_cast<Real>(law.beta) : 0);
 }
 
-/// The scores before bias: β ⟨Q xᵢ, K xⱼ⟩, or −β c ‖Q xᵢ − K xⱼ‖².
+/// The scores before bias of images q = Q y and k = K x: β ⟨qᵢ, kⱼ⟩, or −β c ‖qᵢ − kⱼ‖².
 template <class Law>
-Wide scores(const Wide& Q, const Wide& K, const Law& law, const Wide& x) {
+Wide scores(const Wide& q, const Wide& k, const Law& law) {
   if constexpr (attnflow::DistanceLaw<Law>) {
-    Wide s(x.cols(), x.cols());
-    for (Index i = 0; i < x.cols(); ++i)
-      for (Index j = 0; j < x.cols(); ++j)
-        s(i, j) = -static_cast<Real>(law.beta) * static_cast<Real>(law.scale) *
-                  (Q * x.col(i) - K * x.col(j)).squaredNorm();
+    Wide s(q.cols(), k.cols());
+    for (Index i = 0; i < q.cols(); ++i)
+      for (Index j = 0; j < k.cols(); ++j)
+        s(i, j) =
+            -static_cast<Real>(law.beta) * static_cast<Real>(law.scale) * (q.col(i) - k.col(j)).squaredNorm();
     return s;
   } else {
-    return static_cast<Real>(law.beta) * ((Q * x).transpose() * (K * x));
+    return static_cast<Real>(law.beta) * (q.transpose() * k);
   }
 }
 
@@ -106,16 +106,15 @@ std::vector<Real> masses(const Bias& bias, Index n) {
   return m;
 }
 
-/// The weights, n × n.
+/// The weights of queries on keys, a row for each query.
 template <class Law, class Mask, class Bias>
-Wide weights(const Wide& Q, const Wide& K, const Law& law, const Mask& mask, const Bias& bias,
-             const Wide& x) {
-  const Index n = x.cols();
+Wide weights(const Wide& q, const Wide& k, const Law& law, const Mask& mask, const Bias& bias) {
+  const Index n = k.cols(), rows = q.cols();
   const std::vector<Real> m = masses(bias, n);
-  const Wide plain = scores(Q, K, law, x);
-  Wide w = Wide::Zero(n, n);
-  std::vector<std::vector<Index>> keys(static_cast<std::size_t>(n));
-  for (Index i = 0; i < n; ++i)
+  const Wide plain = scores(q, k, law);
+  Wide w = Wide::Zero(rows, n);
+  std::vector<std::vector<Index>> keys(static_cast<std::size_t>(rows));
+  for (Index i = 0; i < rows; ++i)
     for (Index j = 0; j < n; ++j) {
       const attnflow::KeyRange range = mask.keys(i, n);
       bool taken = range.begin <= j && j < range.end;
@@ -125,7 +124,7 @@ Wide weights(const Wide& Q, const Wide& K, const Law& law, const Mask& mask, con
   const auto positional = [&](Index i, Index j) {
     return -static_cast<Real>(bias.slope) * static_cast<Real>(std::abs(i - j));
   };
-  for (Index i = 0; i < n; ++i) {
+  for (Index i = 0; i < rows; ++i) {
     const auto& row = keys[static_cast<std::size_t>(i)];
     if (row.empty()) continue;
     Real largest = -std::numeric_limits<Real>::infinity(), sum = 0, positions = 0;
@@ -185,7 +184,7 @@ void check_definition(std::mt19937_64& generator, Index n, Index d, const Law& l
   Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, d, n) * static_cast<Scalar>(size);
   x.array() += static_cast<Scalar>(0.3 * size);
   const Wide X = wide(x), Q = wide(head.Q), K = wide(head.K);
-  const Wide w = weights(Q, K, law, mask, bias, X), sums = X * w.transpose();
+  const Wide w = weights(Q * X, K * X, law, mask, bias), sums = X * w.transpose();
   // Roundings of the scores, and of sums of n weights, as a multiple of the largest weighted token. A score of distances
   // has terms of the size of |Q x|² and |K x|², too.
   const Wide sizes = X.cwiseAbs().transpose() * (Q.cwiseAbs().transpose() * K.cwiseAbs()) * X.cwiseAbs();

@@ -48,7 +48,7 @@ struct PositionSums {
   /// log ∑ₗ e^{bias(i, l)}. Cost: O(1) for a range of keys and no masses, else O(n).
   [[nodiscard]] double log_sum(Eigen::Index i, Eigen::Index n) const {
     const auto slope = static_cast<double>(bias.slope);
-    const KeyRange range = mask.keys(i, n);
+    const KeyRange range = key_range(mask, i, n);
     if constexpr (!PickingMask<Mask>)
       if (terms.empty()) {
         const double before =
