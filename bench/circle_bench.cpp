@@ -3,8 +3,8 @@
 // keeps the accuracy of small forces, and with SphereDynamics, which does not.
 #include "harness.hpp"
 
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/geometry/circle.hpp>
 #include <attnflow/systems/circle_dynamics.hpp>
 #include <attnflow/systems/circle_series.hpp>
@@ -87,8 +87,8 @@ void add_series(const std::string& name, Index n, const Law& law) {
 void add_rows() {
   for (const double beta : {5., 50.}) {
     for (const Index n : {256, 4096, 20000})
-      add_series("unnormalized", n, attnflow::Unnormalized<double>{beta, true});
-    add_series("softmax", 20000, attnflow::Softmax<double>{beta});
+      add_series("unnormalized", n, attnflow::Unnormalized{beta, true});
+    add_series("softmax", 20000, attnflow::Softmax{beta});
   }
 }
 

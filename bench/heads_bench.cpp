@@ -134,7 +134,7 @@ void cross(benchmark::State& state, Index m, Index n, Index width) {
   bench::use_threads(1);
   std::vector<bench::Contender> contenders;
   contenders.push_back({[&] {
-    attend(queries, keys, values, attnflow::Softmax<Scalar>{}, attnflow::NoMask{}, attnflow::NoBias{}, out);
+    attend(queries, keys, values, attnflow::Softmax{}, attnflow::NoMask{}, attnflow::NoBias{}, out);
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();
   }});

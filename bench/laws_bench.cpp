@@ -4,31 +4,38 @@
 #include "cases.hpp"
 #include "harness.hpp"
 
-#include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
+#include <attnflow/attention/biases/token_masses.hpp>
 #include <attnflow/attention/graph.hpp>
-#include <attnflow/attention/hardmax.hpp>
-#include <attnflow/attention/l2_softmax.hpp>
-#include <attnflow/attention/linear.hpp>
+#include <attnflow/attention/laws/hardmax.hpp>
+#include <attnflow/attention/laws/l2_softmax.hpp>
+#include <attnflow/attention/laws/linear.hpp>
+#include <attnflow/attention/laws/position_weighted.hpp>
+#include <attnflow/attention/laws/relu_weights.hpp>
+#include <attnflow/attention/laws/sigmoid.hpp>
+#include <attnflow/attention/laws/sinkhorn.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/softplus_weights.hpp>
+#include <attnflow/attention/laws/sparsemax.hpp>
+#include <attnflow/attention/laws/top_k.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/position_weighted.hpp>
-#include <attnflow/attention/sigmoid.hpp>
-#include <attnflow/attention/sinkhorn.hpp>
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/token_masses.hpp>
-#include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <type_traits>
+#include <vector>
 
 namespace {
 
 using attnflow::Alibi;
 using attnflow::Band;
 using attnflow::Causal;
+using attnflow::Entmax15;
 using attnflow::ExcludeSelf;
 using attnflow::Graph;
 using attnflow::Hardmax;
@@ -37,13 +44,29 @@ using attnflow::Linear;
 using attnflow::NoBias;
 using attnflow::NoMask;
 using attnflow::PositionWeighted;
+using attnflow::ReluWeights;
 using attnflow::Sigmoid;
 using attnflow::Sinkhorn;
 using attnflow::Softmax;
+using attnflow::SoftplusWeights;
+using attnflow::Sparsemax;
 using attnflow::StrictCausal;
 using attnflow::TokenMasses;
+using attnflow::TopK;
 using attnflow::Unnormalized;
 using attnflow::WeightFunction;
+
+/// The scores of row i to the weights of a law of whole rows.
+template <class Law, class Mask>
+void weigh_row(const Law& law, const Mask& mask, Eigen::Index i, Eigen::MatrixXd& w) {
+  const auto [begin, end] = mask.keys(i, w.cols());
+  std::vector<double> row;
+  double largest = -std::numeric_limits<double>::infinity();
+  for (Eigen::Index j = begin; j < end; ++j) largest = std::max(largest, w(i, j));
+  for (Eigen::Index j = begin; j < end; ++j) row.push_back(w(i, j) - largest);
+  law.weigh_row(std::span<double>(row));
+  for (Eigen::Index j = begin; j < end; ++j) w(i, j) = row[static_cast<std::size_t>(j - begin)];
+}
 
 /// The pairs that are looked at: those in the ranges of the mask.
 template <class Mask>
@@ -101,10 +124,8 @@ bool is_the_law(const Law& law, const Mask& mask, const Bias& bias, Eigen::Index
       largest = std::max(largest, score);
       if constexpr (Law::function == WeightFunction::exponential)
         w(i, j) = std::exp(score) * masses(j);
-      else if constexpr (Law::function == WeightFunction::logistic)
-        w(i, j) = law.row_factor(n) / (1 + std::exp(-score - law.bias)) * masses(j);
-      else if constexpr (Law::function == WeightFunction::linear)
-        w(i, j) = law.row_factor(n) * score * masses(j);
+      else if constexpr (Law::function == WeightFunction::pointwise)
+        w(i, j) = law.weight(score) * masses(j);
       else
         w(i, j) = score;
       normalizer += w(i, j);
@@ -113,10 +134,14 @@ bool is_the_law(const Law& law, const Mask& mask, const Bias& bias, Eigen::Index
     if (positions == 0) continue;
     if constexpr (Law::function == WeightFunction::maximum)
       w.row(i) = (w.row(i).array() == largest).template cast<double>();
+    else if constexpr (Law::function == WeightFunction::pointwise)
+      w.row(i) *= attnflow::detail::row_factor(law.rows, normalizer, n);
+    else if constexpr (Law::function == WeightFunction::row)
+      weigh_row(law, mask, i, w);
     else if constexpr (attnflow::PositionAware<Law>)
       w.row(i) *= std::exp(law.log_row_factor(std::log(normalizer), n, std::log(positions))) / normalizer;
     else if constexpr (Law::function == WeightFunction::exponential)
-      w.row(i) *= std::exp(law.log_row_factor(std::log(normalizer), n)) / normalizer;
+      w.row(i) *= std::exp(attnflow::detail::log_row_factor(law, std::log(normalizer), n)) / normalizer;
   }
   if constexpr (attnflow::DoublyStochasticLaw<Law>)
     for (int sweep = 0; sweep < law.iterations; ++sweep) {
@@ -210,23 +235,28 @@ void add_rescaled(Eigen::Index n, Eigen::Index d, double t) {
 template <class Scalar>
 void add_rows_of() {
   for (const auto& [n, d] : {std::pair<Eigen::Index, Eigen::Index>{4096, 3}, {1024, 16}}) {
-    add_law<Scalar>("softmax_beta_4", n, d, Softmax<Scalar>{4});
-    add_law<Scalar>("unnormalized", n, d, Unnormalized<Scalar>{});
-    add_law<Scalar>("causal", n, d, Softmax<Scalar>{}, Causal{});
-    add_law<Scalar>("strict_causal", n, d, Softmax<Scalar>{}, StrictCausal{});
-    add_law<Scalar>("alibi", n, d, Softmax<Scalar>{}, NoMask{}, Alibi{0.01});
-    add_law<Scalar>("causal_alibi", n, d, Softmax<Scalar>{}, Causal{}, Alibi{0.01});
-    add_law<Scalar>("exclude_self", n, d, Softmax<Scalar>{}, ExcludeSelf{});
-    add_law<Scalar>("band", n, d, Softmax<Scalar>{}, Band{n / 8, n / 8});
-    add_law<Scalar>("graph", n, d, Softmax<Scalar>{}, half_of_all(n));
-    add_law<Scalar>("masses", n, d, Softmax<Scalar>{}, NoMask{}, some_masses(n));
-    add_law<Scalar>("position_weighted", n, d, PositionWeighted<Scalar>{}, StrictCausal{}, Alibi{0.01});
-    add_law<Scalar>("hardmax", n, d, Hardmax<Scalar>{});
-    add_law<Scalar>("sigmoid", n, d, Sigmoid<Scalar>{});
-    add_law<Scalar>("linear", n, d, Linear<Scalar>{});
-    add_law<Scalar>("linear_causal", n, d, Linear<Scalar>{}, Causal{});
-    add_law<Scalar>("l2", n, d, L2Softmax<Scalar>{});
-    add_law<Scalar>("sinkhorn_2_sweeps", n, d, Sinkhorn<Scalar>{1, 2, 0});
+    add_law<Scalar>("softmax_beta_4", n, d, Softmax{4});
+    add_law<Scalar>("unnormalized", n, d, Unnormalized{});
+    add_law<Scalar>("causal", n, d, Softmax{}, Causal{});
+    add_law<Scalar>("strict_causal", n, d, Softmax{}, StrictCausal{});
+    add_law<Scalar>("alibi", n, d, Softmax{}, NoMask{}, Alibi{0.01});
+    add_law<Scalar>("causal_alibi", n, d, Softmax{}, Causal{}, Alibi{0.01});
+    add_law<Scalar>("exclude_self", n, d, Softmax{}, ExcludeSelf{});
+    add_law<Scalar>("band", n, d, Softmax{}, Band{n / 8, n / 8});
+    add_law<Scalar>("graph", n, d, Softmax{}, half_of_all(n));
+    add_law<Scalar>("masses", n, d, Softmax{}, NoMask{}, some_masses(n));
+    add_law<Scalar>("position_weighted", n, d, PositionWeighted{}, StrictCausal{}, Alibi{0.01});
+    add_law<Scalar>("hardmax", n, d, Hardmax{});
+    add_law<Scalar>("sigmoid", n, d, Sigmoid{});
+    add_law<Scalar>("relu", n, d, ReluWeights{});
+    add_law<Scalar>("softplus", n, d, SoftplusWeights{});
+    add_law<Scalar>("top_k", n, d, TopK{8});
+    add_law<Scalar>("sparsemax", n, d, Sparsemax{});
+    add_law<Scalar>("entmax15", n, d, Entmax15{});
+    add_law<Scalar>("linear", n, d, Linear{});
+    add_law<Scalar>("linear_causal", n, d, Linear{}, Causal{});
+    add_law<Scalar>("l2", n, d, L2Softmax{});
+    add_law<Scalar>("sinkhorn_2_sweeps", n, d, Sinkhorn{1, 2, 0});
     for (const double t : {0., 3.}) add_rescaled<Scalar>(n, d, t);
   }
 }

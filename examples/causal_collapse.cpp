@@ -5,8 +5,8 @@
 #include "gallery/exhibit.hpp"
 #include "gallery/layers.hpp"
 
+#include <attnflow/attention/laws/softmax.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/softmax.hpp>
 #include <attnflow/clustering/clusters.hpp>
 #include <attnflow/clustering/convergence_rate.hpp>
 #include <attnflow/clustering/merge_times.hpp>
@@ -45,8 +45,7 @@ struct Run {
   attnflow::MergeTimes merges;
 
   Run(double beta, MatrixXd start, const std::vector<double>& at, double tolerance) : merges(tolerance) {
-    using Field =
-        attnflow::SphereDynamics<double, Eigen::Dynamic, attnflow::Softmax<double>, attnflow::Causal>;
+    using Field = attnflow::SphereDynamics<double, Eigen::Dynamic, attnflow::Softmax, attnflow::Causal>;
     const Field field(attnflow::Head<double>::identity(start.rows()), {beta});
     attnflow::Trajectory<MatrixXd> record(at);
     auto both = attnflow::together<MatrixXd>(record, merges);

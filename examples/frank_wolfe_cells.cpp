@@ -7,7 +7,7 @@
 #include "gallery/exhibit.hpp"
 #include "gallery/layers.hpp"
 
-#include <attnflow/attention/hardmax.hpp>
+#include <attnflow/attention/laws/hardmax.hpp>
 #include <attnflow/systems/convex_layers.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 
@@ -29,7 +29,7 @@ using Eigen::Matrix2d;
 using Eigen::MatrixXd;
 using Eigen::Vector2d;
 
-using Layers = attnflow::ConvexLayers<double, Eigen::Dynamic, attnflow::Hardmax<double>>;
+using Layers = attnflow::ConvexLayers<double, Eigen::Dynamic, attnflow::Hardmax>;
 
 constexpr Index corners = 7, others = 40;
 constexpr double margin =

@@ -4,7 +4,7 @@
 #include "gallery/exhibit.hpp"
 #include "gallery/layers.hpp"
 
-#include <attnflow/attention/hardmax.hpp>
+#include <attnflow/attention/laws/hardmax.hpp>
 #include <attnflow/clustering/clusters.hpp>
 #include <attnflow/polytope/convex_hull.hpp>
 #include <attnflow/systems/convex_layers.hpp>
@@ -27,7 +27,7 @@ constexpr double alpha = 0.5;
 constexpr long layers_run = 30;
 constexpr std::array<std::size_t, 5> snapshots{0, 1, 2, 5, 30};
 
-using Layers = attnflow::ConvexLayers<double, Eigen::Dynamic, attnflow::Hardmax<double>>;
+using Layers = attnflow::ConvexLayers<double, Eigen::Dynamic, attnflow::Hardmax>;
 
 struct Start {
   std::string name, title;

@@ -11,7 +11,7 @@
 #include "gallery/exhibit.hpp"
 
 #include <attnflow/algebra/bessel.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/integrators/constant_speed.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/merging.hpp>
@@ -39,7 +39,7 @@ namespace {
 using attnflow::Figure;
 using Eigen::Index;
 using Angles = attnflow::Tokens<double, 1>;
-using Weights = attnflow::Unnormalized<double>;
+using Weights = attnflow::Unnormalized;
 
 constexpr double pi = std::numbers::pi;
 

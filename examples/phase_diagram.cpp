@@ -4,7 +4,7 @@
 #include "gallery/exhibit.hpp"
 #include "gallery/program.hpp"
 
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/ensembles/ensemble.hpp>
 #include <attnflow/ensembles/statistics.hpp>
 #include <attnflow/integrators/euler.hpp>
@@ -145,7 +145,7 @@ Diagram sweep(const Options& o) {
 template <class Scalar, class Law>
 Diagram sweep(const Options& o) {
   if (o.dim == 2) return sweep<Scalar, 2, Law>(o);
-  if constexpr (std::is_same_v<Law, attnflow::Softmax<float>>) {
+  if constexpr (std::is_same_v<Law, attnflow::Softmax>) {
     if (o.dim == 8) return sweep<Scalar, 8, Law>(o);
     if (o.dim == 32) return sweep<Scalar, 32, Law>(o);
   }
@@ -153,14 +153,13 @@ Diagram sweep(const Options& o) {
 }
 template <class Scalar>
 Diagram sweep(const Options& o) {
-  return o.softmax() ? sweep<Scalar, attnflow::Softmax<Scalar>>(o)
-                     : sweep<Scalar, attnflow::Unnormalized<Scalar>>(o);
+  return o.softmax() ? sweep<Scalar, attnflow::Softmax>(o) : sweep<Scalar, attnflow::Unnormalized>(o);
 }
 
 /// When tokens that start orthogonal have met.
 double meeting_time(const Options& o, double beta) {
-  return o.softmax() ? equiangular_time(attnflow::Softmax<double>{beta}, o.tokens, 0, threshold)
-                     : equiangular_time(attnflow::Unnormalized<double>{beta}, o.tokens, 0, threshold);
+  return o.softmax() ? equiangular_time(attnflow::Softmax{beta}, o.tokens, 0, threshold)
+                     : equiangular_time(attnflow::Unnormalized{beta}, o.tokens, 0, threshold);
 }
 
 /// The claims, each with what was measured and what it may be.

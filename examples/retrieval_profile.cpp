@@ -10,9 +10,9 @@
 // high at the end until a critical time (recency), lowest in between.
 #include "gallery/exhibit.hpp"
 
-#include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
+#include <attnflow/attention/laws/position_weighted.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/position_weighted.hpp>
 #include <attnflow/ensembles/ensemble.hpp>
 #include <attnflow/ensembles/statistics.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
@@ -61,8 +61,8 @@ class Memory {
 /// The particles against g.
 Figure::Panel particles(gallery::Exhibit& exhibit) {
   using attnflow::Alibi, attnflow::PositionWeighted, attnflow::StrictCausal;
-  const attnflow::CircleDynamics<double, PositionWeighted<double>, StrictCausal, Alibi> system(
-      PositionWeighted<double>{.beta = beta}, beta, {}, Alibi{.slope = lambda / static_cast<double>(n)});
+  const attnflow::CircleDynamics<double, PositionWeighted, StrictCausal, Alibi> system(
+      PositionWeighted{.beta = beta}, beta, {}, Alibi{.slope = lambda / static_cast<double>(n)});
   const attnflow::Ensemble ensemble(
       prompts, [&](Index) -> const auto& { return system; },
       [](Index, attnflow::Generator& generator) {

@@ -193,7 +193,7 @@ int simulate(const Options& o, std::optional<Checkpoint> resumed,
   if (strange_weights > 0)
     problems.add("attention.npy", "weights beyond the range of " + o.precision +
                                       ", which are not finite: " + std::to_string(strange_weights));
-  if (const double tolerance = attnflow::Sinkhorn<Scalar>{}.tolerance;
+  if (const double tolerance = attnflow::detail::column_tolerance<Scalar>(attnflow::Sinkhorn{});
       marginal_error && !(*marginal_error <= tolerance))
     problems.add("marginal_error", exact(*marginal_error) + ", expected at most " + exact(tolerance) +
                                        ": columns of the weights do not sum to one");

@@ -7,8 +7,8 @@
 #include "gallery/exhibit.hpp"
 #include "gallery/layers.hpp"
 
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/clustering/convergence_rate.hpp>
 #include <attnflow/clustering/inner_products.hpp>
 #include <attnflow/clustering/order_parameters.hpp>
@@ -233,8 +233,8 @@ int main(int argc, char** argv) {
                            "Tokens on the sphere climb their interaction energy until all are one; near to "
                            "each other they are faster "
                            "without the denominator of softmax.");
-  const attnflow::Softmax<double> softmax{beta};
-  const attnflow::Unnormalized<double> unnormalized{beta};
+  const attnflow::Softmax softmax{beta};
+  const attnflow::Unnormalized unnormalized{beta};
   attnflow::Generator generator(4);
   const MatrixXd start = attnflow::uniform_sphere(generator, n, 3);
   const Run sa(softmax, start), usa(unnormalized, start);

@@ -11,7 +11,7 @@
 
 int main() {
   using State = attnflow::Tokens<float>;  // 16 tokens in dimension 256
-  const attnflow::Softmax<float> softmax{.beta = 2};
+  const attnflow::Softmax softmax{.beta = 2};
   const attnflow::SphereDynamics attention(attnflow::Head<float>::identity(256), softmax);
   const attnflow::Ensemble runs(
       50, [&](auto) -> const auto& { return attention; },

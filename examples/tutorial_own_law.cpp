@@ -11,11 +11,9 @@
 
 /// Softmax with a sink, a key of score 0 and value 0: wᵢⱼ = e^{sᵢⱼ} / (1 + ∑ₗ e^{sᵢₗ}).
 struct SinkSoftmax {
-  using Scalar = double;
   static constexpr bool rows_sum_to_one = false;  // but to Z / (1 + Z), Z = ∑ₗ e^{sᵢₗ}
   static constexpr auto function = attnflow::WeightFunction::exponential;
   double beta = 1;
-  void validate() const {}
   double log_row_factor(double log_z, Eigen::Index /*n*/) const { return -std::log1p(std::exp(-log_z)); }
 };
 

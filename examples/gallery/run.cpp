@@ -45,7 +45,7 @@ Run follow(const attnflow::Head<double>& head, const Eigen::MatrixXd& start, con
   const attnflow::InvariantBasis c = attnflow::invariant_basis(head.V);
   const attnflow::Head<double> inside =
       c.is_identity ? head : attnflow::Head<double>{head.Q * c.basis, head.K * c.basis, c.blocks};
-  const Field field(inside, attnflow::Softmax<double>{.beta = options.beta});
+  const Field field(inside, attnflow::Softmax{.beta = options.beta});
   State y = c.inverse * start;
   const State first = y;
   auto record = attnflow::at_times<State>(run.times, [&](double t, const State& state) {

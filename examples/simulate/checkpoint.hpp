@@ -73,6 +73,8 @@ inline void keep_options(const Options& o, Checkpoint& c) {
       if (value) put("yes");
     } else if constexpr (std::is_same_v<Value, std::optional<double>>) {
       if (value) put(exact(*value));
+    } else if constexpr (std::is_same_v<Value, std::optional<int>>) {
+      if (value) put(std::to_string(*value));
     } else if constexpr (std::is_same_v<Value, double>) {
       put(exact(value));
     } else {
@@ -129,10 +131,12 @@ inline void take_options(const Checkpoint& c, Options& o) {
       value = *text == "yes";
     } else {
       bool is_number = false;
-      if constexpr (std::is_same_v<Value, std::uint64_t>) {
+      if constexpr (std::is_same_v<Value, std::uint64_t> || std::is_same_v<Value, std::optional<int>>) {
         const char* const end = text->data() + text->size();
-        const auto [stopped, error] = std::from_chars(text->data(), end, value);
+        std::conditional_t<std::is_same_v<Value, std::uint64_t>, std::uint64_t, int> number{};
+        const auto [stopped, error] = std::from_chars(text->data(), end, number);
         is_number = error == std::errc{} && stopped == end;
+        value = number;
       } else {  // libc++ has no from_chars for double
         char* stopped = nullptr;
         value = std::strtod(text->c_str(), &stopped);

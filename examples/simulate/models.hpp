@@ -3,15 +3,19 @@
 
 #include "inputs.hpp"
 
-#include <attnflow/attention/alibi.hpp>
 #include <attnflow/attention/attend.hpp>
-#include <attnflow/attention/hardmax.hpp>
-#include <attnflow/attention/l2_softmax.hpp>
-#include <attnflow/attention/linear.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
+#include <attnflow/attention/laws/hardmax.hpp>
+#include <attnflow/attention/laws/l2_softmax.hpp>
+#include <attnflow/attention/laws/linear.hpp>
+#include <attnflow/attention/laws/relu_weights.hpp>
+#include <attnflow/attention/laws/sigmoid.hpp>
+#include <attnflow/attention/laws/sinkhorn.hpp>
+#include <attnflow/attention/laws/softplus_weights.hpp>
+#include <attnflow/attention/laws/sparsemax.hpp>
+#include <attnflow/attention/laws/top_k.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/sigmoid.hpp>
-#include <attnflow/attention/sinkhorn.hpp>
-#include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/geometry/sphere.hpp>
 #include <attnflow/spectral/invariant_basis.hpp>
 #include <attnflow/systems/layers.hpp>
@@ -32,18 +36,51 @@ using attnflow::SquareMatrix;
 
 // --- Laws and masks chosen at run time: one instantiation for softmax and unnormalised weights under any mask ---
 
-template <class Scalar_>
 struct AnyLaw {
-  using Scalar = Scalar_;
   static constexpr bool rows_sum_to_one = false;  // not for all of them
-  static constexpr attnflow::WeightFunction function = attnflow::WeightFunction::exponential;
+  static constexpr auto function = attnflow::WeightFunction::exponential;
 
   double beta = 1;
   bool normalized = true;  ///< softmax; otherwise exp(score) / n
 
-  void validate() const { attnflow::Softmax<Scalar>{.beta = beta}.validate(); }
-  [[nodiscard]] double log_row_factor(double log_normalizer, Index n) const noexcept {
-    return normalized ? 0 : attnflow::Unnormalized<Scalar>{.beta = beta}.log_row_factor(log_normalizer, n);
+  [[nodiscard]] double log_row_factor(double log_normalizer, Index n) const {
+    return normalized ? 0 : attnflow::Unnormalized{.beta = beta}.log_row_factor(log_normalizer, n);
+  }
+};
+
+/// ReLU and softplus weights.
+struct AnyPositivePart {
+  static constexpr auto function = attnflow::WeightFunction::pointwise;
+  static constexpr auto rows = attnflow::RowScale::sum;
+
+  double beta = 1;
+  bool smooth = false;  ///< softplus
+
+  template <class S>
+  [[nodiscard]] S weight(const S& s) const {
+    return smooth ? attnflow::SoftplusWeights{}.weight(s) : attnflow::ReluWeights{}.weight(s);
+  }
+};
+
+/// Laws of whole rows.
+struct AnyRowLaw {
+  enum class Kind { top_k, sparsemax, entmax15 };
+  static constexpr auto function = attnflow::WeightFunction::row;
+
+  double beta = 1;
+  Kind kind = Kind::top_k;
+  Index k = 1;
+
+  template <class S>
+  void weigh_row(std::span<S> scores) const {
+    switch (kind) {
+      case Kind::top_k:
+        return attnflow::TopK{.k = k}.weigh_row(scores);
+      case Kind::sparsemax:
+        return attnflow::Sparsemax{}.weigh_row(scores);
+      case Kind::entmax15:
+        return attnflow::Entmax15{}.weigh_row(scores);
+    }
   }
 };
 
@@ -121,7 +158,7 @@ void set_rescaled(Run<Scalar>& run, const Head<Scalar>& head, const Law& law, co
     return std::vector<SquareMatrix<Scalar>>{system->attention(t, z)};
   };
   run.pattern = run.attention;
-  if constexpr (std::is_same_v<Law, attnflow::Sinkhorn<Scalar>>)
+  if constexpr (std::is_same_v<Law, attnflow::Sinkhorn>)
     run.marginal_error = [system](double t, const State& z) { return system->rows(t, z).marginal_error; };
 }
 
@@ -151,17 +188,17 @@ void set_drift(Run<Scalar>& run, const Options& o, const std::vector<Head<Scalar
     };
   };
   run.attention = weights_by(law);
-  if constexpr (std::is_same_v<Law, AnyLaw<Scalar>>)
+  if constexpr (std::is_same_v<Law, AnyLaw>)
     run.pattern = law.normalized ? run.attention : weights_by(Law{.beta = law.beta});
-  else if constexpr (Law::rows_sum_to_one)
+  else if constexpr (attnflow::detail::rows_sum_to_one<Law>())
     run.pattern = run.attention;
-  else if constexpr (Law::function == attnflow::WeightFunction::logistic)
+  else if constexpr (!std::is_same_v<Law, attnflow::Linear>)
     run.pattern = [attention = run.attention](double t, const State& x) {
       return shares_of(attention(t, x));
     };
   else  // weights of either sign are no shares
     run.pattern = [](double, const State&) { return std::vector<SquareMatrix<Scalar>>{}; };
-  if constexpr (std::is_same_v<Law, attnflow::Sinkhorn<Scalar>>)
+  if constexpr (std::is_same_v<Law, attnflow::Sinkhorn>)
     run.marginal_error = [=](double, const State& x) {
       double largest = 0;
       State ignored;
@@ -191,9 +228,9 @@ template <class Scalar, class Law, class Mask, class Bias>
 void set_system(Run<Scalar>& run, const Options& o, const std::vector<Head<Scalar>>& heads, const Law& law,
                 const Mask& mask, const Bias& bias) {
   if (o.system != "rescaled") return set_drift(run, o, heads, law, mask, bias);
-  if constexpr (std::is_same_v<Law, AnyLaw<Scalar>>)
-    set_rescaled(run, heads[0], attnflow::Softmax<Scalar>{.beta = law.beta}, mask, bias);
-  else if constexpr (Law::rows_sum_to_one)
+  if constexpr (std::is_same_v<Law, AnyLaw>)
+    set_rescaled(run, heads[0], attnflow::Softmax{.beta = law.beta}, mask, bias);
+  else if constexpr (attnflow::detail::rows_sum_to_one<Law>())
     set_rescaled(run, heads[0], law, mask, bias);
 }
 
@@ -219,8 +256,7 @@ Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Sca
   }
   const std::vector<Head<Scalar>> own = cast_heads<Scalar>(heads);
   if (is_plain(o)) {
-    set_system(run, o, own, attnflow::Softmax<Scalar>{.beta = o.beta}, attnflow::NoMask{},
-               attnflow::NoBias{});
+    set_system(run, o, own, attnflow::Softmax{.beta = o.beta}, attnflow::NoMask{}, attnflow::NoBias{});
     return run;
   }
   const AnyMask mask{o.mask == "causal"          ? AnyMask::Kind::causal
@@ -228,17 +264,27 @@ Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Sca
                                                  : AnyMask::Kind::none};
   const attnflow::Alibi bias{.slope = o.alibi.value_or(0)};
   if (o.law == "hardmax")
-    set_system(run, o, own, attnflow::Hardmax<Scalar>{.beta = o.beta}, mask, bias);
+    set_system(run, o, own, attnflow::Hardmax{.beta = o.beta}, mask, bias);
   else if (o.law == "sinkhorn")
-    set_system(run, o, own, attnflow::Sinkhorn<Scalar>{.beta = o.beta}, attnflow::NoMask{}, bias);
+    set_system(run, o, own, attnflow::Sinkhorn{.beta = o.beta}, attnflow::NoMask{}, bias);
   else if (o.law == "sigmoid")
-    set_system(run, o, own, attnflow::Sigmoid<Scalar>{.beta = o.beta}, mask, bias);
+    set_system(run, o, own, attnflow::Sigmoid{.beta = o.beta}, mask, bias);
+  else if (o.law == "relu" || o.law == "softplus")
+    set_system(run, o, own, AnyPositivePart{.beta = o.beta, .smooth = o.law == "softplus"}, mask, bias);
+  else if (o.law == "top-k" || o.law == "sparsemax" || o.law == "entmax15")
+    set_system(run, o, own,
+               AnyRowLaw{.beta = o.beta,
+                         .kind = o.law == "top-k"       ? AnyRowLaw::Kind::top_k
+                                 : o.law == "sparsemax" ? AnyRowLaw::Kind::sparsemax
+                                                        : AnyRowLaw::Kind::entmax15,
+                         .k = o.law_k.value_or(1)},
+               mask, bias);
   else if (o.law == "linear")
-    set_system(run, o, own, attnflow::Linear<Scalar>{.beta = o.beta}, mask, bias);
+    set_system(run, o, own, attnflow::Linear{.beta = o.beta}, mask, bias);
   else if (o.law == "l2")
-    set_system(run, o, own, attnflow::L2Softmax<Scalar>{.beta = o.beta}, mask, bias);
+    set_system(run, o, own, attnflow::L2Softmax{.beta = o.beta}, mask, bias);
   else
-    set_system(run, o, own, AnyLaw<Scalar>{.beta = o.beta, .normalized = o.law == "softmax"}, mask, bias);
+    set_system(run, o, own, AnyLaw{.beta = o.beta, .normalized = o.law == "softmax"}, mask, bias);
   return run;
 }
 

@@ -58,7 +58,7 @@ struct Options {
   std::uint64_t seed = 0;
   double beta = 1, t_end = attnflow::required;
   std::optional<double> alibi, dt, rtol, atol, save_every, checkpoint_every;
-  std::optional<int> threads;
+  std::optional<int> threads, law_k;
   bool attention = false, quiet = false, force = false;
 };
 
@@ -76,6 +76,7 @@ void for_each_run_option(OptionsRef& o, const Visit& visit) {
   visit("value", o.value);
   visit("system", o.system);
   visit("law", o.law);
+  visit("law-k", o.law_k);
   visit("beta", o.beta);
   visit("mask", o.mask);
   visit("alibi", o.alibi);
@@ -138,7 +139,10 @@ inline Options parse(int argc, char** argv) {
       "--law", o.law,
       "softmax (default) | unnormalized: exp(score) / n | hardmax: the largest score alone | sinkhorn: "
       "doubly stochastic | sigmoid: 1 / (1 + exp(-score)) / n | linear: score / n | l2: softmax of "
-      "-beta |Qx - Ky|^2");
+      "-beta |Qx - Ky|^2 | relu, softplus: the function of the score, over the sum of the row | top-k: "
+      "softmax "
+      "of the K largest scores | sparsemax | entmax15");
+  model->add_option("--law-k", o.law_k, "K of --law top-k")->check(require_number<int>);
   model->add_option("--beta", o.beta, "factor of the scores (default 1)")->check(require_number<double>);
   model->add_option("--mask", o.mask, "none (default) | causal: j <= i | strict-causal: j < i");
   model->add_option("--alibi", o.alibi, "slope L of a bias: scores fall by L |i - j|")
@@ -247,7 +251,8 @@ inline void require_positive(const char* option, const std::optional<double>& va
 
 /// Whether the weights of a token sum to one.
 inline bool rows_sum_to_one(const Options& o) {
-  return o.law == "softmax" || o.law == "hardmax" || o.law == "sinkhorn" || o.law == "l2";
+  return o.law != "unnormalized" && o.law != "sigmoid" && o.law != "linear" && o.law != "relu" &&
+         o.law != "softplus";
 }
 
 /// Whether attention is the papers': softmax of all scores as they are.
@@ -261,14 +266,20 @@ inline bool has_fixed_steps(const Options& o) { return o.system == "layers" || o
 inline void check(Options& o) {
   require_one_of("--system", o.system, {"rescaled", "tokens", "sphere", "layers"});
   require_one_of("--law", o.law,
-                 {"softmax", "unnormalized", "hardmax", "sinkhorn", "sigmoid", "linear", "l2"});
+                 {"softmax", "unnormalized", "hardmax", "sinkhorn", "sigmoid", "linear", "l2", "relu",
+                  "softplus", "top-k", "sparsemax", "entmax15"});
+  if (o.law == "top-k" && !o.law_k)
+    refuse("--law-k: not given, expected a number of keys, at least 1, for --law top-k");
+  if (o.law_k && o.law != "top-k")
+    refuse("--law-k: ", *o.law_k, ", expected to be absent: it is for --law top-k");
+  if (o.law_k && *o.law_k < 1) refuse("--law-k: ", *o.law_k, ", expected at least 1");
   require_one_of("--mask", o.mask, {"none", "causal", "strict-causal"});
   if (o.alibi && !std::isfinite(*o.alibi)) refuse("--alibi: ", *o.alibi, ", expected a finite number");
   if (o.system == "rescaled" && !rows_sum_to_one(o))
-    refuse("--law: ", o.law,
-           ", expected softmax, hardmax, sinkhorn or l2 for --system rescaled: rows must sum to one (use "
-           "--system "
-           "tokens)");
+    refuse(
+        "--law: ", o.law,
+        ", expected softmax, hardmax, sinkhorn, l2, top-k, sparsemax or entmax15 for --system rescaled: rows "
+        "must sum to one (use --system tokens)");
   if (o.law == "sinkhorn" && o.mask != "none")
     refuse("--mask: ", o.mask,
            ", expected none for --law sinkhorn: a triangular matrix whose rows and columns sum to one is the "

@@ -177,6 +177,7 @@ inline Json resolved(const Options& o, Index n, Index d, std::size_t heads, std:
           {"law", o.law},
           {"beta", o.beta},
           {"mask", o.mask},
+          {"law_k", o.law_k ? Json(*o.law_k) : Json()},
           {"alibi", number(o.alibi)},
           {"stepper", o.system == "layers" ? Json(nullptr) : Json(o.stepper)},
           {"dt", number(o.dt)},

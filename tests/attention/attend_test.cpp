@@ -45,7 +45,7 @@ void check_definition(std::mt19937_64& generator, Index n, Index d, Index inner,
 
   Tokens<Scalar, Dim> out(d, 3);  // attend resizes
   RowRecord rows;
-  attend(head, Softmax<Scalar>{beta}, NoMask{}, NoBias{}, x, out, &rows);
+  attend(head, Softmax{beta}, NoMask{}, NoBias{}, x, out, &rows);
   const Wide sums = reference::means(expected, X);
   const Wide sums_bound = reference::sum_bound(expected, X, false, eps, d + inner);
   CHECK(reference::excess(wide(out), V * sums, reference::product_bound(V, sums, sums_bound, eps)) <= 1);
@@ -76,8 +76,8 @@ void check_definition(std::mt19937_64& generator, Index n, Index d, Index inner,
   CHECK(reference::excess(wide(displaced), reference::displacements(expected, X),
                           reference::sum_bound(expected, X, true, eps, d + inner)) <= 1);
 
-  const auto P = attention_matrix(head, x, Softmax<Scalar>{beta});
-  const auto log_P = log_attention(head, x, Softmax<Scalar>{beta});
+  const auto P = attention_matrix(head, x, Softmax{beta});
+  const auto log_P = log_attention(head, x, Softmax{beta});
   CHECK(reference::excess(wide(P), expected.P, bound) <= 1);
   CHECK(reference::excess(wide(log_P), expected.log_P,
                           expected.log_bound(eps, d + inner) + eps * expected.log_P.cwiseAbs()) <= 1);
@@ -144,7 +144,7 @@ TEMPLATE_TEST_CASE("beta zero weighs all tokens alike", "[attention]", float, do
   const auto head = random_head<TestType, 3>(generator, 3, 3);
   for (const TestType size : {TestType(1), std::numeric_limits<TestType>::max() / 4}) {
     const Tokens<TestType, 3> x = reference::random<Tokens<TestType, 3>>(generator, 3, 7) * size;
-    const auto P = attention_matrix(head, x, Softmax<TestType>{0});
+    const auto P = attention_matrix(head, x, Softmax{0});
     CHECK((P.array() - TestType(1) / 7).abs().maxCoeff() <= 4 * std::numeric_limits<TestType>::epsilon());
   }
 }
@@ -175,7 +175,7 @@ TEMPLATE_TEST_CASE("a token that is not finite makes everything NaN", "[attentio
       x(1, at) = bad;
       RowRecord rows;
       Tokens<TestType, 2> out;
-      attend(head, Softmax<TestType>{}, NoMask{}, NoBias{}, x, out, &rows);
+      attend(head, Softmax{}, NoMask{}, NoBias{}, x, out, &rows);
       REQUIRE(out.cols() == 13);
       CHECK(out.array().isNaN().all());
       CHECK(std::isnan(rows.log_normalizer[3]));
@@ -197,7 +197,7 @@ TEST_CASE("a caller's mistakes are refused by name", "[attention]") {
   const auto call = [&](const H& head, double beta = 1) {
     return refusal([&] {
       Tokens<double> out;
-      attend(head, Softmax<double>{beta}, NoMask{}, NoBias{}, x, out);
+      attend(head, Softmax{beta}, NoMask{}, NoBias{}, x, out);
     });
   };
   const Matrix I = Matrix::Identity(2, 2);

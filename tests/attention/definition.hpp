@@ -4,13 +4,17 @@
 
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
-#include <attnflow/attention/hardmax.hpp>
-#include <attnflow/attention/l2_softmax.hpp>
-#include <attnflow/attention/linear.hpp>
-#include <attnflow/attention/position_weighted.hpp>
-#include <attnflow/attention/sigmoid.hpp>
-#include <attnflow/attention/sinkhorn.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/hardmax.hpp>
+#include <attnflow/attention/laws/l2_softmax.hpp>
+#include <attnflow/attention/laws/linear.hpp>
+#include <attnflow/attention/laws/position_weighted.hpp>
+#include <attnflow/attention/laws/relu_weights.hpp>
+#include <attnflow/attention/laws/sigmoid.hpp>
+#include <attnflow/attention/laws/sinkhorn.hpp>
+#include <attnflow/attention/laws/softplus_weights.hpp>
+#include <attnflow/attention/laws/sparsemax.hpp>
+#include <attnflow/attention/laws/top_k.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 
 #include "attention/reference.hpp"
 #include "catch.hpp"
@@ -61,21 +65,66 @@ Tokens<Scalar> attend_at(SimdLevel level, const attnflow::ScoreForm<>& form, con
 // --- the definitions ------------------------------------------------------------------------------------------
 
 /// What a law of exponentials makes of a score, given log ∑ₗ e^{sᵢₗ} and log ∑ₗ e^{bias(i, l)}.
-template <class Scalar>
-Real log_weight(const attnflow::Softmax<Scalar>&, Real score, Real log_sum, Real, Index) {
+inline Real log_weight(const attnflow::Softmax&, Real score, Real log_sum, Real, Index) {
   return score - log_sum;
 }
-template <class Scalar>
-Real log_weight(const attnflow::L2Softmax<Scalar>&, Real score, Real log_sum, Real, Index) {
+inline Real log_weight(const attnflow::L2Softmax&, Real score, Real log_sum, Real, Index) {
   return score - log_sum;
 }
-template <class Scalar>
-Real log_weight(const attnflow::Unnormalized<Scalar>& law, Real score, Real, Real, Index n) {
+inline Real log_weight(const attnflow::Unnormalized& law, Real score, Real, Real, Index n) {
   return score - std::log(static_cast<Real>(n)) - (law.less_one ? static_cast<Real>(law.beta) : 0);
 }
-template <class Scalar>
-Real log_weight(const attnflow::PositionWeighted<Scalar>& law, Real score, Real, Real log_positions, Index) {
+inline Real log_weight(const attnflow::PositionWeighted& law, Real score, Real, Real log_positions, Index) {
   return score - log_positions - (law.less_one ? static_cast<Real>(law.beta) : 0);
+}
+
+/// Pointwise laws, before rows are scaled.
+inline Real weight(const attnflow::Linear&, Real s) { return s; }
+inline Real weight(const attnflow::ReluWeights&, Real s) { return std::max(s, Real(0)); }
+inline Real weight(const attnflow::SoftplusWeights&, Real s) {
+  return s > 0 ? s + std::log1p(std::exp(-s)) : std::log1p(std::exp(s));
+}
+inline Real weight(const attnflow::Sigmoid& law, Real s) {
+  return 1 / (1 + std::exp(-s - static_cast<Real>(law.bias)));
+}
+
+/// The number τ at which a falling sum of a row is one, by bisection between two numbers.
+template <class Sum>
+Real threshold(Real low, Real high, const Sum& sum) {
+  for (int k = 0; k < 300; ++k) {
+    const Real middle = (low + high) / 2;
+    (sum(middle) > 1 ? low : high) = middle;
+  }
+  return (low + high) / 2;
+}
+
+/// Laws of whole rows: the scores of the keys that a row takes, to weights.
+inline void weigh(const attnflow::TopK& law, std::vector<Real>& row) {
+  std::vector<Real> sorted = row;
+  std::sort(sorted.rbegin(), sorted.rend());
+  const Real last = sorted[std::min(static_cast<std::size_t>(law.k), sorted.size()) - 1], most = sorted[0];
+  Real sum = 0;
+  for (Real& s : row) sum += s = s < last ? 0 : std::exp(s - most);
+  for (Real& s : row) s /= sum;
+}
+inline void weigh(const attnflow::Sparsemax&, std::vector<Real>& row) {
+  const Real most = *std::max_element(row.begin(), row.end());
+  const Real tau = threshold(most - 1, most, [&](Real t) {
+    Real sum = 0;
+    for (const Real s : row) sum += std::max(s - t, Real(0));
+    return sum;
+  });
+  for (Real& s : row) s = std::max(s - tau, Real(0));
+}
+inline void weigh(const attnflow::Entmax15&, std::vector<Real>& row) {
+  const Real most = *std::max_element(row.begin(), row.end()) / 2;
+  const auto square = [](Real x) { return x > 0 ? x * x : 0; };
+  const Real tau = threshold(most - 1, most, [&](Real t) {
+    Real sum = 0;
+    for (const Real s : row) sum += square(s / 2 - t);
+    return sum;
+  });
+  for (Real& s : row) s = square(s / 2 - tau);
 }
 
 /// The scores before bias of images q = Q y and k = K x: β ⟨qᵢ, kⱼ⟩, or −β c ‖qᵢ − kⱼ‖².
@@ -146,11 +195,18 @@ Wide weights(const Wide& q, const Wide& k, const Law& law, const Mask& mask, con
       } else if constexpr (Law::function == WeightFunction::maximum) {
         entry = entry == largest && (ties == 0 || law.ties != attnflow::Ties::first) ? 1 : 0;
         ties += entry == 1;
-      } else {
-        if constexpr (Law::function == WeightFunction::logistic)
-          entry = 1 / (1 + std::exp(-entry - static_cast<Real>(law.bias)));
-        entry *= static_cast<Real>(law.row_factor(n)) * m[static_cast<std::size_t>(j)];
+      } else if constexpr (Law::function == WeightFunction::pointwise) {
+        entry = weight(law, entry) * m[static_cast<std::size_t>(j)];
+        if (law.rows == attnflow::RowScale::mean) entry /= static_cast<Real>(n);
       }
+    }
+    if constexpr (Law::function == WeightFunction::pointwise)
+      if (const Real all = w.row(i).sum(); law.rows == attnflow::RowScale::sum && all != 0) w.row(i) /= all;
+    if constexpr (Law::function == WeightFunction::row) {
+      std::vector<Real> entries;
+      for (const Index j : row) entries.push_back(w(i, j));
+      weigh(law, entries);
+      for (std::size_t l = 0; l < row.size(); ++l) w(i, row[l]) = entries[l];
     }
     if constexpr (Law::function == WeightFunction::maximum)
       if (law.ties == attnflow::Ties::average) w.row(i) /= static_cast<Real>(ties);
@@ -176,7 +232,7 @@ Wide weights(const Wide& q, const Wide& k, const Law& law, const Mask& mask, con
 template <class Scalar, class Law, class Mask, class Bias>
 void check_definition(std::mt19937_64& generator, Index n, Index d, const Law& law, const Mask& mask,
                       const Bias& bias, double size) {
-  CAPTURE(n, d, size, law.beta, bias.slope, Law::rows_sum_to_one);
+  CAPTURE(n, d, size, law.beta, bias.slope, attnflow::detail::rows_sum_to_one<Law>());
   constexpr Real eps = reference::epsilon<Scalar>;
   attnflow::Head<Scalar> head{reference::random<Tokens<Scalar>>(generator, d, d),
                               reference::random<Tokens<Scalar>>(generator, d, d),
@@ -198,9 +254,9 @@ void check_definition(std::mt19937_64& generator, Index n, Index d, const Law& l
   Real relative = eps * (static_cast<Real>(2 * d + 8) * score + static_cast<Real>(2 * n + 16));
   // A column that is off by the tolerance, or by the roundings of its sum, moves what the next sweep makes of it.
   if constexpr (attnflow::DoublyStochasticLaw<Law>)
-    relative = 50 * (relative + static_cast<Real>(law.tolerance));
+    relative = 50 * (relative + static_cast<Real>(ad::column_tolerance<Scalar>(law)));
   Real row = w.cwiseAbs().rowwise().sum().maxCoeff();  // one for softmax, if there is a row
-  if constexpr (Law::function == WeightFunction::linear) row += score;
+  if constexpr (std::is_same_v<Law, attnflow::Linear>) row += score;
   const Real bound =
       relative * row * X.cwiseAbs().maxCoeff() + static_cast<Real>(std::numeric_limits<Scalar>::min());
 

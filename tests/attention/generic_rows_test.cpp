@@ -1,18 +1,22 @@
 // Scalars that no kernel is compiled for: a type of one's own, which computes as double does, against the kernels; and
 // long double against the definition.
-#include <attnflow/attention/alibi.hpp>
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
+#include <attnflow/attention/biases/token_masses.hpp>
 #include <attnflow/attention/graph.hpp>
-#include <attnflow/attention/hardmax.hpp>
-#include <attnflow/attention/l2_softmax.hpp>
-#include <attnflow/attention/linear.hpp>
+#include <attnflow/attention/laws/hardmax.hpp>
+#include <attnflow/attention/laws/l2_softmax.hpp>
+#include <attnflow/attention/laws/linear.hpp>
+#include <attnflow/attention/laws/position_weighted.hpp>
+#include <attnflow/attention/laws/relu_weights.hpp>
+#include <attnflow/attention/laws/sigmoid.hpp>
+#include <attnflow/attention/laws/sinkhorn.hpp>
+#include <attnflow/attention/laws/softplus_weights.hpp>
+#include <attnflow/attention/laws/sparsemax.hpp>
+#include <attnflow/attention/laws/top_k.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/position_weighted.hpp>
-#include <attnflow/attention/sigmoid.hpp>
-#include <attnflow/attention/sinkhorn.hpp>
-#include <attnflow/attention/token_masses.hpp>
-#include <attnflow/attention/unnormalized.hpp>
 
 #include "attention/reference.hpp"
 #include "catch.hpp"
@@ -45,6 +49,7 @@ struct Number {
   friend bool operator!=(Number a, Number b) { return a.v != b.v; }
   friend Number exp(Number a) { return std::exp(a.v); }
   friend Number log(Number a) { return std::log(a.v); }
+  friend Number sqrt(Number a) { return std::sqrt(a.v); }
 };
 
 }  // namespace own
@@ -103,25 +108,32 @@ double distance(const Eigen::MatrixXd& a, const Eigen::MatrixXd& b) {
   return most;
 }
 
+template <class Law>
+Law law_at(double beta) {
+  Law law;
+  law.beta = beta;
+  if constexpr (std::is_same_v<Law, attnflow::TopK>) law.k = 3;
+  return law;
+}
+
 /// Everything the operator yields, by the kernels and by plain loops, must agree. `scores` bounds the scores.
-template <int Dim, template <class> class Law, class Mask, class Bias>
+template <int Dim, class Law, class Mask, class Bias>
 void expect_agreement(const Head<double, Dim>& head, const Tokens<double, Dim>& x, double beta,
                       const Mask& mask, const Bias& bias) {
-  const Law<double> law{beta};
-  const Law<Number> own_law{beta};
+  const Law law = law_at<Law>(beta), own_law = law;
   const Head<Number, Dim> own_head = as<Number>(head);
   const Tokens<Number, Dim> own_x = x.template cast<Number>();
   const double size = x.size() == 0 ? 0 : x.colwise().norm().maxCoeff(), n = static_cast<double>(x.cols());
   double scores = std::abs(beta) * head.Q.norm() * head.K.norm() * size * size +
                   std::abs(static_cast<double>(bias.slope)) * n;
-  if constexpr (attnflow::DistanceLaw<Law<double>>)  // has squares of both, too
+  if constexpr (attnflow::DistanceLaw<Law>)  // has squares of both, too
     scores = std::abs(beta) * 4 * std::pow((head.Q.norm() + head.K.norm()) * size, 2);
-  if constexpr (attnflow::DoublyStochasticLaw<Law<double>>)  // is off by its tolerance, and not by roundings
-    scores = (1 + scores) * std::max(law.tolerance, static_cast<double>(own_law.tolerance)) / epsilon;
+  if constexpr (attnflow::DoublyStochasticLaw<Law>)  // is off by its tolerance, and not by roundings
+    scores = (1 + scores) * attnflow::detail::column_tolerance<double>(law) / epsilon;
   // Both are off by that many roundings of the largest score, and of their sums.
   const double off = epsilon * (4 * static_cast<double>(x.rows() + head.Q.rows() + 4) * scores + 2 * n + 16);
   const Eigen::MatrixXd P = attention_matrix(head, x, law, mask, bias);
-  if constexpr (Law<double>::function == attnflow::WeightFunction::exponential) {
+  if constexpr (Law::function == attnflow::WeightFunction::exponential) {
     const Eigen::MatrixXd log_P = log_attention(head, x, law, mask, bias);
     CHECK(distance(plain(log_attention(own_head, own_x, own_law, mask, bias)), log_P) <= 2 * off);
   }
@@ -146,7 +158,7 @@ void expect_agreement(const Head<double, Dim>& head, const Tokens<double, Dim>& 
   }
 }
 
-template <int Dim, template <class> class Law>
+template <int Dim, class Law>
 void expect_agreement_everywhere(Index d) {
   std::mt19937_64 generator(61);
   for (const Index n : {0, 1, 2, 19})
@@ -174,9 +186,9 @@ TEST_CASE("a scalar of one's own gives what the kernels give", "[attention][gene
   std::mt19937_64 generator(62);
   const auto head = random_head<double>(generator, 3);
   const auto x = reference::random<Tokens<double>>(generator, 3, 7);
-  const Eigen::MatrixXd P = attention_matrix(head, x, Unnormalized<double>{2, true});
+  const Eigen::MatrixXd P = attention_matrix(head, x, Unnormalized{2, true});
   const Tokens<Number> own_x = x.cast<Number>();
-  CHECK(distance(plain(attention_matrix(as<Number>(head), own_x, Unnormalized<Number>{2, true})), P) <=
+  CHECK(distance(plain(attention_matrix(as<Number>(head), own_x, Unnormalized{2, true})), P) <=
         64 * epsilon * P.maxCoeff());
 }
 
@@ -195,6 +207,11 @@ TEST_CASE("every law gives what the kernels give", "[attention][generic]") {
     expect_agreement<3, attnflow::Hardmax>(head, x, -1, attnflow::ExcludeSelf{}, NoBias{});
     expect_agreement<3, attnflow::Sigmoid>(head, x, 2, graph, masses);
     expect_agreement<3, attnflow::Linear>(head, x, 1, Causal{}, Alibi{0.2});
+    expect_agreement<3, attnflow::ReluWeights>(head, x, 2, graph, masses);
+    expect_agreement<3, attnflow::SoftplusWeights>(head, x, 2, Causal{}, Alibi{0.2});
+    expect_agreement<3, attnflow::TopK>(head, x, 2, graph, NoBias{});
+    expect_agreement<3, attnflow::Sparsemax>(head, x, 2, Causal{}, Alibi{0.2});
+    expect_agreement<3, attnflow::Entmax15>(head, x, 2, attnflow::ExcludeSelf{}, NoBias{});
     expect_agreement<3, attnflow::Sinkhorn>(head, x, 0.5, NoMask{}, masses);
   }
 }
@@ -261,14 +278,14 @@ TEST_CASE("generic rows neither overflow nor become NaN", "[attention][generic]"
   x(1, 2) = std::numeric_limits<double>::infinity();
   Tokens<Number> out;
   const auto head = Head<Number>::identity(2);
-  attend(head, Softmax<Number>{}, NoMask{}, NoBias{}, x, out);
+  attend(head, Softmax{}, NoMask{}, NoBias{}, x, out);
   CHECK(std::isnan(out(0, 0).v));
   CHECK_THAT(refusal([&] { static_cast<void>(attention_matrix(head, x)); }),
              Catch::Matchers::ContainsSubstring("x has an entry that is not finite"));
   // Weights whose true value is beyond the range: nothing times ∞ is nothing.
   Tokens<Number> far = Tokens<Number>::Constant(1, 2, 40.0);
   far(0, 1) = 0.0;
-  attend(Head<Number>::identity(1), Unnormalized<Number>{1}, NoMask{}, NoBias{}, far, out);
+  attend(Head<Number>::identity(1), Unnormalized{1}, NoMask{}, NoBias{}, far, out);
   CHECK(std::isinf(out(0, 0).v));
   CHECK(out(0, 1).v == 20);
 }
@@ -288,7 +305,7 @@ TEST_CASE("long double is more accurate than double", "[attention][generic]") {
                    reference::random<H::Square>(generator, d, d)};
       const Tokens<Real> x = reference::random<Tokens<Real>>(generator, d, 15) / 3;
       const reference::Attention expected = reference::attention_of(head, beta, x);
-      const Softmax<Real> law{beta};
+      const Softmax law{beta};
       const Wide P = attention_matrix(head, x, law), log_P = log_attention(head, x, law);
       CHECK(reference::excess(P, expected.P, 2 * expected.bound(unit, inner + d)) <= 1);
       CHECK(reference::excess(log_P, expected.log_P,
@@ -306,8 +323,8 @@ TEST_CASE("long double is more accurate than double", "[attention][generic]") {
       const Tokens<double> narrow_x = x.cast<double>();
       const Head<double> narrow{head.Q.cast<double>(), head.K.cast<double>(), head.V.cast<double>()};
       Tokens<double> narrow_out;
-      attend(narrow, Softmax<double>{beta}, NoMask{}, NoBias{}, narrow_x, narrow_out);
-      const Wide narrow_log_P = wide(log_attention(narrow, narrow_x, Softmax<double>{beta}));
+      attend(narrow, Softmax{beta}, NoMask{}, NoBias{}, narrow_x, narrow_out);
+      const Wide narrow_log_P = wide(log_attention(narrow, narrow_x, Softmax{beta}));
       CHECK(reference::largest(log_P - expected.log_P) * 100 <=
             reference::largest(narrow_log_P - expected.log_P));
       CHECK(reference::largest(out - head.V * sums) * 100 <=

@@ -1,8 +1,8 @@
-#include <attnflow/attention/alibi.hpp>
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/unnormalized.hpp>
 
 #include "attention/definition.hpp"
 #include "attention/reference.hpp"
@@ -109,19 +109,18 @@ TEMPLATE_TEST_CASE("laws, masks and biases are their definition at every level",
   for (const Index d : {1, 2, 3, 4, 5, 9, 18})
     for (const Index n : {1, 2, 17, 70}) {
       const double beta = 1.5 / static_cast<double>(d);
-      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{beta}, NoMask{}, NoBias{}, 1);
-      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{-beta}, Causal{}, NoBias{}, 2);
-      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{beta}, StrictCausal{}, NoBias{}, 2);
-      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{beta}, Causal{}, Alibi{n == 17 ? 0 : 0.3}, 2);
-      check_definition<Scalar>(generator, n, d, Unnormalized<Scalar>{beta}, NoMask{}, NoBias{}, 1);
-      check_definition<Scalar>(generator, n, d, Unnormalized<Scalar>{beta, true}, StrictCausal{}, Alibi{0.1},
-                               1);
+      check_definition<Scalar>(generator, n, d, Softmax{beta}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Softmax{-beta}, Causal{}, NoBias{}, 2);
+      check_definition<Scalar>(generator, n, d, Softmax{beta}, StrictCausal{}, NoBias{}, 2);
+      check_definition<Scalar>(generator, n, d, Softmax{beta}, Causal{}, Alibi{n == 17 ? 0 : 0.3}, 2);
+      check_definition<Scalar>(generator, n, d, Unnormalized{beta}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Unnormalized{beta, true}, StrictCausal{}, Alibi{0.1}, 1);
     }
   for (const Index d : {2, 6}) {
-    check_definition<Scalar>(generator, 70, d, Softmax<Scalar>{0}, NoMask{}, Alibi{-0.2}, 1);
-    check_definition<Scalar>(generator, 70, d, Softmax<Scalar>{1}, NoMask{}, Alibi{5},
+    check_definition<Scalar>(generator, 70, d, Softmax{0}, NoMask{}, Alibi{-0.2}, 1);
+    check_definition<Scalar>(generator, 70, d, Softmax{1}, NoMask{}, Alibi{5},
                              30);  // beyond the bound in float
-    check_definition<Scalar>(generator, 700, d, Softmax<Scalar>{1}, Causal{}, NoBias{},
+    check_definition<Scalar>(generator, 700, d, Softmax{1}, Causal{}, NoBias{},
                              1);  // several chunks and panels
   }
 }
@@ -148,8 +147,8 @@ TEMPLATE_TEST_CASE("bounded rows give way to exact ones where their bound ends",
   CHECK(rows.size() < 33);
   for (const SimdLevel level : levels_here()) {
     CAPTURE(std::string(attnflow::name_of(level)));
-    const auto mixed = attend_at(level, form, Softmax<Scalar>{}, NoMask{}, NoBias{}, x, false);
-    const auto exact = attend_at(level, form, Softmax<Scalar>{}, NoMask{}, NoBias{}, x, true);
+    const auto mixed = attend_at(level, form, Softmax{}, NoMask{}, NoBias{}, x, false);
+    const auto exact = attend_at(level, form, Softmax{}, NoMask{}, NoBias{}, x, true);
     CHECK(mixed.allFinite());
     // 900 roundings of a score of 2¹⁰ at most (float: 100 of 2⁸), times the long token.
     const Scalar bound = 2000 * std::numeric_limits<Scalar>::epsilon() * x.cwiseAbs().maxCoeff();
@@ -171,14 +170,13 @@ TEMPLATE_TEST_CASE("a row does not depend on the rows beside it", "[attention][k
     x.col(57) = x.col(0);
     for (const SimdLevel level : levels_here())
       for (const bool all_exact : {false, true}) {
-        const auto out = attend_at(level, form, Softmax<Scalar>{}, NoMask{}, NoBias{}, x, all_exact);
+        const auto out = attend_at(level, form, Softmax{}, NoMask{}, NoBias{}, x, all_exact);
         CHECK(out.col(100) == out.col(0));
         CHECK(out.col(57) == out.col(0));
         // Causal rows see a prefix: computed alone, the same bits.
-        const auto causal = attend_at(level, form, Softmax<Scalar>{}, Causal{}, NoBias{}, x, true);
+        const auto causal = attend_at(level, form, Softmax{}, Causal{}, NoBias{}, x, true);
         const Tokens<Scalar> prefix = x.leftCols(40);
-        CHECK(attend_at(level, form, Softmax<Scalar>{}, Causal{}, NoBias{}, prefix, true) ==
-              causal.leftCols(40));
+        CHECK(attend_at(level, form, Softmax{}, Causal{}, NoBias{}, prefix, true) == causal.leftCols(40));
       }
   }
 }
@@ -202,12 +200,12 @@ TEST_CASE("laws and biases refuse what is not finite", "[attention][kernels]") {
   const Tokens<double> x = Tokens<double>::Ones(2, 3);
   Tokens<double> out;
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  CHECK_THROWS_WITH(attend(head, Unnormalized<double>{nan}, NoMask{}, NoBias{}, x, out),
+  CHECK_THROWS_WITH(attend(head, Unnormalized{nan}, NoMask{}, NoBias{}, x, out),
                     ContainsSubstring("Unnormalized::beta is nan"));
-  CHECK_THROWS_WITH(attend(head, Softmax<double>{}, NoMask{}, Alibi{nan}, x, out),
+  CHECK_THROWS_WITH(attend(head, Softmax{}, NoMask{}, Alibi{nan}, x, out),
                     ContainsSubstring("Alibi::slope is nan"));
   // A weight beyond the largest number overflows, and is not NaN.
-  attend(head, Unnormalized<double>{1000}, NoMask{}, NoBias{}, x, out);
+  attend(head, Unnormalized{1000}, NoMask{}, NoBias{}, x, out);
   CHECK(out(0, 0) == std::numeric_limits<double>::infinity());
 }
 
@@ -221,7 +219,7 @@ TEMPLATE_TEST_CASE("a small system wakes nobody, a large one has its bits from a
     Tokens<Scalar> out;
     auto head = Head<Scalar>::identity(x.rows());
     head.V *= Scalar(-2.5);
-    attend(head, Softmax<Scalar>{beta}, Causal{}, NoBias{}, x, out);
+    attend(head, Softmax{beta}, Causal{}, NoBias{}, x, out);
     return out;
   };
   for (const Index d : {2, 20}) {

@@ -1,4 +1,4 @@
-#include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
 #include <attnflow/attention/graph.hpp>
 #include <attnflow/attention/masks.hpp>
 
@@ -60,13 +60,13 @@ TEMPLATE_TEST_CASE("masks with holes are their definition at every level", "[att
   for (const Index d : {1, 3, 6})
     for (const Index n : {1, 2, 17, 70}) {
       const double beta = 1.5 / static_cast<double>(d);
-      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{beta}, ExcludeSelf{}, NoBias{}, 1);
-      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{beta}, any_graph(n), Alibi{0.2}, 2);
-      check_definition<Scalar>(generator, n, d, Unnormalized<Scalar>{beta}, Band{4, 9}, NoBias{}, 1);
-      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{-beta}, Band{-2, 5}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Softmax{beta}, ExcludeSelf{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Softmax{beta}, any_graph(n), Alibi{0.2}, 2);
+      check_definition<Scalar>(generator, n, d, Unnormalized{beta}, Band{4, 9}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Softmax{-beta}, Band{-2, 5}, NoBias{}, 1);
     }
-  check_definition<Scalar>(generator, 700, 3, Softmax<Scalar>{1}, ExcludeSelf{}, NoBias{}, 1);
-  check_definition<Scalar>(generator, 700, 6, Softmax<Scalar>{1}, any_graph(700), Alibi{0.2}, 1);
+  check_definition<Scalar>(generator, 700, 3, Softmax{1}, ExcludeSelf{}, NoBias{}, 1);
+  check_definition<Scalar>(generator, 700, 6, Softmax{1}, any_graph(700), Alibi{0.2}, 1);
 }
 
 TEMPLATE_TEST_CASE("laws of exponentials are their definition at every level", "[attention][laws]", float,
@@ -76,12 +76,11 @@ TEMPLATE_TEST_CASE("laws of exponentials are their definition at every level", "
   for (const Index d : {1, 2, 3, 6})
     for (const Index n : {1, 2, 17, 70}) {
       const double beta = 1.5 / static_cast<double>(d);
-      check_definition<Scalar>(generator, n, d, L2Softmax<Scalar>{beta, 0.5}, NoMask{}, NoBias{}, 1);
-      check_definition<Scalar>(generator, n, d, PositionWeighted<Scalar>{beta}, StrictCausal{}, Alibi{0.3},
+      check_definition<Scalar>(generator, n, d, L2Softmax{beta, 0.5}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, PositionWeighted{beta}, StrictCausal{}, Alibi{0.3}, 1);
+      check_definition<Scalar>(generator, n, d, Softmax{beta}, Causal{}, any_masses(n, 0.1), 1);
+      check_definition<Scalar>(generator, n, d, PositionWeighted{beta, true}, Causal{}, any_masses(n, -0.1),
                                1);
-      check_definition<Scalar>(generator, n, d, Softmax<Scalar>{beta}, Causal{}, any_masses(n, 0.1), 1);
-      check_definition<Scalar>(generator, n, d, PositionWeighted<Scalar>{beta, true}, Causal{},
-                               any_masses(n, -0.1), 1);
     }
 }
 
@@ -91,15 +90,91 @@ TEMPLATE_TEST_CASE("laws without exponentials are their definition at every leve
   std::mt19937_64 generator(13);
   for (const Index d : {1, 2, 3, 6})
     for (const Index n : {1, 2, 17, 70}) {
-      check_definition<Scalar>(generator, n, d, Hardmax<Scalar>{}, NoMask{}, NoBias{}, 1);
-      check_definition<Scalar>(generator, n, d, Hardmax<Scalar>{-1, Ties::first}, ExcludeSelf{}, Alibi{0.1},
-                               1);
-      check_definition<Scalar>(generator, n, d, Sigmoid<Scalar>{2, -1}, Causal{}, NoBias{}, 2);
-      check_definition<Scalar>(generator, n, d, Sigmoid<Scalar>{1, 0.5, false}, ExcludeSelf{},
+      check_definition<Scalar>(generator, n, d, Hardmax{}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Hardmax{-1, Ties::first}, ExcludeSelf{}, Alibi{0.1}, 1);
+      check_definition<Scalar>(generator, n, d, Sigmoid{2, -1}, Causal{}, NoBias{}, 2);
+      check_definition<Scalar>(generator, n, d, Sigmoid{1, 0.5, attnflow::RowScale::none}, ExcludeSelf{},
                                any_masses(n, 0.2), 1);
-      check_definition<Scalar>(generator, n, d, Linear<Scalar>{}, NoMask{}, NoBias{}, 2);
-      check_definition<Scalar>(generator, n, d, Linear<Scalar>{-0.7}, Causal{}, Alibi{0.1}, 2);
+      check_definition<Scalar>(generator, n, d, Linear{}, NoMask{}, NoBias{}, 2);
+      check_definition<Scalar>(generator, n, d, Linear{-0.7}, Causal{}, Alibi{0.1}, 2);
     }
+}
+
+TEMPLATE_TEST_CASE("functions of a score, and laws of whole rows, are their definition at every level",
+                   "[attention][laws]", float, double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(20);
+  using namespace attnflow;
+  for (const Index d : {1, 2, 3, 6})
+    for (const Index n : {1, 2, 17, 70}) {
+      check_definition<Scalar>(generator, n, d, ReluWeights{1}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, ReluWeights{-2, RowScale::mean}, Causal{}, any_masses(n, 0.1),
+                               1);
+      check_definition<Scalar>(generator, n, d, SoftplusWeights{2}, StrictCausal{}, NoBias{}, 2);
+      check_definition<Scalar>(generator, n, d, SoftplusWeights{1, RowScale::none}, any_graph(n), NoBias{},
+                               1);
+      check_definition<Scalar>(generator, n, d, TopK{4}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, TopK{2, -1}, Causal{}, Alibi{0.1}, 2);
+      check_definition<Scalar>(generator, n, d, Sparsemax{1}, ExcludeSelf{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Sparsemax{0}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Entmax15{1}, any_graph(n), Alibi{0.1}, 1);
+      check_definition<Scalar>(generator, n, d, Entmax15{0.1}, Causal{}, NoBias{}, 1);
+    }
+}
+
+TEST_CASE("limits and special cases of the laws of whole rows", "[attention][laws]") {
+  using namespace attnflow;
+  std::mt19937_64 generator(21);
+  const auto head = Head<double>::identity(3);
+  const Tokens<double> x = reference::random<Tokens<double>>(generator, 3, 12);
+  const auto P = [&](const auto& law) { return attention_matrix(head, x, law); };
+  CHECK((P(TopK{12, 2}) - P(Softmax{2})).cwiseAbs().maxCoeff() < 1e-15);
+  CHECK((P(TopK{100, 2}) - P(Softmax{2})).cwiseAbs().maxCoeff() < 1e-15);
+  CHECK(P(TopK{1, 2}) == P(Hardmax{}));
+  CHECK(P(Sparsemax{1e9}) == P(Hardmax{}));
+  CHECK(P(Entmax15{1e9}) == P(Hardmax{}));
+  // Keys that tie for the last place all count.
+  Tokens<double> tied(1, 4);
+  tied << 2, 1, 1, 0;
+  const Tokens<double> first = attention_matrix(Head<double>::identity(1), tied, TopK{2}).row(0);
+  CHECK(first(3) == 0);
+  CHECK(first(1) == first(2));
+  CHECK(first(1) > 0);
+  // [MA16]: of the scores (0, −t) the second has the weight max(0, (1 − t)/2).
+  Tokens<double> pair(1, 2);
+  pair << 1, 0.6;
+  CHECK(std::abs(attention_matrix(Head<double>::identity(1), pair, Sparsemax{})(0, 1) - 0.3) < 1e-15);
+  // [PNM19]: with p = (a², b²), a − b = t/2 and a² + b² = 1.
+  const double weight = attention_matrix(Head<double>::identity(1), pair, Entmax15{})(0, 1);
+  CHECK(std::abs(std::sqrt(1 - weight) - std::sqrt(weight) - 0.2) < 1e-15);
+  const Tokens<double> sums = P(Sparsemax{3}).rowwise().sum();
+  CHECK((sums.array() - 1).abs().maxCoeff() < 1e-15);
+  CHECK((P(Sparsemax{3}).array() == 0).any());
+  CHECK_THROWS_WITH(P(TopK{0}), ContainsSubstring("TopK::k is 0, expected at least 1"));
+}
+
+TEMPLATE_TEST_CASE("exponentials for weight laws are exact to roundings of the score", "[attention][laws]",
+                   float, double) {
+  using Scalar = TestType;
+  using Limits = std::numeric_limits<Scalar>;
+  std::mt19937_64 generator(22);
+  const double lowest = std::log(static_cast<double>(Limits::min())),
+               highest = std::log(static_cast<double>(Limits::max()));
+  for (int k = 0; k < 2000; ++k) {
+    const auto s = static_cast<Scalar>(reference::uniform(generator, lowest * 0.999, highest * 0.999));
+    const Real expected = std::exp(static_cast<Real>(s)), found = attnflow::pointwise::exp(s);
+    CHECK(std::abs(found - expected) <=
+          reference::epsilon<Scalar> * (4 + std::abs(static_cast<Real>(s))) * expected);
+    const auto u = static_cast<Scalar>(reference::uniform(generator, 0, 1));
+    const Real log = std::log1p(static_cast<Real>(u));
+    CHECK(std::abs(static_cast<Real>(attnflow::pointwise::log1p_of_fraction(u)) - log) <=
+          4 * reference::epsilon<Scalar> * log);
+  }
+  CHECK(attnflow::pointwise::exp(Scalar(0)) == 1);
+  CHECK(attnflow::pointwise::exp(Scalar(2 * lowest)) == 0);
+  CHECK(attnflow::pointwise::exp(-Limits::infinity()) == 0);
+  CHECK(attnflow::pointwise::exp(Scalar(2 * highest)) == Limits::infinity());
+  CHECK(std::isnan(attnflow::pointwise::exp(Limits::quiet_NaN())));
 }
 
 TEMPLATE_TEST_CASE("Sinkhorn is the doubly stochastic scaling", "[attention][laws]", float, double) {
@@ -108,11 +183,11 @@ TEMPLATE_TEST_CASE("Sinkhorn is the doubly stochastic scaling", "[attention][law
   for (const Index d : {2, 6})
     for (const Index n : {1, 2, 17, 70}) {
       const double beta = 0.8 / static_cast<double>(d);
-      check_definition<Scalar>(generator, n, d, Sinkhorn<Scalar>{beta}, NoMask{}, NoBias{}, 1);
-      check_definition<Scalar>(generator, n, d, Sinkhorn<Scalar>{beta, 2}, NoMask{}, any_masses(n), 1);
+      check_definition<Scalar>(generator, n, d, Sinkhorn{beta}, NoMask{}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Sinkhorn{beta, 2}, NoMask{}, any_masses(n), 1);
     }
   // Two tokens that may not attend to themselves change places, whatever their scores.
-  check_definition<Scalar>(generator, 2, 3, Sinkhorn<Scalar>{1}, ExcludeSelf{}, NoBias{}, 1);
+  check_definition<Scalar>(generator, 2, 3, Sinkhorn{1}, ExcludeSelf{}, NoBias{}, 1);
 }
 
 TEST_CASE("Sinkhorn keeps the mean, reports its marginals, and is softmax without iterations",
@@ -123,16 +198,16 @@ TEST_CASE("Sinkhorn keeps the mean, reports its marginals, and is softmax withou
   const Tokens<double> x = reference::random<Tokens<double>>(generator, 3, 40);
   Tokens<double> out, softmax;
   RowRecord rows;
-  attend(head, Sinkhorn<double>{1}, NoMask{}, NoBias{}, x, out, &rows);
+  attend(head, Sinkhorn{1}, NoMask{}, NoBias{}, x, out, &rows);
   CHECK(rows.iterations > 2);
   CHECK(rows.marginal_error <= 1e-12);
   CHECK((out.rowwise().sum() - x.rowwise().sum()).cwiseAbs().maxCoeff() <= 40 * 1e-12);
-  const auto P = attention_matrix(head, x, Sinkhorn<double>{1});
+  const auto P = attention_matrix(head, x, Sinkhorn{1});
   CHECK((P.colwise().sum().array() - 1).abs().maxCoeff() <= 2e-12);
   CHECK((P.rowwise().sum().array() - 1).abs().maxCoeff() <= 1e-14);
 
-  attend(head, Sinkhorn<double>{1, 0}, NoMask{}, NoBias{}, x, out, &rows);
-  attend(head, Softmax<double>{1}, NoMask{}, NoBias{}, x, softmax);
+  attend(head, Sinkhorn{1, 0}, NoMask{}, NoBias{}, x, out, &rows);
+  attend(head, Softmax{1}, NoMask{}, NoBias{}, x, softmax);
   CHECK(rows.iterations == 0);
   CHECK(rows.marginal_error > 0.1);
   CHECK((out - softmax).cwiseAbs().maxCoeff() <= 1e-14);
@@ -147,8 +222,8 @@ TEST_CASE("Sinkhorn keeps the mean, reports its marginals, and is softmax withou
     for (Index j = 0; j < 40; ++j) K0.col(j) /= K0.col(j).sum();
     for (Index i = 0; i < 40; ++i) K0.row(i) /= K0.row(i).sum();
   }
-  CHECK((wide(attention_matrix(symmetric, x, Sinkhorn<double>{1})) - K0).cwiseAbs().maxCoeff() <= 1e-11L);
-  CHECK_THROWS_WITH(attend(head, Sinkhorn<double>{1}, Band{1, 0}, NoBias{}, x, out),
+  CHECK((wide(attention_matrix(symmetric, x, Sinkhorn{1})) - K0).cwiseAbs().maxCoeff() <= 1e-11L);
+  CHECK_THROWS_WITH(attend(head, Sinkhorn{1}, Band{1, 0}, NoBias{}, x, out),
                     ContainsSubstring("Sinkhorn: the mask lets a token attend to one that does not"));
 }
 
@@ -160,7 +235,7 @@ template <class Scalar, class Mask, class Bias>
 void check_scaling(const Head<Scalar>& head, const Tokens<Scalar>& x, const Mask& mask, const Bias& bias) {
   constexpr Real eps = reference::epsilon<Scalar>;
   const Index n = x.cols();
-  const Sinkhorn<Scalar> law;
+  const Sinkhorn law;
   const Wide S = (wide(head.Q) * wide(x)).transpose() * (wide(head.K) * wide(x));
   const Wide log_P = wide(log_attention(head, x, law, mask, bias)),
              P = wide(attention_matrix(head, x, law, mask, bias));
@@ -170,12 +245,13 @@ void check_scaling(const Head<Scalar>& head, const Tokens<Scalar>& x, const Mask
   RowRecord rows;
   attend(head, law, mask, bias, x, out, &rows);
   attend(head, law, mask, bias, x, again);
-  const Real allowed = static_cast<Real>(law.tolerance) + 2 * static_cast<Real>(n) * eps;
+  const Real allowed =
+      static_cast<Real>(attnflow::detail::column_tolerance<Scalar>(law)) + 2 * static_cast<Real>(n) * eps;
   CAPTURE(n, static_cast<double>(S.maxCoeff() - S.minCoeff()), rows.iterations);
   CHECK((P.rowwise().sum().array() - 1).abs().maxCoeff() <= 2 * static_cast<Real>(n) * eps);
   const Real off = ((P.transpose() * m - m).array() / m.array()).abs().maxCoeff();
   CHECK(off <= allowed);
-  CHECK(rows.marginal_error <= law.tolerance);
+  CHECK(rows.marginal_error <= attnflow::detail::column_tolerance<Scalar>(law));
   CHECK(std::abs(static_cast<Real>(rows.marginal_error) - off) <=
         4 * static_cast<Real>(n) * eps);                                                // as measured
   const Wide mean = wide(x) * m, moved = wide(out) * m, moved_again = wide(again) * m;  // V = I
@@ -220,15 +296,16 @@ TEMPLATE_TEST_CASE("Sinkhorn's rows and columns sum to one at scores of any spre
   // A token on its own has neither a row nor a column, and the others do not notice.
   Tokens<Scalar> four = tokens(2, 4, 1);
   const Graph alone(4, [](Index i, Index j) { return i != 1 && j != 1; });
-  const auto P = attention_matrix(identity, four, Sinkhorn<Scalar>{}, alone);
+  const auto P = attention_matrix(identity, four, Sinkhorn{}, alone);
   Tokens<Scalar> three(2, 3);
   three << four.col(0), four.col(2), four.col(3);
-  const auto without = attention_matrix(identity, three, Sinkhorn<Scalar>{});
+  const auto without = attention_matrix(identity, three, Sinkhorn{});
   const std::vector<Index> others{0, 2, 3};
   for (Index i = 0; i < 3; ++i)
     for (Index j = 0; j < 3; ++j)
       CHECK(std::abs(P(others[static_cast<std::size_t>(i)], others[static_cast<std::size_t>(j)]) -
-                     without(i, j)) <= 4 * static_cast<Scalar>(Sinkhorn<Scalar>{}.tolerance));
+                     without(i, j)) <=
+            4 * static_cast<Scalar>(attnflow::detail::column_tolerance<Scalar>(Sinkhorn{})));
   CHECK(P.row(1).isZero(0));
   CHECK(P.col(1).isZero(0));
   // Two tokens that may not attend to each other's like: the identity is the limit, not a scaling.
@@ -244,18 +321,18 @@ TEMPLATE_TEST_CASE("Sinkhorn says where it has no weights", "[attention][laws]",
   const Graph star(6, [](Index i, Index j) { return (i == 0) != (j == 0); });
   Tokens<Scalar> out;
   RowRecord rows;
-  attend(identity, Sinkhorn<Scalar>{}, star, NoBias{}, x, out, &rows);
+  attend(identity, Sinkhorn{}, star, NoBias{}, x, out, &rows);
   CHECK(out.array().isNaN().all());
   CHECK(rows.marginal_error > 0.5);
-  CHECK_THROWS_AS(attention_matrix(identity, x, Sinkhorn<Scalar>{}, star), std::runtime_error);
-  CHECK_THROWS_WITH(log_attention(identity, x, Sinkhorn<Scalar>{}, star),
+  CHECK_THROWS_AS(attention_matrix(identity, x, Sinkhorn{}, star), std::runtime_error);
+  CHECK_THROWS_WITH(log_attention(identity, x, Sinkhorn{}, star),
                     ContainsSubstring("expected the tolerance: the mask may leave no weights"));
   if constexpr (std::is_same_v<Scalar, double>) {
     const Tokens<double> huge = x * 1e200;
-    attend(identity, Sinkhorn<double>{}, NoMask{}, NoBias{}, huge, out, &rows);
+    attend(identity, Sinkhorn{}, NoMask{}, NoBias{}, huge, out, &rows);
     CHECK(out.array().isNaN().all());
     CHECK(std::isinf(rows.marginal_error));
-    CHECK_THROWS_WITH(attention_matrix(identity, huge, Sinkhorn<double>{}),
+    CHECK_THROWS_WITH(attention_matrix(identity, huge, Sinkhorn{}),
                       ContainsSubstring("Sinkhorn: the scores are beyond what has logarithms"));
   }
 }
@@ -263,12 +340,12 @@ TEMPLATE_TEST_CASE("Sinkhorn says where it has no weights", "[attention][laws]",
 TEST_CASE("linear weights beyond the range are infinite, and so is the drift", "[attention][laws]") {
   const Tokens<double> x = (Tokens<double>(1, 3) << 1e200, 0, -1e200).finished();
   const auto head = Head<double>::identity(1);
-  const auto P = attention_matrix(head, x, Linear<double>{1});
+  const auto P = attention_matrix(head, x, Linear{1});
   CHECK(P(0, 0) == std::numeric_limits<double>::infinity());
   CHECK(P(0, 2) == -std::numeric_limits<double>::infinity());
   CHECK(P.row(1).isZero(0));
   Tokens<double> out;
-  attend(head, Linear<double>{1}, Causal{}, NoBias{}, x, out);
+  attend(head, Linear{1}, Causal{}, NoBias{}, x, out);
   CHECK(out(0, 0) == std::numeric_limits<double>::infinity());
   CHECK(out(0, 1) == 0);
 }
@@ -287,10 +364,10 @@ TEMPLATE_TEST_CASE("ties are shared, decided or counted", "[attention][laws]", f
     if (turned) y = turn * x;
     const auto head = Head<Scalar>::identity(2);
     Tokens<Scalar> average, first, all;
-    attend(head, Hardmax<Scalar>{}, NoMask{}, NoBias{}, y, average);
-    attend(head, Hardmax<Scalar>{1, Ties::first}, NoMask{}, NoBias{}, y, first);
+    attend(head, Hardmax{}, NoMask{}, NoBias{}, y, average);
+    attend(head, Hardmax{1, Ties::first}, NoMask{}, NoBias{}, y, first);
     RowRecord rows;
-    attend(head, Hardmax<Scalar>{1, Ties::all}, NoMask{}, NoBias{}, y, all, &rows);
+    attend(head, Hardmax{1, Ties::all}, NoMask{}, NoBias{}, y, all, &rows);
     const Scalar eps = 8 * std::numeric_limits<Scalar>::epsilon();
     for (Index i = 0; i < 4; ++i) CHECK(average.col(i) == y.col(i));  // leaders follow themselves
     CHECK((average.col(5) - (y.col(0) + y.col(3)) / 2).norm() <= eps);
@@ -301,20 +378,18 @@ TEMPLATE_TEST_CASE("ties are shared, decided or counted", "[attention][laws]", f
     CHECK(first.col(4) == y.col(0));
     CHECK((all.col(5) - (y.col(0) + y.col(3))).norm() <= eps);
     CHECK(rows.largest_key == std::vector<Index>{0, 1, 2, 3, 0, 0, 0});
-    const auto P = attention_matrix(head, y, Hardmax<Scalar>{});
+    const auto P = attention_matrix(head, y, Hardmax{});
     CHECK(P(5, 0) == Scalar(0.5));
     CHECK(P(5, 3) == Scalar(0.5));
-    CHECK(attention_matrix(head, y, Hardmax<Scalar>{1, Ties::all}).row(6).sum() == 2);
+    CHECK(attention_matrix(head, y, Hardmax{1, Ties::all}).row(6).sum() == 2);
   }
   // Scores 0.1 and 0.0999, whose difference 0.0001 is made of 0.0999 and 0.1: equal to 5·10⁻⁴ of that.
   Tokens<Scalar> close(2, 3), mean;
   close << 1, 0, Scalar(0.1),  //
       0, Scalar(0.999), Scalar(0.1);
-  attend(Head<Scalar>::identity(2), Hardmax<Scalar>{1, Ties::average, 1e-3}, ExcludeSelf{}, NoBias{}, close,
-         mean);
+  attend(Head<Scalar>::identity(2), Hardmax{1, Ties::average, 1e-3}, ExcludeSelf{}, NoBias{}, close, mean);
   CHECK(mean(0, 2) == Scalar(0.5));
-  attend(Head<Scalar>::identity(2), Hardmax<Scalar>{1, Ties::average, 1e-4}, ExcludeSelf{}, NoBias{}, close,
-         mean);
+  attend(Head<Scalar>::identity(2), Hardmax{1, Ties::average, 1e-4}, ExcludeSelf{}, NoBias{}, close, mean);
   CHECK(mean(0, 2) == Scalar(1));
   // Each token's best match is itself, and with itself left out its neighbour.
   Tokens<Scalar> arc(2, 5);
@@ -323,9 +398,9 @@ TEMPLATE_TEST_CASE("ties are shared, decided or counted", "[attention][laws]", f
     arc.col(j) << std::cos(angle), std::sin(angle);
   }
   Tokens<Scalar> out;
-  attend(Head<Scalar>::identity(2), Hardmax<Scalar>{}, NoMask{}, NoBias{}, arc, out);
+  attend(Head<Scalar>::identity(2), Hardmax{}, NoMask{}, NoBias{}, arc, out);
   CHECK(out == arc);
-  attend(Head<Scalar>::identity(2), Hardmax<Scalar>{1, Ties::first}, ExcludeSelf{}, NoBias{}, arc, out);
+  attend(Head<Scalar>::identity(2), Hardmax{1, Ties::first}, ExcludeSelf{}, NoBias{}, arc, out);
   CHECK(out.col(0) == arc.col(1));
   CHECK(out.col(1) == arc.col(0));
 }
@@ -336,14 +411,14 @@ TEMPLATE_TEST_CASE("hardmax is the limit of softmax at any scale", "[attention][
   const Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, 3, 33);
   const auto head = Head<Scalar>::identity(3);
   Tokens<Scalar> hard, soft;
-  attend(head, Hardmax<Scalar>{}, NoMask{}, NoBias{}, x, hard);
-  attend(head, Softmax<Scalar>{1e30}, NoMask{}, NoBias{}, x, soft);
+  attend(head, Hardmax{}, NoMask{}, NoBias{}, x, hard);
+  attend(head, Softmax{1e30}, NoMask{}, NoBias{}, x, soft);
   CHECK(hard == soft);
   // Scores that underflow or overflow decide as well.
   for (const double size : {1e-25, 1e25}) {
     const Tokens<Scalar> y = x * static_cast<Scalar>(size);
     Tokens<Scalar> scaled;
-    attend(head, Hardmax<Scalar>{}, NoMask{}, NoBias{}, y, scaled);
+    attend(head, Hardmax{}, NoMask{}, NoBias{}, y, scaled);
     CHECK((scaled - hard * static_cast<Scalar>(size)).cwiseAbs().maxCoeff() <=
           4 * std::numeric_limits<Scalar>::epsilon() * static_cast<Scalar>(size));
   }
@@ -354,7 +429,7 @@ TEMPLATE_TEST_CASE("distances are taken from differences", "[attention][laws]", 
   std::mt19937_64 generator(17);
   const Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, 2, 30);
   const auto head = Head<Scalar>::identity(2);
-  const L2Softmax<Scalar> law{2};
+  const L2Softmax law{2};
   Tokens<Scalar> near_origin, far_away;
   attend(head, law, NoMask{}, NoBias{}, x, near_origin);
   // Moved by a power of two: tokens lose bits, and are compared with what is left of them.
@@ -373,8 +448,7 @@ TEMPLATE_TEST_CASE("distances are taken from differences", "[attention][laws]", 
   // On the sphere with Q = K and c = 1/2, distances are products.
   Tokens<Scalar> unit = x;
   unit.colwise().normalize();
-  CHECK((attention_matrix(head, unit, L2Softmax<Scalar>{2, 0.5}) -
-         attention_matrix(head, unit, Softmax<Scalar>{2}))
+  CHECK((attention_matrix(head, unit, L2Softmax{2, 0.5}) - attention_matrix(head, unit, Softmax{2}))
             .cwiseAbs()
             .maxCoeff() <= 100 * std::numeric_limits<Scalar>::epsilon());
   // log ∑ⱼ e^{−β c ‖Q xᵢ − K xⱼ‖²}.
@@ -413,13 +487,13 @@ TEST_CASE("a mass counts as often as it says", "[attention][laws]") {
     CHECK((weighted.col(1) - plain.col(2)).norm() <= 1e-12);
     CHECK((weighted.col(3) - plain.col(7)).norm() <= 1e-12);
   };
-  check(Softmax<double>{1.5});
-  check(Unnormalized<double>{1.5});
-  check(Sigmoid<double>{1.5, -0.5});
-  check(Linear<double>{});
-  check(L2Softmax<double>{1.5});
-  check(Sinkhorn<double>{1.5, 1000, 1e-14});
-  check(Sinkhorn<double>{1.5});
+  check(Softmax{1.5});
+  check(Unnormalized{1.5});
+  check(Sigmoid{1.5, -0.5});
+  check(Linear{});
+  check(L2Softmax{1.5});
+  check(Sinkhorn{1.5, 1000, 1e-14});
+  check(Sinkhorn{1.5});
 }
 
 TEST_CASE("laws, masks and masses refuse what makes no sense", "[attention][laws]") {
@@ -430,25 +504,23 @@ TEST_CASE("laws, masks and masses refuse what makes no sense", "[attention][laws
   const auto attending = [&](const auto& law, const auto& mask, const auto& bias) {
     return [&head, &x, &out, law, mask, bias] { attend(head, law, mask, bias, x, out); };
   };
-  CHECK_THROWS_WITH(attending(Hardmax<double>{nan}, NoMask{}, NoBias{})(),
-                    ContainsSubstring("Hardmax::beta is nan"));
-  CHECK_THROWS_WITH(attending(Hardmax<double>{1, Ties::first, -1}, NoMask{}, NoBias{})(),
+  CHECK_THROWS_WITH(attending(Hardmax{nan}, NoMask{}, NoBias{})(), ContainsSubstring("Hardmax::beta is nan"));
+  CHECK_THROWS_WITH(attending(Hardmax{1, Ties::first, -1}, NoMask{}, NoBias{})(),
                     ContainsSubstring("Hardmax::tolerance is -1, expected a number from 0 to below 1"));
-  CHECK_THROWS_WITH(attending(Sigmoid<double>{1, nan}, NoMask{}, NoBias{})(),
+  CHECK_THROWS_WITH(attending(Sigmoid{1, nan}, NoMask{}, NoBias{})(),
                     ContainsSubstring("Sigmoid::bias is nan"));
-  CHECK_THROWS_WITH(attending(Linear<double>{nan}, NoMask{}, NoBias{})(),
-                    ContainsSubstring("Linear::beta is nan"));
-  CHECK_THROWS_WITH(attending(L2Softmax<double>{1, 0}, NoMask{}, NoBias{})(),
+  CHECK_THROWS_WITH(attending(Linear{nan}, NoMask{}, NoBias{})(), ContainsSubstring("Linear::beta is nan"));
+  CHECK_THROWS_WITH(attending(L2Softmax{1, 0}, NoMask{}, NoBias{})(),
                     ContainsSubstring("L2Softmax::scale is 0, expected a positive number"));
-  CHECK_THROWS_WITH(attending(Sinkhorn<double>{1, -1}, NoMask{}, NoBias{})(),
+  CHECK_THROWS_WITH(attending(Sinkhorn{1, -1}, NoMask{}, NoBias{})(),
                     ContainsSubstring("Sinkhorn::iterations is -1"));
-  CHECK_THROWS_WITH(attending(PositionWeighted<double>{nan}, NoMask{}, NoBias{})(),
+  CHECK_THROWS_WITH(attending(PositionWeighted{nan}, NoMask{}, NoBias{})(),
                     ContainsSubstring("PositionWeighted::beta is nan"));
-  CHECK_THROWS_WITH(attending(Softmax<double>{}, NoMask{}, TokenMasses{{1, 2}})(),
+  CHECK_THROWS_WITH(attending(Softmax{}, NoMask{}, TokenMasses{{1, 2}})(),
                     ContainsSubstring("TokenMasses: 2 masses for 3 tokens"));
-  CHECK_THROWS_WITH(attending(Softmax<double>{}, NoMask{}, TokenMasses{{1, 0, 2}})(),
+  CHECK_THROWS_WITH(attending(Softmax{}, NoMask{}, TokenMasses{{1, 0, 2}})(),
                     ContainsSubstring("TokenMasses::masses[1] is 0, expected a positive number"));
-  CHECK_THROWS_WITH(attending(Softmax<double>{}, any_graph(4), NoBias{})(),
+  CHECK_THROWS_WITH(attending(Softmax{}, any_graph(4), NoBias{})(),
                     ContainsSubstring("Graph: for 4 tokens, but there are 3"));
   CHECK_THROWS_WITH(Graph::from_matrix(Eigen::MatrixXd::Ones(2, 3)),
                     ContainsSubstring("Graph: the matrix is 2 x 3"));
@@ -475,7 +547,8 @@ std::string exceptions_of(const F& f) {
 template <class Scalar, class Law, class Mask, class Bias>
 void expect_no_exceptions(const Law& law, const Mask& mask, const Bias& bias, const Tokens<Scalar>& given) {
   // Weights that are not normalised overflow where their true value does.
-  const bool normalized = Law::rows_sum_to_one || Law::function != WeightFunction::exponential;
+  const bool normalized =
+      attnflow::detail::rows_sum_to_one<Law>() || Law::function != WeightFunction::exponential;
   const Tokens<Scalar> x = normalized ? given : Tokens<Scalar>(given / Scalar(20));
   const auto head = Head<Scalar>::identity(x.rows());
   Tokens<Scalar> out;
@@ -513,15 +586,22 @@ void expect_no_exceptions(const Law& law, const Mask& mask, const Bias& bias, co
 }
 template <class Scalar, class Mask, class Bias>
 void expect_no_exceptions_of_laws(const Mask& mask, const Bias& bias, const Tokens<Scalar>& x) {
-  expect_no_exceptions(Softmax<Scalar>{1.5}, mask, bias, x);
-  expect_no_exceptions(Unnormalized<Scalar>{1}, mask, bias, x);
-  expect_no_exceptions(PositionWeighted<Scalar>{1}, mask, bias, x);
-  expect_no_exceptions(L2Softmax<Scalar>{1}, mask, bias, x);
-  expect_no_exceptions(Sigmoid<Scalar>{1, 0.5}, mask, bias, x);
-  expect_no_exceptions(Linear<Scalar>{1}, mask, bias, x);
-  if constexpr (!attnflow::detail::MassiveBias<Bias>) expect_no_exceptions(Hardmax<Scalar>{1}, mask, bias, x);
+  expect_no_exceptions(Softmax{1.5}, mask, bias, x);
+  expect_no_exceptions(Unnormalized{1}, mask, bias, x);
+  expect_no_exceptions(PositionWeighted{1}, mask, bias, x);
+  expect_no_exceptions(L2Softmax{1}, mask, bias, x);
+  expect_no_exceptions(Sigmoid{1, 0.5}, mask, bias, x);
+  expect_no_exceptions(Linear{1}, mask, bias, x);
+  expect_no_exceptions(attnflow::ReluWeights{1}, mask, bias, x);
+  expect_no_exceptions(attnflow::SoftplusWeights{1}, mask, bias, x);
+  if constexpr (!attnflow::detail::MassiveBias<Bias>) {
+    expect_no_exceptions(Hardmax{1}, mask, bias, x);
+    expect_no_exceptions(attnflow::TopK{3}, mask, bias, x);
+    expect_no_exceptions(attnflow::Sparsemax{1}, mask, bias, x);
+    expect_no_exceptions(attnflow::Entmax15{1}, mask, bias, x);
+  }
   if constexpr (requires { mask.symmetric(); })
-    if (mask.symmetric()) expect_no_exceptions(Sinkhorn<Scalar>{1}, mask, bias, x);
+    if (mask.symmetric()) expect_no_exceptions(Sinkhorn{1}, mask, bias, x);
 }
 
 }  // namespace

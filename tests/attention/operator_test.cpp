@@ -1,6 +1,6 @@
 // The operator on three sets of points, and heads by their factors, against their definitions in long double.
-#include <attnflow/attention/alibi.hpp>
 #include <attnflow/attention/attend.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
 #include <attnflow/attention/graph.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
 #include <attnflow/theory/predict_limit.hpp>
@@ -39,7 +39,7 @@ void check_three_sets(const Tokens<Scalar>& q, const Tokens<Scalar>& k, const To
                          (wide(q).cwiseAbs().transpose() * wide(k).cwiseAbs()).maxCoeff() +
                      std::abs(static_cast<Real>(bias.slope)) * static_cast<Real>(q.cols() + k.cols());
   Real row = w.cwiseAbs().rowwise().sum().maxCoeff();
-  if constexpr (Law::function == WeightFunction::linear) row += score;
+  if constexpr (std::is_same_v<Law, attnflow::Linear>) row += score;
   const Real relative = reference::epsilon<Scalar> *
                         (static_cast<Real>(2 * q.rows() + 8) * score + static_cast<Real>(2 * k.cols() + 16));
   const Real bound = 4 * relative * row * wide(v).cwiseAbs().maxCoeff() +
@@ -85,13 +85,14 @@ void check_drift(const std::vector<Head<Scalar>>& heads, const Law& law, const M
     const Wide centred = X.colwise() - X.rowwise().mean();
     const Wide sizes = (wide(head.Q).cwiseAbs() * X.cwiseAbs()).transpose() *
                        (wide(head.K).cwiseAbs() * (2 * centred.cwiseAbs()));
-    const bool shifts = Law::rows_sum_to_one && Law::function == WeightFunction::exponential;
+    const bool shifts =
+        attnflow::detail::rows_sum_to_one<Law>() && Law::function == WeightFunction::exponential;
     const Wide all =
         (wide(head.Q).cwiseAbs() * X.cwiseAbs()).transpose() * (wide(head.K).cwiseAbs() * X.cwiseAbs());
     const Real score = std::abs(static_cast<Real>(law.beta)) * (shifts ? sizes : all).maxCoeff() +
                        std::abs(static_cast<Real>(bias.slope)) * static_cast<Real>(x.cols());
     Real row = w.cwiseAbs().rowwise().sum().maxCoeff();
-    if constexpr (Law::function == WeightFunction::linear) row += score;
+    if constexpr (std::is_same_v<Law, attnflow::Linear>) row += score;
     const Real relative = reference::epsilon<Scalar> * (static_cast<Real>(4 * x.rows() + 8) * (1 + score) +
                                                         static_cast<Real>(2 * x.cols() + 16));
     const Wide reach = wide(head.O).cwiseAbs() * (wide(head.V).cwiseAbs() * X.cwiseAbs());
@@ -121,24 +122,28 @@ TEMPLATE_TEST_CASE("three sets of points are their definition at every level", "
       // Keys off the origin: bounded rows see them from their middle.
       const auto q = draw<Scalar>(generator, d_k, m, size), k = draw<Scalar>(generator, d_k, n, size, 0.7),
                  v = draw<Scalar>(generator, d_v, n, 1, -0.4);
-      check_three_sets<Scalar>(q, k, v, Softmax<Scalar>{1.5}, NoMask{}, NoBias{});
-      check_three_sets<Scalar>(q, k, v, Softmax<Scalar>{-1}, attnflow::Causal{}, NoBias{});
-      check_three_sets<Scalar>(q, k, v, Softmax<Scalar>{1}, attnflow::StrictCausal{}, attnflow::Alibi{0.2});
-      check_three_sets<Scalar>(q, k, v, Softmax<Scalar>{1}, attnflow::Band{3, 2}, attnflow::Alibi{-0.1});
-      check_three_sets<Scalar>(q, k, v, Softmax<Scalar>{1}, attnflow::ExcludeSelf{}, NoBias{});
-      check_three_sets<Scalar>(q, k, v, attnflow::Unnormalized<Scalar>{1}, NoMask{}, NoBias{});
-      check_three_sets<Scalar>(q, k, v, attnflow::PositionWeighted<Scalar>{1}, attnflow::Causal{},
+      check_three_sets<Scalar>(q, k, v, Softmax{1.5}, NoMask{}, NoBias{});
+      check_three_sets<Scalar>(q, k, v, Softmax{-1}, attnflow::Causal{}, NoBias{});
+      check_three_sets<Scalar>(q, k, v, Softmax{1}, attnflow::StrictCausal{}, attnflow::Alibi{0.2});
+      check_three_sets<Scalar>(q, k, v, Softmax{1}, attnflow::Band{3, 2}, attnflow::Alibi{-0.1});
+      check_three_sets<Scalar>(q, k, v, Softmax{1}, attnflow::ExcludeSelf{}, NoBias{});
+      check_three_sets<Scalar>(q, k, v, attnflow::Unnormalized{1}, NoMask{}, NoBias{});
+      check_three_sets<Scalar>(q, k, v, attnflow::PositionWeighted{1}, attnflow::Causal{},
                                attnflow::Alibi{0.2});
-      check_three_sets<Scalar>(q, k, v, attnflow::Sigmoid<Scalar>{1, 0.5}, attnflow::Causal{}, NoBias{});
-      check_three_sets<Scalar>(q, k, v, attnflow::Linear<Scalar>{1}, NoMask{}, NoBias{});
-      check_three_sets<Scalar>(q, k, v, attnflow::Linear<Scalar>{1}, attnflow::Causal{},
-                               attnflow::Alibi{0.2});
-      check_three_sets<Scalar>(q, k, v, attnflow::Hardmax<Scalar>{1}, attnflow::Causal{}, NoBias{});
+      check_three_sets<Scalar>(q, k, v, attnflow::Sigmoid{1, 0.5}, attnflow::Causal{}, NoBias{});
+      check_three_sets<Scalar>(q, k, v, attnflow::Linear{1}, NoMask{}, NoBias{});
+      check_three_sets<Scalar>(q, k, v, attnflow::Linear{1}, attnflow::Causal{}, attnflow::Alibi{0.2});
+      check_three_sets<Scalar>(q, k, v, attnflow::Hardmax{1}, attnflow::Causal{}, NoBias{});
+      check_three_sets<Scalar>(q, k, v, attnflow::ReluWeights{1}, attnflow::Causal{}, NoBias{});
+      check_three_sets<Scalar>(q, k, v, attnflow::SoftplusWeights{2}, NoMask{}, attnflow::Alibi{0.1});
+      check_three_sets<Scalar>(q, k, v, attnflow::TopK{3}, attnflow::Causal{}, attnflow::Alibi{0.1});
+      check_three_sets<Scalar>(q, k, v, attnflow::Sparsemax{2}, NoMask{}, NoBias{});
+      check_three_sets<Scalar>(q, k, v, attnflow::Entmax15{2}, attnflow::ExcludeSelf{}, NoBias{});
       std::vector<double> masses;
       for (Index j = 0; j < n; ++j) masses.push_back(1 + static_cast<double>(j % 3));
-      check_three_sets<Scalar>(q, k, v, Softmax<Scalar>{1}, NoMask{}, attnflow::TokenMasses{masses});
+      check_three_sets<Scalar>(q, k, v, Softmax{1}, NoMask{}, attnflow::TokenMasses{masses});
       // Scores beyond what bounded rows take.
-      check_three_sets<Scalar>(Tokens<Scalar>(q * Scalar(300)), k, v, Softmax<Scalar>{1}, NoMask{}, NoBias{});
+      check_three_sets<Scalar>(Tokens<Scalar>(q * Scalar(300)), k, v, Softmax{1}, NoMask{}, NoBias{});
     }
 }
 
@@ -147,12 +152,12 @@ TEST_CASE("three sets of points of any size", "[attention][operator]") {
   const auto q = draw<double>(generator, 3, 5, 1), k = draw<double>(generator, 3, 8, 1),
              v = draw<double>(generator, 2, 8, 1);
   Tokens<double> plain, out;
-  attend(q, k, v, Softmax<double>{2}, NoMask{}, NoBias{}, plain);
+  attend(q, k, v, Softmax{2}, NoMask{}, NoBias{}, plain);
   // Powers of two that cancel leave the bits, or the roundings of other loops.
   const auto check = [&](double of_queries, double of_keys, double of_values) {
     CAPTURE(of_queries, of_keys, of_values);
     attend(Tokens<double>(q * of_queries), Tokens<double>(k * of_keys), Tokens<double>(v * of_values),
-           Softmax<double>{2 / of_queries / of_keys}, NoMask{}, NoBias{}, out);
+           Softmax{2 / of_queries / of_keys}, NoMask{}, NoBias{}, out);
     CHECK((out / of_values - plain).cwiseAbs().maxCoeff() < 1e-14);
   };
   check(1, 1, 0x1p1000);
@@ -164,11 +169,11 @@ TEST_CASE("three sets of points of any size", "[attention][operator]") {
   const Tokens<long double> wide_x = draw<double>(generator, 3, 6, 1).cast<long double>();
   Head<long double> head = Head<long double>::identity(3);
   Tokens<long double> expected, found;
-  attend(head, Softmax<long double>{1.5}, NoMask{}, NoBias{}, wide_x, expected);
+  attend(head, Softmax{1.5}, NoMask{}, NoBias{}, wide_x, expected);
   const long double size = std::ldexp(1.0L, 8500);
   head.Q /= size;
   head.K /= size;
-  attend(head, Softmax<long double>{1.5}, NoMask{}, NoBias{}, Tokens<long double>(wide_x * size), found);
+  attend(head, Softmax{1.5}, NoMask{}, NoBias{}, Tokens<long double>(wide_x * size), found);
   CHECK((found / size - expected).cwiseAbs().maxCoeff() < 1e-17L);
 }
 
@@ -177,7 +182,7 @@ TEST_CASE("three sets of points that are empty, not finite or of the wrong shape
                  v = Tokens<double>::Ones(2, 4), out;
   const auto run = [&](const Tokens<double>& queries, const Tokens<double>& keys,
                        const Tokens<double>& values) {
-    attend(queries, keys, values, Softmax<double>{}, NoMask{}, NoBias{}, out);
+    attend(queries, keys, values, Softmax{}, NoMask{}, NoBias{}, out);
   };
   run(Tokens<double>(3, 0), k, v);
   CHECK(out.rows() == 2);
@@ -185,7 +190,7 @@ TEST_CASE("three sets of points that are empty, not finite or of the wrong shape
   run(q, Tokens<double>(3, 0), Tokens<double>(2, 0));
   CHECK(out == Tokens<double>::Zero(2, 2));
   RowRecord rows;
-  attend(q, Tokens<double>(3, 0), Tokens<double>(2, 0), Softmax<double>{}, NoMask{}, NoBias{}, out, &rows);
+  attend(q, Tokens<double>(3, 0), Tokens<double>(2, 0), Softmax{}, NoMask{}, NoBias{}, out, &rows);
   CHECK(rows.log_normalizer == std::vector<double>(2, -std::numeric_limits<double>::infinity()));
   for (Tokens<double>* set : {&q, &k, &v}) {
     const double kept = (*set)(0, 1);
@@ -218,14 +223,14 @@ TEMPLATE_TEST_CASE("heads by their factors are their definition", "[attention][o
       REQUIRE(factors.pay(s.d, s.n, s.n));
       const double beta = 0.3 / static_cast<double>(s.d);
       const std::vector<Head<Scalar>> one(heads.begin(), heads.begin() + 1);
-      check_drift(one, Softmax<Scalar>{beta}, NoMask{}, NoBias{}, x);
-      check_drift(heads, Softmax<Scalar>{beta}, attnflow::Causal{}, NoBias{}, x);
-      check_drift(heads, Softmax<Scalar>{-beta}, NoMask{}, attnflow::Alibi{0.2}, x);
-      check_drift(heads, attnflow::Unnormalized<Scalar>{beta / 10}, NoMask{}, NoBias{}, x);
-      check_drift(heads, attnflow::Sigmoid<Scalar>{beta, 0.5}, NoMask{}, NoBias{}, x);
-      check_drift(heads, attnflow::Linear<Scalar>{beta}, NoMask{}, NoBias{}, x);
-      check_drift(heads, attnflow::Linear<Scalar>{beta}, attnflow::Causal{}, NoBias{}, x);
-      check_drift(heads, Softmax<Scalar>{1e5 * beta}, NoMask{}, NoBias{}, x);  // leaders alone
+      check_drift(one, Softmax{beta}, NoMask{}, NoBias{}, x);
+      check_drift(heads, Softmax{beta}, attnflow::Causal{}, NoBias{}, x);
+      check_drift(heads, Softmax{-beta}, NoMask{}, attnflow::Alibi{0.2}, x);
+      check_drift(heads, attnflow::Unnormalized{beta / 10}, NoMask{}, NoBias{}, x);
+      check_drift(heads, attnflow::Sigmoid{beta, 0.5}, NoMask{}, NoBias{}, x);
+      check_drift(heads, attnflow::Linear{beta}, NoMask{}, NoBias{}, x);
+      check_drift(heads, attnflow::Linear{beta}, attnflow::Causal{}, NoBias{}, x);
+      check_drift(heads, Softmax{1e5 * beta}, NoMask{}, NoBias{}, x);  // leaders alone
     }
 }
 
@@ -237,7 +242,7 @@ TEMPLATE_TEST_CASE("factors of any size, and a cloud far from the origin", "[att
   const Index d = 12, n = 30;
   const auto x = draw<Scalar>(generator, d, n, 1);
   const auto head = factored<Scalar>(generator, d, 2, 3);
-  const Softmax<Scalar> law{0.2};
+  const Softmax law{0.2};
   Tokens<Scalar> plain, out;
   attend(head, law, NoMask{}, NoBias{}, x, plain);
   const Scalar scale = plain.cwiseAbs().maxCoeff(), far = 400 * std::numeric_limits<Scalar>::epsilon();
@@ -286,7 +291,7 @@ TEST_CASE("heads whose units differ, and heads that are zero", "[attention][oper
   small.V *= 0x1p-700;
   small.O *= 0x1p-300;
   Tokens<double> alone, out;
-  attend(large, Softmax<double>{}, NoMask{}, NoBias{}, x, alone);
+  attend(large, Softmax{}, NoMask{}, NoBias{}, x, alone);
   for (const auto& heads :
        {std::vector{none, large, small}, std::vector{small, none, large}, std::vector{large, none}}) {
     const attnflow::TokenDynamics<double> field(heads);
@@ -295,7 +300,7 @@ TEST_CASE("heads whose units differ, and heads that are zero", "[attention][oper
   }
   // What is small is not lost beside a zero.
   Tokens<double> tiny;
-  attend(small, Softmax<double>{}, NoMask{}, NoBias{}, x, tiny);
+  attend(small, Softmax{}, NoMask{}, NoBias{}, x, tiny);
   CHECK(tiny.cwiseAbs().maxCoeff() > 0);
   for (const auto& heads : {std::vector{none, small}, std::vector{small, none}}) {
     const attnflow::TokenDynamics<double> field(heads);
@@ -340,11 +345,11 @@ TEST_CASE("results do not depend on the scratch space", "[attention][operator]")
     const auto q = draw<double>(generator, 3, n, 1), k = draw<double>(generator, 3, n + 5, 1),
                v = draw<double>(generator, 7, n + 5, 1);
     Tokens<double> a, b;
-    attend(q, k, v, Softmax<double>{}, attnflow::Causal{}, attnflow::Alibi{0.1}, a, nullptr, &used);
+    attend(q, k, v, Softmax{}, attnflow::Causal{}, attnflow::Alibi{0.1}, a, nullptr, &used);
     AttentionScratch<double> fresh;
-    attend(q, k, v, Softmax<double>{}, attnflow::Causal{}, attnflow::Alibi{0.1}, b, nullptr, &fresh);
+    attend(q, k, v, Softmax{}, attnflow::Causal{}, attnflow::Alibi{0.1}, b, nullptr, &fresh);
     CHECK(a == b);
-    attend(q, k, v, Softmax<double>{}, attnflow::Causal{}, attnflow::Alibi{0.1}, b);
+    attend(q, k, v, Softmax{}, attnflow::Causal{}, attnflow::Alibi{0.1}, b);
     CHECK(a == b);
   }
 }

@@ -1,4 +1,4 @@
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/clustering/mode_spectrum.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
 
@@ -99,7 +99,7 @@ TEST_CASE("growth of a mode is fitted", "[clustering]") {
 // grow like (1 + h λ)^m.
 TEST_CASE("modes of attention grow at the rates of the linearisation", "[clustering]") {
   const Index n = 240;
-  const attnflow::SphereDynamics<double, 2, attnflow::Unnormalized<double>> field(
+  const attnflow::SphereDynamics<double, 2, attnflow::Unnormalized> field(
       attnflow::Head<double, 2>::identity(), {5});
   for (const auto& [k, expected] : {std::pair{1, 4.86713}, {3, 18.59607}, {5, 10.78987}}) {
     Eigen::RowVectorXd theta(n);

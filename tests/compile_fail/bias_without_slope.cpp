@@ -15,5 +15,5 @@ struct Fall {
 };
 
 Eigen::Index f(const Head<double, 2>& head) {
-  return TokenDynamics<double, 2, Softmax<double>, NoMask, Fall>(head).dim();
+  return TokenDynamics<double, 2, Softmax, NoMask, Fall>(head).dim();
 }

@@ -1,7 +1,7 @@
 // Masses under hardmax, to which they mean nothing.
-// expect: Hardmax does not take masses: they do not change which score is the largest
-#include <attnflow/attention/hardmax.hpp>
-#include <attnflow/attention/token_masses.hpp>
+// expect: Hardmax, TopK, Sparsemax and Entmax15 do not take masses
+#include <attnflow/attention/biases/token_masses.hpp>
+#include <attnflow/attention/laws/hardmax.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
 
 using namespace attnflow;
@@ -12,7 +12,7 @@ using Bias = TokenMasses;
 using Bias = NoBias;
 #endif
 
-void f(const TokenDynamics<double, 2, Hardmax<double>, NoMask, Bias>& system, const Tokens<double, 2>& x,
+void f(const TokenDynamics<double, 2, Hardmax, NoMask, Bias>& system, const Tokens<double, 2>& x,
        Tokens<double, 2>& dx) {
   system(0, x, dx);
 }

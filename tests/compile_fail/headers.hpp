@@ -1,13 +1,13 @@
 // What the cases include, ours and the standard library's, read once.
-#include <attnflow/attention/alibi.hpp>
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
-#include <attnflow/attention/hardmax.hpp>
-#include <attnflow/attention/linear.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
+#include <attnflow/attention/biases/token_masses.hpp>
+#include <attnflow/attention/laws/hardmax.hpp>
+#include <attnflow/attention/laws/linear.hpp>
+#include <attnflow/attention/laws/sinkhorn.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/sinkhorn.hpp>
-#include <attnflow/attention/token_masses.hpp>
-#include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/ensembles/ensemble.hpp>
 #include <attnflow/ensembles/statistics.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>

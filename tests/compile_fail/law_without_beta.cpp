@@ -6,14 +6,11 @@
 using namespace attnflow;
 
 struct Mine {
-  using Scalar = double;
   static constexpr bool rows_sum_to_one = true;
   static constexpr WeightFunction function = WeightFunction::exponential;
 #ifndef MISUSE
   double beta = 1;
 #endif
-  void validate() const {}
-  double log_row_factor(double, Eigen::Index) const { return 0; }
 };
 
 Eigen::Index f(const Head<double, 2>& head) { return TokenDynamics<double, 2, Mine>(head).dim(); }

@@ -16,6 +16,4 @@ struct Window {
 #endif
 };
 
-Eigen::Index f(const Head<double, 2>& head) {
-  return TokenDynamics<double, 2, Softmax<double>, Window>(head).dim();
-}
+Eigen::Index f(const Head<double, 2>& head) { return TokenDynamics<double, 2, Softmax, Window>(head).dim(); }

@@ -14,6 +14,4 @@ struct Window {
   KeyRange keys(Position i, Position /*n*/) const { return {i - 3 > 0 ? i - 3 : 0, i + 1}; }
 };
 
-Eigen::Index f(const Head<double, 2>& head) {
-  return TokenDynamics<double, 2, Softmax<double>, Window>(head).dim();
-}
+Eigen::Index f(const Head<double, 2>& head) { return TokenDynamics<double, 2, Softmax, Window>(head).dim(); }

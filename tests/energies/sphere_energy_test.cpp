@@ -1,5 +1,5 @@
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/energies/sphere_energy.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
@@ -154,13 +154,13 @@ TEST_CASE("energy grows by what the velocities dissipate", "[energies]") {
       for (const double beta : {0., 0.5, 4., 12.}) {
         const auto x = unit_tokens(d, n, generator());
         for (const Head<double>& head : {Head<double>::identity(d), symmetric_head(d, generator)}) {
-          check_balance(Softmax<double>{beta}, head, x, 1);
-          check_balance(Unnormalized<double>{beta}, head, x, 1);
-          check_balance(Unnormalized<double>{beta, true}, head, x, 1);
+          check_balance(Softmax{beta}, head, x, 1);
+          check_balance(Unnormalized{beta}, head, x, 1);
+          check_balance(Unnormalized{beta, true}, head, x, 1);
           Head<double> repulsive = head;
           repulsive.V = -head.V;
-          check_balance(Softmax<double>{beta}, repulsive, x, -1);
-          check_balance(Unnormalized<double>{beta}, repulsive, x, -1);
+          check_balance(Softmax{beta}, repulsive, x, -1);
+          check_balance(Unnormalized{beta}, repulsive, x, -1);
         }
       }
 }
@@ -174,7 +174,7 @@ TEST_CASE("the balance is the derivative of the energy along any motion", "[ener
     const double h = 1e-5;  // the third derivative times h², and roundings 10⁻¹⁶/h
     const Eigen::MatrixXd ahead = x + h * v, behind = x - h * v;
     const double expected = (sphere_energy(head, beta, ahead) - sphere_energy(head, beta, behind)) / (2 * h);
-    const auto balance = energy_balance(Softmax<double>{beta}, head, x, v);
+    const auto balance = energy_balance(Softmax{beta}, head, x, v);
     CHECK(balance.rate.value == Approx(expected).epsilon(1e-7).margin(1e-9));
     const long double sum = mean_exponential(head, beta, 0, x);
     CHECK(balance.rate.logarithmic ==
@@ -185,11 +185,9 @@ TEST_CASE("the balance is the derivative of the energy along any motion", "[ener
   const Tokens<double> x = Tokens<double>::Identity(2, 2);
   const Tokens<double> v = (Tokens<double>(2, 2) << 0, 2, 1, 0).finished();
   const double Z = (std::exp(3.) + 1) / 2;
-  CHECK(energy_balance(Softmax<double>{3}, head, x, v).dissipation.value ==
-        Approx(Z * 5 / 2).epsilon(8 * epsilon));
-  CHECK(energy_balance(Unnormalized<double>{3}, head, x, v).dissipation.value ==
-        Approx(2.5).epsilon(8 * epsilon));
-  CHECK(energy_balance(Unnormalized<double>{3, true}, head, x, v).dissipation.value ==
+  CHECK(energy_balance(Softmax{3}, head, x, v).dissipation.value == Approx(Z * 5 / 2).epsilon(8 * epsilon));
+  CHECK(energy_balance(Unnormalized{3}, head, x, v).dissipation.value == Approx(2.5).epsilon(8 * epsilon));
+  CHECK(energy_balance(Unnormalized{3, true}, head, x, v).dissipation.value ==
         Approx(2.5 * std::exp(3.)).epsilon(8 * epsilon));
 }
 
@@ -200,12 +198,12 @@ TEST_CASE("beyond the range of energies their logarithms are balanced", "[energi
   for (Index i = 0; i < 3; ++i)
     x.col(i) << std::cos(static_cast<double>(i) / std::sqrt(beta)),
         std::sin(static_cast<double>(i) / std::sqrt(beta));
-  const auto sa = energy_balance(Softmax<double>{beta}, head, x, velocity(Softmax<double>{beta}, head, x));
+  const auto sa = energy_balance(Softmax{beta}, head, x, velocity(Softmax{beta}, head, x));
   CHECK(sa.rate.value == inf);
   CHECK(sa.dissipation.value == inf);
   // Speeds are 1/√β, velocities right to ε: the square to 2 √β ε. Scores are right to β ε.
   CHECK(sa.rate.logarithmic == Approx(sa.dissipation.logarithmic).epsilon(32 * beta * epsilon));
-  const Unnormalized<double> usa{beta, true};
+  const Unnormalized usa{beta, true};
   const auto slow = energy_balance(usa, head, x, velocity(usa, head, x));
   CHECK(slow.rate.logarithmic == Approx(slow.dissipation.logarithmic).epsilon(32 * beta * epsilon));
   CHECK(slow.rate.logarithmic > 0.01);
@@ -221,16 +219,15 @@ TEST_CASE("what has no energy on the sphere is refused in words", "[energies]") 
         "sphere_energy: x has 3 rows, expected d = 2");
   CHECK(refusal([&] { (void)normalized_energy(x, inf); }) ==
         "normalized_energy: beta is inf, expected a finite number");
-  CHECK(refusal([&] { (void)energy_balance(Softmax<double>{}, head, x, Tokens<double>(2, 3)); }) ==
+  CHECK(refusal([&] { (void)energy_balance(Softmax{}, head, x, Tokens<double>(2, 3)); }) ==
         "energy_balance: velocity is 2 x 3, expected 2 x 2, as x is");
-  CHECK(refusal([&] { (void)energy_balance(Softmax<double>{inf}, head, x, x); }) ==
+  CHECK(refusal([&] { (void)energy_balance(Softmax{inf}, head, x, x); }) ==
         "Softmax::beta is inf, expected a finite number");
-  CHECK(refusal([&] { (void)energy_balance(Softmax<double>{}, head, x, (1e200 * x).eval()); }) ==
+  CHECK(refusal([&] { (void)energy_balance(Softmax{}, head, x, (1e200 * x).eval()); }) ==
         "energy_balance: the rate of log energy is inf, expected a finite number");
   x(1, 0) = inf;
   CHECK(refusal([&] { (void)normalized_energy(x, 1); }) ==
         "normalized_energy: token 0 of x is (  1 inf), expected finite numbers");
-  CHECK(refusal([&] {
-          (void)energy_balance(Softmax<double>{}, head, Tokens<double>::Identity(2, 2).eval(), x);
-        }) == "energy_balance: column 0 of velocity is (  1 inf), expected finite numbers");
+  CHECK(refusal([&] { (void)energy_balance(Softmax{}, head, Tokens<double>::Identity(2, 2).eval(), x); }) ==
+        "energy_balance: column 0 of velocity is (  1 inf), expected finite numbers");
 }

@@ -1,4 +1,4 @@
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/integrators/constant_speed.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/merging.hpp>
@@ -118,7 +118,7 @@ TEST_CASE("where the field vanishes the run stands still", "[constant_speed]") {
 // ∫ e^{β (1 − cos u)} / sin u du, about e^{40} and e^{630} units of time.
 TEST_CASE("metastable clusters merge at their time, whatever e^beta is", "[constant_speed][circle]") {
   using Angles = attnflow::Tokens<double, 1>;
-  using Field = attnflow::CircleDynamics<double, attnflow::Unnormalized<double>>;
+  using Field = attnflow::CircleDynamics<double, attnflow::Unnormalized>;
   for (const double beta : {500., 8000.}) {
     const double tolerance = 1e-3, distance = 0.4;
     const ConstantSpeed<Field> field(Field({beta, true}), std::log(beta));

@@ -1,4 +1,4 @@
-#include <attnflow/attention/softmax.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
 #include <attnflow/geometry/sphere.hpp>
 #include <attnflow/integrators/geodesic_runge_kutta4.hpp>
 #include <attnflow/integrators/integrate.hpp>
@@ -70,7 +70,7 @@ attnflow::SphereDynamics<double, 3> attention() {
   attnflow::Head<double, 3> head = attnflow::Head<double, 3>::identity();
   head.Q << 1.2, 0.3, -0.2, 0, 0.9, 0.5, 0.4, 0, 1.1;
   head.V << 1.3, 1.1, 0, -0.9, 0.6, 0.4, 0.3, 0, 1.5;
-  return attnflow::SphereDynamics<double, 3>(head, attnflow::Softmax<double>{3});
+  return attnflow::SphereDynamics<double, 3>(head, attnflow::Softmax{3});
 }
 State attention_start() {
   attnflow::Generator generator(80);

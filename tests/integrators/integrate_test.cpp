@@ -1,4 +1,4 @@
-#include <attnflow/attention/hardmax.hpp>
+#include <attnflow/attention/laws/hardmax.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/integrate.hpp>
@@ -425,7 +425,7 @@ TEST_CASE("a run whose steps collapse ends early and says why", "[integrate]") {
 TEST_CASE("hardmax with V = -I, where tokens slide along ties, ends early", "[integrate]") {
   attnflow::Generator generator(1);
   auto x = attnflow::uniform_box<double>(generator, 15, 3, -1, 1);
-  const attnflow::TokenDynamics<double, Eigen::Dynamic, attnflow::Hardmax<double>> field(
+  const attnflow::TokenDynamics<double, Eigen::Dynamic, attnflow::Hardmax> field(
       attnflow::Head<double>::with_value(-Eigen::MatrixXd::Identity(3, 3)));
   const auto report = integrate(field, DormandPrince5<attnflow::Tokens<double>>{}, x, {.to = 3});
   CHECK(report.outcome == Outcome::step_limit);

@@ -185,10 +185,10 @@ TEST_CASE("heads: from the forms comes the P of the system", "[io][view]") {
     }
     return P;
   };
-  const attnflow::RescaledDynamics<double> system(head, attnflow::Softmax<double>{.beta = beta});
+  const attnflow::RescaledDynamics<double> system(head, attnflow::Softmax{.beta = beta});
   for (std::size_t k = 0; k < 3; ++k)
     CHECK((P_of(view.heads[0], k) - system.attention(view.times[k], z)).cwiseAbs().maxCoeff() < 1e-12);
-  const auto P = attnflow::attention_matrix(head, z, attnflow::Softmax<double>{.beta = beta});
+  const auto P = attnflow::attention_matrix(head, z, attnflow::Softmax{.beta = beta});
   for (const std::size_t k : {std::size_t{0}, std::size_t{3}})
     CHECK((P_of(view.heads[1], k) - P).cwiseAbs().maxCoeff() < 1e-12);
   CHECK(std::isnan(view.heads[0].forms[27]));  // e^{tV} is not resolved by then

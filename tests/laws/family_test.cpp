@@ -1,15 +1,15 @@
 // One battery for every (space, law, mask) of the family: what each claims, a model is held to.
-#include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
+#include <attnflow/attention/biases/token_masses.hpp>
 #include <attnflow/attention/graph.hpp>
-#include <attnflow/attention/hardmax.hpp>
-#include <attnflow/attention/l2_softmax.hpp>
-#include <attnflow/attention/linear.hpp>
+#include <attnflow/attention/laws/hardmax.hpp>
+#include <attnflow/attention/laws/l2_softmax.hpp>
+#include <attnflow/attention/laws/linear.hpp>
+#include <attnflow/attention/laws/position_weighted.hpp>
+#include <attnflow/attention/laws/sigmoid.hpp>
+#include <attnflow/attention/laws/sinkhorn.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/position_weighted.hpp>
-#include <attnflow/attention/sigmoid.hpp>
-#include <attnflow/attention/sinkhorn.hpp>
-#include <attnflow/attention/token_masses.hpp>
-#include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/geometry/sphere.hpp>
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/on_sphere.hpp>
@@ -139,31 +139,34 @@ void hold_to_claims(const std::string& name, const Law& law, const Mask& mask, c
 TEST_CASE("every law is held to what it claims", "[laws][family]") {
   using namespace attnflow;
   const Claims alike{.order_does_not_matter = true};
-  hold_to_claims("softmax", Softmax<double>{2}, NoMask{}, NoBias{}, alike);
-  hold_to_claims("unnormalised", Unnormalized<double>{1}, NoMask{}, NoBias{}, alike);
-  hold_to_claims("hardmax without self", Hardmax<double>{}, ExcludeSelf{}, NoBias{}, alike);
-  hold_to_claims("sigmoid", Sigmoid<double>{2, -0.5}, NoMask{}, NoBias{}, alike);
-  hold_to_claims("linear", Linear<double>{}, NoMask{}, NoBias{},
-                 {.order_does_not_matter = true, .positive = false});
-  hold_to_claims("L2", L2Softmax<double>{1}, NoMask{}, NoBias{}, alike);
-  hold_to_claims("Sinkhorn", Sinkhorn<double>{1}, NoMask{}, NoBias{},
+  hold_to_claims("softmax", Softmax{2}, NoMask{}, NoBias{}, alike);
+  hold_to_claims("unnormalised", Unnormalized{1}, NoMask{}, NoBias{}, alike);
+  hold_to_claims("hardmax without self", Hardmax{}, ExcludeSelf{}, NoBias{}, alike);
+  hold_to_claims("sigmoid", Sigmoid{2, -0.5}, NoMask{}, NoBias{}, alike);
+  hold_to_claims("linear", Linear{}, NoMask{}, NoBias{}, {.order_does_not_matter = true, .positive = false});
+  hold_to_claims("ReLU", ReluWeights{}, NoMask{}, NoBias{}, alike);
+  hold_to_claims("softplus", SoftplusWeights{2}, NoMask{}, NoBias{}, alike);
+  hold_to_claims("top-k", TopK{3, 2}, NoMask{}, NoBias{}, alike);
+  hold_to_claims("sparsemax", Sparsemax{2}, NoMask{}, NoBias{}, alike);
+  hold_to_claims("1.5-entmax", Entmax15{2}, NoMask{}, NoBias{}, alike);
+  hold_to_claims("L2", L2Softmax{1}, NoMask{}, NoBias{}, alike);
+  hold_to_claims("Sinkhorn", Sinkhorn{1}, NoMask{}, NoBias{},
                  {.order_does_not_matter = true, .mean_moves_by_value = true});
-  hold_to_claims("Sinkhorn without self", Sinkhorn<double>{1}, ExcludeSelf{}, NoBias{},
+  hold_to_claims("Sinkhorn without self", Sinkhorn{1}, ExcludeSelf{}, NoBias{},
                  {.order_does_not_matter = true, .mean_moves_by_value = true});
 }
 
 TEST_CASE("every mask is held to what it claims", "[laws][family]") {
   using namespace attnflow;
-  hold_to_claims("causal softmax", Softmax<double>{2}, Causal{}, NoBias{}, {.first_rests = true});
-  hold_to_claims("causal sigmoid", Sigmoid<double>{2}, Causal{}, NoBias{}, {.first_rests = true});
-  hold_to_claims("band", Softmax<double>{2}, Band{3, 3}, NoBias{}, {.order_does_not_matter = true});
-  hold_to_claims("graph", Unnormalized<double>{1},
-                 Graph(n, [](Index i, Index j) { return (i + 3 * j) % 5 < 2; }), NoBias{}, {});
-  hold_to_claims("positions alone", PositionWeighted<double>{1}, StrictCausal{}, Alibi{0.1},
-                 {.first_rests = true});
+  hold_to_claims("causal softmax", Softmax{2}, Causal{}, NoBias{}, {.first_rests = true});
+  hold_to_claims("causal sigmoid", Sigmoid{2}, Causal{}, NoBias{}, {.first_rests = true});
+  hold_to_claims("band", Softmax{2}, Band{3, 3}, NoBias{}, {.order_does_not_matter = true});
+  hold_to_claims("graph", Unnormalized{1}, Graph(n, [](Index i, Index j) { return (i + 3 * j) % 5 < 2; }),
+                 NoBias{}, {});
+  hold_to_claims("positions alone", PositionWeighted{1}, StrictCausal{}, Alibi{0.1}, {.first_rests = true});
   TokenMasses masses;
   for (Index j = 0; j < n; ++j) masses.masses.push_back(1 + static_cast<double>(j));
-  hold_to_claims("weighted tokens", Softmax<double>{2}, NoMask{}, masses, {});
+  hold_to_claims("weighted tokens", Softmax{2}, NoMask{}, masses, {});
 }
 
 TEST_CASE("on the sphere the energy grows by its dissipation", "[laws][family]") {
@@ -177,14 +180,14 @@ TEST_CASE("on the sphere the energy grows by its dissipation", "[laws][family]")
   const Eigen::MatrixXd gradient = x * K / (n * n);
   const auto growth = [&](const Tokens<double>& v) { return (gradient.array() * v.array()).sum(); };
   const Eigen::VectorXd speed =
-      velocity(SphereDynamics<double, Eigen::Dynamic, Softmax<double>>(Head<double>::identity(d), {beta}), x)
+      velocity(SphereDynamics<double, Eigen::Dynamic, Softmax>(Head<double>::identity(d), {beta}), x)
           .colwise()
           .squaredNorm();
   const Eigen::VectorXd mean = K.rowwise().mean();
-  const double softmax = growth(velocity(
-      SphereDynamics<double, Eigen::Dynamic, Softmax<double>>(Head<double>::identity(d), {beta}), x));
+  const double softmax =
+      growth(velocity(SphereDynamics<double, Eigen::Dynamic, Softmax>(Head<double>::identity(d), {beta}), x));
   CHECK(std::abs(softmax - mean.dot(speed) / n) <= 1e3 * eps * softmax);
-  const Tokens<double> v = velocity(
-      SphereDynamics<double, Eigen::Dynamic, Unnormalized<double>>(Head<double>::identity(d), {beta}), x);
+  const Tokens<double> v =
+      velocity(SphereDynamics<double, Eigen::Dynamic, Unnormalized>(Head<double>::identity(d), {beta}), x);
   CHECK(std::abs(growth(v) - v.squaredNorm() / n) <= 1e3 * eps * growth(v));
 }

@@ -1,6 +1,6 @@
 // Observables on tokens of hostile shape and size: a number that can be, or a refusal in due form; never NaN.
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/clustering/caps.hpp>
 #include <attnflow/clustering/density_modes.hpp>
 #include <attnflow/clustering/inner_products.hpp>
@@ -82,9 +82,8 @@ TEST_CASE("hostile tokens: numbers of order and energy", "[laws]") {
       const auto balance = answer(
           "energy_balance:",
           [&] {
-            return softmax
-                       ? attnflow::energy_balance(attnflow::Softmax<double>{beta}, head, c.x, velocity)
-                       : attnflow::energy_balance(attnflow::Unnormalized<double>{beta}, head, c.x, velocity);
+            return softmax ? attnflow::energy_balance(attnflow::Softmax{beta}, head, c.x, velocity)
+                           : attnflow::energy_balance(attnflow::Unnormalized{beta}, head, c.x, velocity);
           },
           c.failure);
       REQUIRE(c.failure == "");
@@ -196,8 +195,7 @@ TEST_CASE("tokens that are not finite are refused by every observable", "[laws]"
     };
     refused("normalized_energy", [&] { (void)attnflow::normalized_energy(x, 1); });
     refused("sphere_energy", [&] { (void)attnflow::sphere_energy(head, 1, x); });
-    refused("energy_balance",
-            [&] { (void)attnflow::energy_balance(attnflow::Softmax<double>{}, head, good, x); });
+    refused("energy_balance", [&] { (void)attnflow::energy_balance(attnflow::Softmax{}, head, good, x); });
     refused("order_parameter", [&] { (void)attnflow::order_parameter(x); });
     refused("directional_variance", [&] { (void)attnflow::directional_variance(x); });
     refused("mean_cosine", [&] { (void)attnflow::mean_cosine(x); });

@@ -1,9 +1,9 @@
 // Every system and every call of the operator on matrices of hostile shape and size: no NaN, sums within the
 // hull, rows that sum to one; or the refusal that is documented.
-#include <attnflow/attention/alibi.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/systems/feed_forward.hpp>
 #include <attnflow/systems/layers.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
@@ -226,7 +226,7 @@ void check_systems(const Draw<Scalar, Dim>& s, std::mt19937_64& generator) {
   const double t = std::vector<double>{0, 1, -3, 40, 1e4, 1e15, 1e300}[generator() % 7];
   const double step = std::vector<double>{1, 1e-3, 7, 1e-30, 1e30}[generator() % 5];
   INFO("t = " << t << ", step " << step);
-  const Softmax<Scalar> law{s.beta};
+  const Softmax law{s.beta};
   State f(s.d, 3);
   f.setConstant(std::numeric_limits<Scalar>::quiet_NaN());  // of another size, and not to be read
   const attnflow::TokenDynamics<Scalar, Dim> tokens(s.head, law);
@@ -299,7 +299,7 @@ void check_spoiled(Draw<Scalar, Dim> s, std::mt19937_64& generator) {
   using State = Tokens<Scalar, Dim>;
   hard::spoil(generator, s.x);
   State f;
-  const Softmax<Scalar> law{s.beta};
+  const Softmax law{s.beta};
   const attnflow::TokenDynamics<Scalar, Dim> tokens(s.head, law);
   const attnflow::RescaledDynamics<Scalar, Dim> rescaled(s.head, law);
   attnflow::RowRecord rows;
@@ -356,7 +356,7 @@ TEMPLATE_TEST_CASE("hostile tokens and weights: the operator", "[laws]", (Case<d
     INFO("draw " << k << ", " << s.text());
     const double slope = std::vector<double>{0, 0.5, -0.5, 1e6, 1e300}[generator() % 5];
     INFO("slope " << slope);
-    const Softmax<Scalar> law{s.beta};
+    const Softmax law{s.beta};
     switch (generator() % 4) {
       case 0:
         check_operator(s, law, NoMask{}, NoBias{});
@@ -368,7 +368,7 @@ TEMPLATE_TEST_CASE("hostile tokens and weights: the operator", "[laws]", (Case<d
         check_operator(s, law, StrictCausal{}, NoBias{});
         break;
       default:
-        check_operator(s, Unnormalized<Scalar>{s.beta}, NoMask{}, Alibi{slope});
+        check_operator(s, Unnormalized{s.beta}, NoMask{}, Alibi{slope});
     }
   }
 }
@@ -401,7 +401,7 @@ TEMPLATE_TEST_CASE("powers of two pass through the operator without a rounding",
     const TestType factor = std::ldexp(TestType(1), power);
     attnflow::TokenDynamics<TestType>{head}(0, x, f);
     const auto P = attnflow::attention_matrix(head, x);
-    const Softmax<TestType> law{std::ldexp(1.0, -2 * power)};
+    const Softmax law{std::ldexp(1.0, -2 * power)};
     x *= factor;
     attnflow::TokenDynamics<TestType>(head, law)(0, x, g);
     REQUIRE(g == factor * f);

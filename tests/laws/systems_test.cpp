@@ -1,6 +1,6 @@
 // What every system keeps, whatever its equation: the battery that a new one joins by a line in for_each_system.
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/integrators/concepts.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
@@ -52,8 +52,7 @@ void for_each_system(std::mt19937_64& generator, Index d, const Check& check) {
   const auto head = random_head<Scalar>(generator, d), other = random_head<Scalar>(generator, d);
   const auto W = reference::random<typename attnflow::Head<Scalar>::Square>(generator, d, d);
   check("TokenDynamics", TokenDynamics<Scalar>(head));
-  check("TokenDynamics, two heads, unnormalised",
-        TokenDynamics(std::vector{head, other}, Unnormalized<Scalar>{0.5}));
+  check("TokenDynamics, two heads, unnormalised", TokenDynamics(std::vector{head, other}, Unnormalized{0.5}));
   check("RescaledDynamics", RescaledDynamics<Scalar>(head));
   check("SphereDynamics", SphereDynamics<Scalar>(head));
   check("FeedForward", FeedForward(RescaledDynamics<Scalar>(head), W, Tanh{}));
@@ -65,8 +64,8 @@ void for_each_system(std::mt19937_64& generator, Index d, const Check& check) {
   if (d > 1)
     check("FisherRaoDynamics", FisherRaoDynamics<Scalar>({.beta = 2}));  // d − 1 coordinates and a mass
   if (d > 1) return;
-  check("CircleDynamics", CircleDynamics<Scalar>(Softmax<Scalar>{2}, -1));
-  check("CircleSeries", CircleSeries<Scalar, Unnormalized<Scalar>>(Unnormalized<Scalar>{2}));
+  check("CircleDynamics", CircleDynamics<Scalar>(Softmax{2}, -1));
+  check("CircleSeries", CircleSeries<Scalar, Unnormalized>(Unnormalized{2}));
 }
 
 template <class System>

@@ -62,7 +62,7 @@ void compare_with_definition(Index d, double t) {
   draw(head.V, 1);
   draw(x, 1);
 
-  attnflow::attend(head, attnflow::Softmax<double>{}, attnflow::NoMask{}, attnflow::NoBias{}, x, out);
+  attnflow::attend(head, attnflow::Softmax{}, attnflow::NoMask{}, attnflow::NoBias{}, x, out);
   const auto P = attnflow::attention_matrix(head, x);
   double worst = 0;
   for (Index i = 0; i < n; ++i) {

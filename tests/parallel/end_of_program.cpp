@@ -1,7 +1,7 @@
 // A static object whose destructor calls drifts: it runs after the thread_local objects of main's thread have been
 // destroyed. The address sanitizer sees memory that is used after that; status 1 says that a result differs.
-#include <attnflow/attention/linear.hpp>
-#include <attnflow/attention/softmax.hpp>
+#include <attnflow/attention/laws/linear.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
 #include <attnflow/systems/circle_dynamics.hpp>
 #include <attnflow/systems/circle_series.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
@@ -40,7 +40,7 @@ std::vector<double> velocities(Eigen::Index n) {
   Head<double> head = Head<double>::identity(17);
   head.V(0, 1) = 2;
   add_velocities(attnflow::TokenDynamics<double>(head), 17, n, all);
-  add_velocities(attnflow::TokenDynamics<double, Eigen::Dynamic, attnflow::Linear<double>>(head), 17, n, all);
+  add_velocities(attnflow::TokenDynamics<double, Eigen::Dynamic, attnflow::Linear>(head), 17, n, all);
   add_velocities(attnflow::TokenDynamics<long double, 2>(Head<long double, 2>::identity()), 2, n, all);
   add_velocities(attnflow::RescaledDynamics<double, 2>(Head<double, 2>::identity()), 2, n, all);
   add_velocities(attnflow::SphereDynamics<double, 3>(Head<double, 3>::identity()), 3, n, all);

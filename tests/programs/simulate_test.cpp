@@ -141,7 +141,7 @@ struct TestLaw {
   int mask = 0;      // 0: none, 1: causal, 2: strictly causal
   double slope = 0;  // of ALiBi
   [[nodiscard]] bool rows_sum_to_one() const {
-    return law != "unnormalized" && law != "sigmoid" && law != "linear";
+    return law != "unnormalized" && law != "sigmoid" && law != "linear" && law != "relu" && law != "softplus";
   }
 };
 
@@ -164,9 +164,25 @@ MatrixXd weights_of(const TestHead& head, double beta, const MatrixXd& x, const 
       row = (row == row.maxCoeff()).cast<double>();
     else if (law.law == "sigmoid")
       row = 1 / (1 + (-row).exp()) / static_cast<double>(n);
-    else if (law.law == "linear")
+    else if (law.law == "linear") {
       row /= static_cast<double>(n);
-    else
+    } else if (law.law == "relu" || law.law == "softplus") {
+      row = law.law == "relu" ? row.max(0).eval() : row.exp().log1p().eval();
+      if (row.sum() != 0) row /= row.sum();
+    } else if (law.law == "top-k") {  // of two
+      std::vector<double> sorted(row.begin(), row.end());
+      std::sort(sorted.rbegin(), sorted.rend());
+      row = (row >= sorted[std::min<std::size_t>(1, sorted.size() - 1)]).select(row.exp(), 0).eval();
+      row /= row.sum();
+    } else if (law.law == "sparsemax" || law.law == "entmax15") {
+      const double power = law.law == "sparsemax" ? 1 : 2;  // w = max(s / power − τ, 0)^power
+      double low = row.maxCoeff() / power - 1, high = low + 1;
+      for (int k = 0; k < 100; ++k) {
+        const double middle = (low + high) / 2;
+        ((row / power - middle).max(0).pow(power).sum() > 1 ? low : high) = middle;
+      }
+      row = (row / power - low).max(0).pow(power).eval();
+    } else
       row = row.exp() / (law.law == "unnormalized" ? static_cast<double>(n) : row.exp().sum());
   }
   if (law.law == "sinkhorn")
@@ -226,8 +242,8 @@ TEST_CASE("a run writes the saved times, tokens, attention, a report and a page"
     CHECK(r.at("seconds").get<double>() < 250);
 
     const json& options = r.at("options");
-    for (const char* key : {"tokens", "gaussian", "uniform_sphere", "query", "key", "value", "alibi", "dt",
-                            "save_every", "times"}) {
+    for (const char* key : {"tokens", "gaussian", "uniform_sphere", "query", "key", "value", "law_k", "alibi",
+                            "dt", "save_every", "times"}) {
       INFO(key);
       CHECK(options.at(key).is_null());
     }
@@ -695,6 +711,11 @@ TEST_CASE("euler follows the formula for every system with law, mask and ALiBi",
                                                   {"sinkhorn", 0, 0},
                                                   {"sigmoid", 2, 0.5},
                                                   {"linear", 1, 0},
+                                                  {"relu", 1, 0},
+                                                  {"softplus", 0, 0.25},
+                                                  {"top-k", 1, 0.25},
+                                                  {"sparsemax", 0, 0},
+                                                  {"entmax15", 2, 0.25},
                                                   {"l2", 1, 0.25}}));
   const std::string system = GENERATE("tokens", "rescaled", "layers", "sphere");
   if (system == "rescaled" && !formula.rows_sum_to_one()) return;
@@ -723,6 +744,7 @@ TEST_CASE("euler follows the formula for every system with law, mask and ALiBi",
                       mask,           "--law",
                       formula.law};
   if (system != "layers") arguments.insert(arguments.end(), {"--stepper", "euler"});
+  if (formula.law == "top-k") arguments.insert(arguments.end(), {"--law-k", "2"});
   if (formula.slope != 0) arguments.insert(arguments.end(), {"--alibi", std::to_string(formula.slope)});
   run(arguments, folder / "out");
 
@@ -1069,6 +1091,9 @@ TEST_CASE("options without a meaning are refused", "[simulate][refusal]") {
         {"--law: unnormalized, expected softmax, hardmax, sinkhorn or l2 for --system rescaled",
          "sum to one"}},
        {usual + Arguments{"--law", "sigmoid"}, {"--law: sigmoid, expected softmax, hardmax"}},
+       {usual + Arguments{"--law", "top-k"}, {"--law-k: not given, expected a number of keys, at least 1"}},
+       {usual + Arguments{"--law-k", "3"}, {"--law-k: 3, expected to be absent"}},
+       {usual + Arguments{"--law", "top-k", "--law-k", "0"}, {"--law-k: 0, expected"}},
        {usual + Arguments{"--mask", "carnival"},
         {"--mask: carnival, expected none, causal or strict-causal"}},
        {usual + Arguments{"--alibi", "inf"}, {"--alibi: inf, expected a finite number"}},

@@ -1,6 +1,6 @@
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/energies/interaction_energy.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
@@ -117,19 +117,19 @@ void check(const std::string& name, const Law& law, const Mask& mask, double tol
 // 1e-11 is ten times what the worst case measures (9e-13, on the circle), and a hundred times what the stored
 // tokens are known to.
 TEST_CASE("stored runs of softmax on the sphere", "[reference][sphere]") {
-  check("sphere_sa_beta1", Softmax<double>{1}, attnflow::NoMask{}, 1e-11);
-  check("sphere_sa_beta4_circle", Softmax<double>{4}, attnflow::NoMask{}, 1e-11);
-  check("sphere_general", Softmax<double>{0.7}, attnflow::NoMask{}, 1e-11);
+  check("sphere_sa_beta1", Softmax{1}, attnflow::NoMask{}, 1e-11);
+  check("sphere_sa_beta4_circle", Softmax{4}, attnflow::NoMask{}, 1e-11);
+  check("sphere_general", Softmax{0.7}, attnflow::NoMask{}, 1e-11);
 }
 
 TEST_CASE("stored runs of other laws and masks on the sphere", "[reference][sphere][laws]") {
-  check("sphere_usa_beta1", Unnormalized<double>{1}, attnflow::NoMask{}, 1e-11);
-  check("sphere_causal", Softmax<double>{2}, Causal{}, 1e-11);
+  check("sphere_usa_beta1", Unnormalized{1}, attnflow::NoMask{}, 1e-11);
+  check("sphere_causal", Softmax{2}, Causal{}, 1e-11);
 }
 
 TEST_CASE("a stored run of tokens under a causal mask", "[reference][laws]") {
   const Case data("causal_3d");
-  const TokenDynamics<double, Eigen::Dynamic, Softmax<double>, Causal> system(data.head);
+  const TokenDynamics<double, Eigen::Dynamic, Softmax, Causal> system(data.head);
   const auto states = run(data, system, DormandPrince5<State>{}, AdaptiveSteps{.rtol = 1e-12, .atol = 1e-13});
   double of_tokens = 0, of_P = 0;
   const auto P = data.matrices("P");

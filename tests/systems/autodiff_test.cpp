@@ -1,9 +1,9 @@
 // Drifts and flows of scalars that carry derivatives, against the Jacobians and the variational equation.
-#include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
+#include <attnflow/attention/biases/token_masses.hpp>
+#include <attnflow/attention/laws/sinkhorn.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/sinkhorn.hpp>
-#include <attnflow/attention/token_masses.hpp>
-#include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/integrate.hpp>
@@ -113,14 +113,13 @@ void expect_jacobian(const Field& field, const DualField& dual, double t, const 
   CHECK(largest(derivatives(dx, x.size()) - J) <= tolerance(J, x.cols()));
 }
 
-template <template <class> class Law, class Mask, class Bias, class Scalar, int Dim>
+template <class Law, class Mask, class Bias, class Scalar, int Dim>
 void expect_token_jacobian(const std::vector<Head<double, Dim>>& heads, double beta, const Mask& mask,
                            const Bias& bias, const Tokens<double, Dim>& x) {
   std::vector<Head<Scalar, Dim>> duals;
   for (const auto& head : heads) duals.push_back(as<Scalar>(head));
-  expect_jacobian<Scalar>(TokenDynamics<double, Dim, Law<double>, Mask, Bias>(heads, {beta}, mask, bias),
-                          TokenDynamics<Scalar, Dim, Law<Scalar>, Mask, Bias>(duals, {beta}, mask, bias), 0,
-                          x);
+  expect_jacobian<Scalar>(TokenDynamics<double, Dim, Law, Mask, Bias>(heads, {beta}, mask, bias),
+                          TokenDynamics<Scalar, Dim, Law, Mask, Bias>(duals, {beta}, mask, bias), 0, x);
 }
 
 /// V with a positive or a negative part that grows.
@@ -491,11 +490,11 @@ TEST_CASE("Sinkhorn's weights have the derivatives of the scaling", "[systems][a
   for (const double size : {1., 4.}) {  // of tokens: smooth weights and sharp ones
     const Tokens<double, 2> x = reference::random<Tokens<double, 2>>(generator, 2, 5, -size, size);
     Tokens<Dual, 2> dx;
-    TokenDynamics<Dual, 2, Sinkhorn<Dual>, NoMask, TokenMasses>(as<Dual>(head), {1}, {}, masses)(
+    TokenDynamics<Dual, 2, Sinkhorn, NoMask, TokenMasses>(as<Dual>(head), {1}, {}, masses)(
         0, seeded<Dual, 2>(x), dx);
     const Eigen::MatrixXd J = derivatives(dx, 10);
     using Real = long double;
-    const TokenDynamics<Real, 2, Sinkhorn<Real>, NoMask, TokenMasses> field(
+    const TokenDynamics<Real, 2, Sinkhorn, NoMask, TokenMasses> field(
         as<Real>(head), {.beta = 1, .tolerance = 1e-18}, {}, masses);
     for (Index k = 0; k < 10; ++k) {
       constexpr Real h = 1e-6L;  // h² and ε / h are 10⁻¹² and 10⁻¹³
@@ -516,10 +515,10 @@ TEST_CASE("Sinkhorn's weights have the derivatives of the scaling", "[systems][a
     y(k).value() = Inner(x(k), 3, static_cast<int>(k));
     for (Index j = 0; j < 3; ++j) y(k).derivatives()(j) = Inner(j == k ? 1 : 0);
   }
-  TokenDynamics<Outer, 1, Sinkhorn<Outer>>(as<Outer>(line))(0, y, dy);
+  TokenDynamics<Outer, 1, Sinkhorn>(as<Outer>(line))(0, y, dy);
   const auto first = [&](const Tokens<double, 1>& at) {
     Tokens<Dual, 1> of_dual;
-    TokenDynamics<Dual, 1, Sinkhorn<Dual>>(as<Dual>(line))(0, seeded<Dual, 1>(at), of_dual);
+    TokenDynamics<Dual, 1, Sinkhorn>(as<Dual>(line))(0, seeded<Dual, 1>(at), of_dual);
     return derivatives(of_dual, 3);
   };
   for (Index k = 0; k < 3; ++k) {

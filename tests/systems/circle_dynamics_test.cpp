@@ -1,7 +1,7 @@
-#include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/geometry/circle.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
@@ -127,14 +127,14 @@ Eigen::MatrixXd differences(const Field& field, const Tokens<double, 1>& theta) 
 TEMPLATE_TEST_CASE("the circle field is its definition", "[circle]", float, double) {
   using Scalar = TestType;
   for (const double beta : {0., 1., 5.}) {
-    check_definition<Scalar>(Softmax<Scalar>{beta});
-    check_definition<Scalar>(Unnormalized<Scalar>{beta});
+    check_definition<Scalar>(Softmax{beta});
+    check_definition<Scalar>(Unnormalized{beta});
   }
-  check_definition<Scalar>(Softmax<Scalar>{20}, -0.7);
-  check_definition<Scalar>(Unnormalized<Scalar>{30, true}, 2.5);
-  check_definition<Scalar>(Softmax<Scalar>{2}, 1, Causal{});
-  check_definition<Scalar>(Softmax<Scalar>{2}, 1, StrictCausal{}, Alibi{0.1});
-  check_definition<Scalar>(Unnormalized<Scalar>{2}, 1, NoMask{}, Alibi{0.3});
+  check_definition<Scalar>(Softmax{20}, -0.7);
+  check_definition<Scalar>(Unnormalized{30, true}, 2.5);
+  check_definition<Scalar>(Softmax{2}, 1, Causal{});
+  check_definition<Scalar>(Softmax{2}, 1, StrictCausal{}, Alibi{0.1});
+  check_definition<Scalar>(Unnormalized{2}, 1, NoMask{}, Alibi{0.3});
 }
 
 // What a metastable state needs: clusters of equal tokens feel nothing but each other, to the last bits of e^{−β(1 − cos u)}.
@@ -142,7 +142,7 @@ TEST_CASE("forces between clusters are right relative to themselves", "[circle]"
   for (const double beta : {30., 50., 200.}) {
     Tokens<double, 1> theta(1, 6);
     theta << 0.3, 0.3, 1.7, 0.3, 1.7, 2.9;  // e^{−200 · 0.83} = 10^{−72}
-    const auto law = Unnormalized<double>{beta, true};
+    const auto law = Unnormalized{beta, true};
     const Reference expected(law, 1, NoMask{}, NoBias{}, theta);
     const auto found = velocity(circle(law), 0, theta);
     for (Index i = 0; i < 6; ++i) {
@@ -156,7 +156,7 @@ TEST_CASE("forces between clusters are right relative to themselves", "[circle]"
     CHECK(found(0, 2) == found(0, 4));
     theta.setConstant(1.25);
     CHECK(velocity(circle(law), 0, theta).isZero(0));
-    CHECK(velocity(circle(Softmax<double>{beta}), 0, theta).isZero(0));
+    CHECK(velocity(circle(Softmax{beta}), 0, theta).isZero(0));
   }
 }
 
@@ -165,7 +165,7 @@ TEST_CASE("near a consensus velocities keep the accuracy of the angles' differen
   const double unit = 0x1p-35;
   Tokens<double, 1> theta(1, 3);
   theta << 2, 2 + unit, 2 + 5 * unit;
-  const auto found = velocity(circle(Softmax<double>{3}), 0, theta);
+  const auto found = velocity(circle(Softmax{3}), 0, theta);
   const Eigen::Vector3d expected(2 * unit, unit, -3 * unit);
   CHECK((found.transpose() - expected).cwiseAbs().maxCoeff() <= 8 * epsilon * unit);
 }
@@ -182,8 +182,8 @@ TEST_CASE("angles and points have the same flow", "[circle]") {
       CHECK(std::abs(x(0, i) * dx(1, i) - x(1, i) * dx(0, i) - dtheta(0, i)) <=
             200 * epsilon * std::exp(law.beta));
   };
-  check(Softmax<double>{4});
-  check(Unnormalized<double>{1.5});
+  check(Softmax{4});
+  check(Unnormalized{1.5});
   const Tokens<double, 1> back = attnflow::circle::angles(x);
   for (Index i = 0; i < 20; ++i)
     CHECK(std::abs(std::remainder(back(0, i) - theta(0, i), 2 * std::numbers::pi)) <= 8 * epsilon);
@@ -194,14 +194,14 @@ TEST_CASE("turns commute with the circle field", "[circle][laws]") {
   const auto theta = uniform_angles(24, 72);
   for (const double turn : {0.7, -12.5}) {
     const Tokens<double, 1> turned = (theta.array() + turn).matrix();
-    CHECK((velocity(circle(Softmax<double>{6}), 0, turned) - velocity(circle(Softmax<double>{6}), 0, theta))
+    CHECK((velocity(circle(Softmax{6}), 0, turned) - velocity(circle(Softmax{6}), 0, theta))
               .cwiseAbs()
               .maxCoeff() <= 400 * epsilon);  // rounding of θ + turn, of forces that change at the rate β
   }
 }
 
 TEST_CASE("the mean angle is conserved by unnormalised weights, and their energy grows", "[circle][laws]") {
-  const auto law = Unnormalized<double>{2};
+  const auto law = Unnormalized{2};
   const auto theta = uniform_angles(24, 73);
   const double n = 24;
   const auto energy = [&](const Tokens<double, 1>& at) {
@@ -212,7 +212,7 @@ TEST_CASE("the mean angle is conserved by unnormalised weights, and their energy
   };
   // Weights are below e²; 24 terms.
   CHECK(std::abs(velocity(circle(law), 0, theta).sum()) <= 24 * 24 * 8 * epsilon);
-  CHECK(std::abs(velocity(circle(Softmax<double>{2}), 0, theta).sum()) > 1e-2);  // of softmax it is not
+  CHECK(std::abs(velocity(circle(Softmax{2}), 0, theta).sum()) > 1e-2);  // of softmax it is not
   Tokens<double, 1> x = theta;
   double last = 0;
   const auto look = [&](double, const Tokens<double, 1>& at) {
@@ -239,12 +239,12 @@ TEST_CASE("the Jacobian of the circle field is its derivative", "[circle][jacobi
     CHECK(J.rowwise().sum().cwiseAbs().maxCoeff() <= 40 * epsilon * J.cwiseAbs().maxCoeff());
     CHECK(J.cwiseAbs().maxCoeff() > 0.05);
   };
-  check(circle(Softmax<double>{1.3}));
-  check(circle(Softmax<double>{0.8}, -2));
-  check(circle(Unnormalized<double>{1.3}));
-  check(circle(Unnormalized<double>{2, true}));
-  check(CircleDynamics<double, Softmax<double>, Causal>(Softmax<double>{1.3}));
-  check(CircleDynamics<double, Softmax<double>, StrictCausal, Alibi>(Softmax<double>{1}, 1, {}, Alibi{0.2}));
+  check(circle(Softmax{1.3}));
+  check(circle(Softmax{0.8}, -2));
+  check(circle(Unnormalized{1.3}));
+  check(circle(Unnormalized{2, true}));
+  check(CircleDynamics<double, Softmax, Causal>(Softmax{1.3}));
+  check(CircleDynamics<double, Softmax, StrictCausal, Alibi>(Softmax{1}, 1, {}, Alibi{0.2}));
 }
 
 // Linearised at the uniform law, cos kθ grows at the rate k² Iₖ(β)/β with unnormalised weights, and at that over I₀(β)
@@ -262,8 +262,8 @@ TEST_CASE("modes of a uniform circle grow at their rates", "[circle][rates]") {
   const Index n = 240;
   Tokens<double, 1> theta(1, n);
   for (Index i = 0; i < n; ++i) theta(0, i) = 2 * std::numbers::pi * static_cast<double>(i) / 240;
-  const Eigen::MatrixXd usa = circle(Unnormalized<double>{5}).jacobian(0, theta),
-                        sa = circle(Softmax<double>{5}).jacobian(0, theta);
+  const Eigen::MatrixXd usa = circle(Unnormalized{5}).jacobian(0, theta),
+                        sa = circle(Softmax{5}).jacobian(0, theta);
   const std::vector<std::pair<int, double>> stated{{1, 4.86713}, {3, 18.59607}, {5, 10.78987}};
   for (const auto& [k, rate] : stated) {
     const Eigen::VectorXd mode = (k * theta.array()).cos().matrix().transpose();
@@ -280,22 +280,22 @@ TEST_CASE("angles of any number of turns are taken as they are", "[circle]") {
   theta << 1e308, -1e308, 1e16, 1;
   for (Index i = 0; i < 4; ++i) reduced(0, i) = std::atan2(std::sin(theta(0, i)), std::cos(theta(0, i)));
   for (const double beta : {0.0, 1.5}) {
-    const CircleDynamics<double> field(Softmax<double>{beta});
+    const CircleDynamics<double> field(Softmax{beta});
     CHECK((velocity(field, 0, theta) - velocity(field, 0, reduced)).cwiseAbs().maxCoeff() <= 1e-14);
     CHECK((field.jacobian(0, theta) - field.jacobian(0, reduced)).cwiseAbs().maxCoeff() <= 1e-14);
   }
   // Nothing times ∞ is nothing: with V = 0 tokens rest where weights overflow, too.
-  const CircleDynamics<double, Unnormalized<double>> still(Unnormalized<double>{2000}, 0);
+  const CircleDynamics<double, Unnormalized> still(Unnormalized{2000}, 0);
   CHECK(velocity(still, 0, theta).isZero(0));
   theta(0, 2) = std::numeric_limits<double>::infinity();
   CHECK(velocity(still, 0, theta).array().isNaN().all());
 }
 
 TEST_CASE("the circle field for other scalars", "[circle]") {
-  const CircleDynamics<long double> field(Softmax<long double>{2});
+  const CircleDynamics<long double> field(Softmax{2});
   Tokens<long double, 1> theta(1, 3);
   theta << 0.25L, 1.5L, -2;
-  const Reference expected(Softmax<double>{2}, 1, NoMask{}, NoBias{}, theta);
+  const Reference expected(Softmax{2}, 1, NoMask{}, NoBias{}, theta);
   const auto found = velocity(field, 0, theta);
   for (Index i = 0; i < 3; ++i)
     CHECK(std::abs(found(0, i) - expected.velocity[static_cast<std::size_t>(i)]) <=
@@ -303,14 +303,14 @@ TEST_CASE("the circle field for other scalars", "[circle]") {
 }
 
 TEST_CASE("the circle system refuses what it cannot use", "[circle]") {
-  CHECK_THAT(refusal([] { CircleDynamics<double> f(Softmax<double>{std::nan("")}); }),
+  CHECK_THAT(refusal([] { CircleDynamics<double> f(Softmax{std::nan("")}); }),
              ContainsSubstring("Softmax::beta is nan"));
-  CHECK_THAT(refusal([] { CircleDynamics<double> f(Softmax<double>{}, std::nan("")); }),
+  CHECK_THAT(refusal([] { CircleDynamics<double> f(Softmax{}, std::nan("")); }),
              ContainsSubstring("CircleDynamics: value is nan"));
   Tokens<double, 1> theta(1, 3);
   theta << 0, std::numeric_limits<double>::infinity(), 1;
-  CHECK_FALSE(velocity(circle(Softmax<double>{}), 0, theta).allFinite());
-  CHECK(circle(Softmax<double>{3}, -1).law().beta == 3);
-  CHECK(circle(Softmax<double>{3}, -1).value() == -1);
+  CHECK_FALSE(velocity(circle(Softmax{}), 0, theta).allFinite());
+  CHECK(circle(Softmax{3}, -1).law().beta == 3);
+  CHECK(circle(Softmax{3}, -1).value() == -1);
   STATIC_REQUIRE(CircleDynamics<double>::dim() == 1);
 }

@@ -1,6 +1,6 @@
 #include <attnflow/attention/kernels/series_kernels.hpp>
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/parallel/threads.hpp>
 #include <attnflow/systems/circle_dynamics.hpp>
 #include <attnflow/systems/circle_series.hpp>
@@ -60,7 +60,7 @@ struct Sums {
 
 /// The largest error of F as a multiple of what is allowed, by a field of unnormalised weights e^{β (cos u − 1)}.
 double excess_unnormalized(double beta, double tolerance, const Angles& theta) {
-  const CircleSeries<double, Unnormalized<double>> field({beta, true}, 1, tolerance);
+  const CircleSeries<double, Unnormalized> field({beta, true}, 1, tolerance);
   const Angles found = velocity(field, 0, theta);
   const double allowed = (tolerance + 4 * std::sqrt(1 + beta) * epsilon) * field.largest_force();
   double worst = 0;
@@ -88,11 +88,9 @@ double excess_softmax(double beta, double tolerance, const Angles& theta) {
 
 /// A law with a row factor of its own: Z / (1 + Z) with Z = ∑ₗ e^{sᵢₗ}.
 struct Sink {
-  using Scalar = double;
   static constexpr bool rows_sum_to_one = false;
   static constexpr auto function = attnflow::WeightFunction::exponential;
   double beta = 1;
-  void validate() const {}
   double log_row_factor(double log_z, Index /*n*/) const { return -std::log1p(std::exp(-log_z)); }
 };
 
@@ -112,7 +110,7 @@ TEST_CASE("the series is the definition within its tolerance", "[circle_series]"
   CHECK(velocity(CircleSeries<double>({5}), 0, Angles(1, 0)).cols() == 0);
   // More than a part of 1024 tokens; every 50th is checked.
   const Angles many = mixed_angles(2500, 91);
-  const CircleSeries<double, Unnormalized<double>> field({7, true});
+  const CircleSeries<double, Unnormalized> field({7, true});
   const Angles found = velocity(field, 0, many);
   for (Index i = 0; i < 2500; i += 50)
     CHECK(std::abs(static_cast<Real>(found(0, i)) - Sums(7, many, i).force) <=
@@ -150,11 +148,11 @@ TEST_CASE("a tolerance is used up, and no more terms are taken", "[circle_series
 
 TEST_CASE("weights without less_one, negative beta, repulsion, float", "[circle_series]") {
   const Angles theta = mixed_angles(40, 92);
-  const auto plain = velocity(CircleSeries<double, Unnormalized<double>>({3}), 0, theta);
-  const auto repelled = velocity(CircleSeries<double, Unnormalized<double>>({3}, -2), 0, theta);
-  const auto negative = velocity(CircleSeries<double, Unnormalized<double>>({-3}), 0, theta);
-  const CircleSeries<double, Unnormalized<double>> shifted({-3, true});
-  const CircleSeries<float> narrow(Softmax<float>{3});
+  const auto plain = velocity(CircleSeries<double, Unnormalized>({3}), 0, theta);
+  const auto repelled = velocity(CircleSeries<double, Unnormalized>({3}, -2), 0, theta);
+  const auto negative = velocity(CircleSeries<double, Unnormalized>({-3}), 0, theta);
+  const CircleSeries<double, Unnormalized> shifted({-3, true});
+  const CircleSeries<float> narrow(Softmax{3});
   const Tokens<float, 1> single = velocity(narrow, 0, theta.cast<float>());
   CHECK(narrow.terms() < CircleSeries<double>({3}).terms());
   for (Index i = 0; i < 40; ++i) {
@@ -167,7 +165,7 @@ TEST_CASE("weights without less_one, negative beta, repulsion, float", "[circle_
     CHECK(std::abs(static_cast<double>(single(0, i)) - static_cast<double>(sums.force / sums.mean)) <= 1e-5);
   }
   // e^{1000} is no double; forces that are 0 stay so.
-  const auto beyond = velocity(CircleSeries<double, Unnormalized<double>>({1000}), 0, theta);
+  const auto beyond = velocity(CircleSeries<double, Unnormalized>({1000}), 0, theta);
   CHECK_FALSE(beyond.array().isNaN().any());
   CHECK(beyond.array().isInf().any());
 }
@@ -182,7 +180,7 @@ TEST_CASE("the series of another law is that of the operator", "[circle_series]"
 TEST_CASE("the mean angle is conserved by the series, turns commute with it, modes grow at their rates",
           "[circle_series][laws]") {
   const Angles theta = mixed_angles(3000, 94);
-  const CircleSeries<double, Unnormalized<double>> field({5});
+  const CircleSeries<double, Unnormalized> field({5});
   const Angles v = velocity(field, 0, theta);
   CHECK(std::abs(v.mean()) <= 8 * epsilon * std::exp(5.));
   const Angles turned = (theta.array() + 2.75).matrix();
@@ -220,7 +218,7 @@ TEST_CASE("equal tokens move alike in the series, and threads leave no trace", "
   CHECK(velocity(field, 0, theta).allFinite());
   theta(0, 4000) = std::numeric_limits<double>::infinity();
   CHECK(velocity(field, 0, theta).array().isNaN().all());
-  const CircleSeries<double, Unnormalized<double>> unnormalized({2});
+  const CircleSeries<double, Unnormalized> unnormalized({2});
   CHECK(velocity(unnormalized, 0, theta).array().isNaN().all());
 }
 

@@ -1,7 +1,7 @@
 // Layers of convex combinations: their equation, and what is known of hard and soft ones.
-#include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
 #include <attnflow/attention/graph.hpp>
-#include <attnflow/attention/hardmax.hpp>
+#include <attnflow/attention/laws/hardmax.hpp>
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/systems/convex_layers.hpp>
 #include <attnflow/systems/driven.hpp>
@@ -98,7 +98,7 @@ TEMPLATE_TEST_CASE("a layer of convex combinations is its double loop", "[system
     const auto x = reference::random<Tokens<TestType>>(generator, d, 11);
     const auto check = [&](auto mask, auto bias, double gamma) {
       CAPTURE(gamma);
-      const ConvexLayers layers(form<TestType>(B), gamma, Softmax<TestType>{1.5}, mask, bias);
+      const ConvexLayers layers(form<TestType>(B), gamma, Softmax{1.5}, mask, bias);
       Tokens<TestType> y = x;
       layers.apply(0, y);
       const Wide expected = layer(wide(B), 1.5L, static_cast<Real>(bias.slope), mask,
@@ -140,8 +140,8 @@ TEST_CASE("who attends to oneself alone, or to nobody, rests to the last bit", "
   std::mt19937_64 generator(132);
   Matrix x = random(3, 9, generator);
   const Matrix start = x;
-  const ConvexLayers causal(Head<double>::identity(3), 0.37, Softmax<double>{2}, Causal{});
-  const ConvexLayers strict(Head<double>::identity(3), 0.37, Softmax<double>{2}, StrictCausal{});
+  const ConvexLayers causal(Head<double>::identity(3), 0.37, Softmax{2}, Causal{});
+  const ConvexLayers strict(Head<double>::identity(3), 0.37, Softmax{2}, StrictCausal{});
   for (long k = 0; k < 300; ++k) causal.apply(k, x);
   CHECK(x.col(0) == start.col(0));
   CHECK((x.colwise() - start.col(0)).cwiseAbs().maxCoeff() <= 1e-9);  // all come to the first
@@ -192,13 +192,12 @@ TEST_CASE("hard layers with B > 0 go straight to the vertex of their cell", "[sy
       REQUIRE(x.leftCols(k) == vertices);                  // the hull stays, to the last bit
     }
   };
-  check(ConvexLayers(form(B), 0.3, Hardmax<double>{}));
+  check(ConvexLayers(form(B), 0.3, Hardmax{}));
   check(ConvexLayers(
-      form(B), [](long t) { return 1 / (static_cast<double>(t) + 2); }, Hardmax<double>{}));
-  check(ConvexLayers(form(B), attnflow::frank_wolfe_step,
-                     Softmax<double>{1e9}));  // weights of e^{−10⁶} and less
+      form(B), [](long t) { return 1 / (static_cast<double>(t) + 2); }, Hardmax{}));
+  check(ConvexLayers(form(B), attnflow::frank_wolfe_step, Softmax{1e9}));  // weights of e^{−10⁶} and less
   // And the flow is e^{−t} x⁰ + (1 − e^{−t}) v: its velocity is v − x.
-  const attnflow::TokenDynamics attention(form(B), Hardmax<double>{});
+  const attnflow::TokenDynamics attention(form(B), Hardmax{});
   const Matrix v =
       velocity(attnflow::Driven(attention, attnflow::LinearPart(-Matrix::Identity(2, 2))), 0, start);
   for (Index i = 0; i < n; ++i)
@@ -210,7 +209,7 @@ TEST_CASE("hard layers with B > 0 go straight to the vertex of their cell", "[sy
 TEST_CASE("hard layers with B < 0 need not come to the origin", "[systems][convex_layers]") {
   // d = 1, tokens 3 and −1, γ = 2/(t + 2): they change places, and both end at 1/3 [AGR25, against its statement].
   const Matrix minus = -Matrix::Identity(1, 1);
-  const ConvexLayers layers(form(minus), attnflow::frank_wolfe_step, Hardmax<double>{});
+  const ConvexLayers layers(form(minus), attnflow::frank_wolfe_step, Hardmax{});
   Matrix x = (Matrix(1, 2) << 3, -1).finished();
   const std::vector<std::pair<double, double>> known{{-1, 3}, {5 / 3.0, 1 / 3.0}, {1, 1 / 3.0}};
   for (long t = 0; t < 3; ++t) {
@@ -239,7 +238,7 @@ TEST_CASE("leaders rest while they lead, and are never fewer", "[systems][convex
   const Matrix B = (Matrix(2, 2) << 1, 0.3, 0.3, 0.6).finished();
   for (const Matrix& A : {Matrix(Matrix::Identity(2, 2)), B})
     for (const Matrix& start : {late, triangle, square, tied}) {
-      const ConvexLayers layers(form(A), attnflow::convex_step(0.5), Hardmax<double>{});
+      const ConvexLayers layers(form(A), attnflow::convex_step(0.5), Hardmax{});
       const auto leads = [&](const Matrix& x, Index i) { return layers.attention(x)(i, i) == 1; };
       Matrix x = start;
       Index first = 0, last = 0;
@@ -264,7 +263,7 @@ TEST_CASE("leaders rest while they lead, and are never fewer", "[systems][convex
       if (start.cols() == 10 && A.isIdentity(0)) CHECK(last == 4);
     }
   // Two leaders draw (1/2, 0) alike: it comes to the foot of the origin on their edge, and leads nobody.
-  const ConvexLayers layers(form(Matrix::Identity(2, 2)), attnflow::convex_step(0.5), Hardmax<double>{});
+  const ConvexLayers layers(form(Matrix::Identity(2, 2)), attnflow::convex_step(0.5), Hardmax{});
   for (long k = 0; k < 60; ++k) layers.apply(k, tied);
   CHECK((tied.col(4) - Eigen::Vector2d(1, 0)).norm() <= 1e-10);
   CHECK(layers.attention(tied)(4, 0) == 0.5);
@@ -276,7 +275,7 @@ TEST_CASE("soft layers bring all tokens to one point of their hull", "[systems][
   for (const double beta : {-2.0, 0.0, 1.0, 3.0})
     for (const double gamma : {0.3, 1.0}) {
       CAPTURE(beta, gamma);
-      const ConvexLayers layers(Head<double>::identity(2), gamma, Softmax<double>{beta});
+      const ConvexLayers layers(Head<double>::identity(2), gamma, Softmax{beta});
       Matrix x = start;
       double beyond = 0;
       for (long k = 0; k < 2000; ++k) {
@@ -297,7 +296,7 @@ TEMPLATE_TEST_CASE("layers of the largest tokens stay finite", "[systems][convex
       CAPTURE(size, beta);
       Tokens<TestType> x(2, 3);
       x << size, -size, 0, size, -size, size;
-      const ConvexLayers layers(Head<TestType>::identity(2), 0.75, Softmax<TestType>{beta});
+      const ConvexLayers layers(Head<TestType>::identity(2), 0.75, Softmax{beta});
       for (long k = 0; k < 5; ++k) layers.apply(k, x);
       CHECK(x.allFinite());
       CHECK(x.cwiseAbs().maxCoeff() <= size);
@@ -322,7 +321,7 @@ TEST_CASE("convex layers refuse what they are not", "[systems][convex_layers]") 
   CHECK_THAT(refusal([&] { ConvexLayers l(Head<double>::with_value(Matrix::Ones(2, 3)), 0.5); }),
              ContainsSubstring("ConvexLayers: V is 2 x 3"));
   CHECK_THAT(refusal([&] {
-               ConvexLayers l(head, 0.5, Hardmax<double>{1, attnflow::Ties::all});
+               ConvexLayers l(head, 0.5, Hardmax{1, attnflow::Ties::all});
              }),
              ContainsSubstring("ConvexLayers: the law is Hardmax with Ties::all"));
   CHECK_THAT(refusal([&] { (void)attnflow::convex_step(0); }), ContainsSubstring("convex_step: alpha is 0"));

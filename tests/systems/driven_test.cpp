@@ -199,7 +199,7 @@ TEST_CASE("a rotation beside attention that does not see it turns the run", "[sy
   std::mt19937_64 generator(104);
   const double T = 2, rate = 1.5;
   const Matrix start = on_sphere(random(2, 9, generator));
-  const SphereDynamics<double> attention(Head<double>::identity(2), attnflow::Softmax<double>{2});
+  const SphereDynamics<double> attention(Head<double>::identity(2), attnflow::Softmax{2});
   const Matrix turn = (Matrix(2, 2) << 0, -rate, rate, 0).finished();
   const Matrix x = end({Driven(attention, LinearPart(turn))}, OnSphere{}, start, T),
                y = end({attention}, OnSphere{}, start, T);

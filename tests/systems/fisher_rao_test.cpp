@@ -1,6 +1,6 @@
 // Tokens with moving masses: their equation, the energy that they ascend, and solutions that are known.
-#include <attnflow/attention/token_masses.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/biases/token_masses.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/systems/fisher_rao.hpp>
@@ -110,8 +110,8 @@ TEST_CASE("masses at rest are those of ordinary attention", "[systems][fisher_ra
   const Matrix x = on_sphere(random(3, 10, generator));
   const double beta = 2;
   const Matrix s = Dynamics::state(x, Vector::Constant(10, 7));
-  const attnflow::SphereDynamics usa(Head<double>::identity(3), attnflow::Unnormalized<double>{beta, true});
-  const attnflow::SphereDynamics sa(Head<double>::identity(3), attnflow::Softmax<double>{beta});
+  const attnflow::SphereDynamics usa(Head<double>::identity(3), attnflow::Unnormalized{beta, true});
+  const attnflow::SphereDynamics sa(Head<double>::identity(3), attnflow::Softmax{beta});
   const Matrix u = velocity(Dynamics({.beta = beta, .rate = 0}), 0, s),
                v = velocity(Dynamics({.beta = beta, .rate = 0, .normalized = true}), 0, s);
   CHECK((u.topRows(3) - velocity(usa, 0, x)).cwiseAbs().maxCoeff() <= 1e-15);
@@ -119,7 +119,7 @@ TEST_CASE("masses at rest are those of ordinary attention", "[systems][fisher_ra
   CHECK(u.row(3).isZero(0));
   // Of any masses: those of a bias.
   const Vector m = random_masses(generator, 10);
-  const attnflow::SphereDynamics weighted(Head<double>::identity(3), attnflow::Softmax<double>{beta},
+  const attnflow::SphereDynamics weighted(Head<double>::identity(3), attnflow::Softmax{beta},
                                           attnflow::NoMask{}, attnflow::TokenMasses{{m.begin(), m.end()}});
   const Matrix w =
       velocity(Dynamics({.beta = beta, .rate = 0, .normalized = true}), 0, Dynamics::state(x, m));

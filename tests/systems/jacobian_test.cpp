@@ -64,7 +64,7 @@ TEST_CASE("the Jacobian of the token drift is its derivative", "[systems][jacobi
             V += heads[h].V.norm();
           }
           const auto x = random<Tokens<double>>(generator, d, n);
-          const TokenDynamics<double> field(heads, Softmax<double>{beta});
+          const TokenDynamics<double> field(heads, Softmax{beta});
           slope *= x.colwise().norm().maxCoeff();
           const auto J = field.jacobian(0, x);
           CHECK((J - differences(field, 0, x, step)).cwiseAbs().maxCoeff() <= tolerance(slope, V));
@@ -80,7 +80,7 @@ TEST_CASE("the Jacobian of the rescaled drift is its derivative", "[systems][jac
           CAPTURE(d, n, t, beta);
           const auto head = random_head<double>(generator, d, d + 2);
           const auto z = random<Tokens<double>>(generator, d, n);
-          const RescaledDynamics<double> field(head, Softmax<double>{beta});
+          const RescaledDynamics<double> field(head, Softmax{beta});
           const double flow = field.exponential()(t).plain().norm();
           const double slope =
               std::abs(beta) * head.Q.norm() * head.K.norm() * flow * flow * z.colwise().norm().maxCoeff();
@@ -124,11 +124,9 @@ TEST_CASE("late Jacobians: minus V for followers, and out of range is an error",
 
 /// Softmax with a sink: its rows sum to Z / (1 + Z).
 struct SinkSoftmax {
-  using Scalar = double;
   static constexpr bool rows_sum_to_one = false;
   static constexpr auto function = attnflow::WeightFunction::exponential;
   double beta = 1;
-  void validate() const {}
   double log_row_factor(double log_z, Eigen::Index /*n*/) const { return -std::log1p(std::exp(-log_z)); }
 };
 

@@ -1,4 +1,4 @@
-#include <attnflow/attention/alibi.hpp>
+#include <attnflow/attention/biases/alibi.hpp>
 #include <attnflow/attention/graph.hpp>
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/systems/layers.hpp>
@@ -38,8 +38,8 @@ TEMPLATE_TEST_CASE("a layer is an Euler step of the drift", "[systems][layers]",
         for (std::size_t h = 0; h < count; ++h) heads.push_back(random_head<TestType>(generator, d));
         const auto x = reference::random<Tokens<TestType>>(generator, d, 14);
         Tokens<TestType> drift, y = x;
-        TokenDynamics<TestType>(heads, Softmax<TestType>{0.8})(0, x, drift);
-        const Layers<TestType> layers(heads, step, Softmax<TestType>{0.8});
+        TokenDynamics<TestType>(heads, Softmax{0.8})(0, x, drift);
+        const Layers<TestType> layers(heads, step, Softmax{0.8});
         layers.apply(y);
         const Wide expected = wide(x) + static_cast<Real>(static_cast<TestType>(step)) * wide(drift);
         const Wide bound = 2 * reference::epsilon<TestType> *
@@ -74,7 +74,7 @@ TEST_CASE("layers under masks and biases are their double loops", "[systems][lay
         if (sum > 0) expected.col(i) += static_cast<Real>(step) / sum * (wide(h.V) * mean);
       }
     Tokens<double> y = x;
-    const Layers layers(std::vector{head, other}, step, Softmax<double>{0.7}, mask, bias);
+    const Layers layers(std::vector{head, other}, step, Softmax{0.7}, mask, bias);
     layers.apply(y);
     // Scores of size 2 d², two heads whose V has rows of size d.
     CHECK(reference::excess(wide(y), expected, 200 * reference::epsilon<double>) <= 1);
@@ -147,7 +147,7 @@ TEMPLATE_TEST_CASE("a rescaled layer is its double loop", "[systems][layers]", f
       const Wide sums = reference::displacements(a, wide(z)), A = inverse * V / 2;
       const Wide expected = wide(z) + A * sums;
       Tokens<TestType> moved = z;
-      const RescaledLayers<TestType> layers(head, step, Softmax<TestType>{beta});
+      const RescaledLayers<TestType> layers(head, step, Softmax{beta});
       layers.apply(k, moved);
       const Wide bound = reference::product_bound(
                              A, sums,
@@ -242,7 +242,7 @@ TEMPLATE_TEST_CASE("layers of the largest tokens are not NaN", "[systems][layers
     CHECK(z.cwiseAbs().maxCoeff() <= size);
     // Attracted by the opposite ones: differences of tokens are beyond the range, half of them is not.
     z = start;
-    const RescaledLayers<TestType, 2> crossing(Head<TestType, 2>::identity(), 1, Softmax<TestType>{-1});
+    const RescaledLayers<TestType, 2> crossing(Head<TestType, 2>::identity(), 1, Softmax{-1});
     for (long k = 0; k < 5; ++k) crossing.apply(k, z);
     CHECK(z.allFinite());
     CHECK(z.cwiseAbs().maxCoeff() <= size);

@@ -1,5 +1,5 @@
 // A hidden layer beside attention, and the one that is a gradient.
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/on_sphere.hpp>
@@ -101,7 +101,7 @@ TEST_CASE("a perceptron that is a gradient adds its potential to the energy that
   Matrix x = random(d, n, generator);
   x.colwise().normalize();
   const Eigen::VectorXd omega = random(k, 1, generator);
-  const attnflow::SphereDynamics<double, Eigen::Dynamic, attnflow::Unnormalized<double>> attention(
+  const attnflow::SphereDynamics<double, Eigen::Dynamic, attnflow::Unnormalized> attention(
       attnflow::Head<double>::identity(d), {beta});
   const auto check = [&](const std::string& name, const auto& sigma) {
     CAPTURE(name);

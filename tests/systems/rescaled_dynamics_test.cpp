@@ -74,7 +74,7 @@ TEMPLATE_TEST_CASE("the rescaled drift is its double loop", "[systems][rescaled]
               reference::random<typename H::Projection>(generator, d + 1, d),
               reference::random<typename H::Projection>(generator, d + 1, d),
               reference::random<typename H::Square>(generator, d, d) / std::sqrt(static_cast<TestType>(d))};
-          const RescaledDynamics<TestType> field(head, Softmax<TestType>{beta});
+          const RescaledDynamics<TestType> field(head, Softmax{beta});
           const auto z = reference::random<Tokens<TestType>>(generator, d, n);
           const Wide V = wide(head.V), Z = wide(z), E = reference::exponential(V * static_cast<Real>(t));
           const auto a = reference::attention(wide(head.Q), wide(head.K), static_cast<Real>(beta), E,
@@ -309,7 +309,7 @@ TEST_CASE("the rescaled system refuses what it cannot use", "[systems][rescaled]
              ContainsSubstring("RescaledDynamics: K is 2 x 2"));
   CHECK_THAT(refusal([] {
                RescaledDynamics<double> f(Head<double>::identity(2),
-                                          Softmax<double>{std::numeric_limits<double>::quiet_NaN()});
+                                          Softmax{std::numeric_limits<double>::quiet_NaN()});
              }),
              ContainsSubstring("Softmax::beta"));
   const RescaledDynamics<double> field(Head<double>::identity(2));

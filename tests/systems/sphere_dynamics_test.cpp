@@ -1,6 +1,6 @@
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/energies/interaction_energy.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
@@ -195,16 +195,16 @@ void check_equiangular(const Law& law, Index n, Index d, double rho, double t, d
 
 TEMPLATE_TEST_CASE("the sphere field is its double loop, tangent to its own size", "[sphere]", float,
                    double) {
-  for (const double beta : {1.0, -0.7, 0.0}) check_definition<TestType>(Softmax<TestType>{beta}, NoMask{});
-  check_definition<TestType, 3>(Softmax<TestType>{1}, NoMask{});
+  for (const double beta : {1.0, -0.7, 0.0}) check_definition<TestType>(Softmax{beta}, NoMask{});
+  check_definition<TestType, 3>(Softmax{1}, NoMask{});
 }
 
 TEMPLATE_TEST_CASE("the sphere field for other laws and masks is its double loop", "[sphere][laws]", float,
                    double) {
   for (const double beta : {0.3, -0.2, 0.0}) {
-    check_definition<TestType>(Unnormalized<TestType>{beta}, NoMask{});
-    check_definition<TestType>(Softmax<TestType>{beta}, Causal{});
-    check_definition<TestType, 3>(Unnormalized<TestType>{beta}, Causal{});
+    check_definition<TestType>(Unnormalized{beta}, NoMask{});
+    check_definition<TestType>(Softmax{beta}, Causal{});
+    check_definition<TestType, 3>(Unnormalized{beta}, Causal{});
   }
 }
 
@@ -214,7 +214,7 @@ TEMPLATE_TEST_CASE("equal tokens and antipodal pairs rest", "[sphere]", float, d
   for (const Index d : {1, 2, 3, 17})
     for (const double beta : {0.0, 1.0, 9.0, -4.0}) {
       CAPTURE(d, beta);
-      const SphereDynamics<TestType> field(Head<TestType>::identity(d), Softmax<TestType>{beta});
+      const SphereDynamics<TestType> field(Head<TestType>::identity(d), Softmax{beta});
       const Tokens<TestType> one = attnflow::uniform_sphere<TestType>(generator, 1, d);
       const Tokens<TestType> equal = one.replicate(1, 20);
       // V = I: the drift is the token, up to a rounding of each coordinate.
@@ -243,7 +243,7 @@ TEST_CASE("rotations and relabellings commute with the sphere field", "[sphere]"
     const Tokens<double> x = attnflow::uniform_sphere<double>(generator, 12, d);
     const Eigen::MatrixXd R = orthogonal(d);
     const auto compare = [&](const Head<double>& head, const Head<double>& turned) {
-      const Softmax<double> law{1.7};
+      const Softmax law{1.7};
       const Tokens<double> rotated = R * x;
       const Tokens<double> of_rotated = velocity(SphereDynamics<double>(turned, law), 0, rotated);
       const Tokens<double> rotated_of = R * velocity(SphereDynamics<double>(head, law), 0, x);
@@ -253,7 +253,7 @@ TEST_CASE("rotations and relabellings commute with the sphere field", "[sphere]"
     compare(Head<double>::identity(d), Head<double>::identity(d));
     const Head<double> head = random_head<double>(generator, d);
     compare(head, {head.Q * R.transpose(), head.K * R.transpose(), R * head.V * R.transpose()});
-    const SphereDynamics<double> field(head, Softmax<double>{1.7});
+    const SphereDynamics<double> field(head, Softmax{1.7});
     Eigen::PermutationMatrix<Eigen::Dynamic> order(12);
     order.setIdentity();
     std::shuffle(order.indices().data(), order.indices().data() + 12, generator);
@@ -264,40 +264,39 @@ TEST_CASE("rotations and relabellings commute with the sphere field", "[sphere]"
 }
 
 TEST_CASE("energy grows at its rate, and a hemisphere is never left", "[sphere]") {
-  for (const double beta : {0.5, 2.0}) check_ascent(Softmax<double>{beta});
+  for (const double beta : {0.5, 2.0}) check_ascent(Softmax{beta});
 }
 
 TEST_CASE("unnormalised weights are the gradient of the energy", "[sphere][laws]") {
-  for (const double beta : {0.5, 2.0}) check_ascent(Unnormalized<double>{beta});
+  for (const double beta : {0.5, 2.0}) check_ascent(Unnormalized{beta});
 }
 
 TEST_CASE("equiangular tokens follow their scalar equation", "[sphere][equiangular]") {
   // The run's tolerance is 1e-12; 1e-10 leaves room for its hundred steps.
-  check_equiangular(Softmax<double>{2.5}, 4, 6, 0.2, 3, 1e-10);
-  check_equiangular(Softmax<double>{1}, 16, 16, 0, 4, 1e-10);
-  check_equiangular(Softmax<double>{4}, 5, 5, -0.2, 5, 1e-10);
-  check_equiangular(Softmax<double>{-1}, 3, 3, 0.5, 2, 1e-10);
-  CHECK(attnflow::equiangular_correlation(Softmax<double>{2.5}, 4, 0.2, 3) ==
+  check_equiangular(Softmax{2.5}, 4, 6, 0.2, 3, 1e-10);
+  check_equiangular(Softmax{1}, 16, 16, 0, 4, 1e-10);
+  check_equiangular(Softmax{4}, 5, 5, -0.2, 5, 1e-10);
+  check_equiangular(Softmax{-1}, 3, 3, 0.5, 2, 1e-10);
+  CHECK(attnflow::equiangular_correlation(Softmax{2.5}, 4, 0.2, 3) ==
         Approx(0.9777287617).epsilon(0).margin(1e-10));
   // Two tokens: tanh t; and the time of a slow merge.
-  check_equiangular(Softmax<double>{0}, 2, 2, 0, 2, 1e-10);
-  const double merge = attnflow::equiangular_time(Softmax<double>{6}, 2, -0.2, 0.9);
+  check_equiangular(Softmax{0}, 2, 2, 0, 2, 1e-10);
+  const double merge = attnflow::equiangular_time(Softmax{6}, 2, -0.2, 0.9);
   CHECK(merge == Approx(116.150442).epsilon(1e-9));
-  check_equiangular(Softmax<double>{6}, 2, 3, -0.2, merge, 1e-9);  // longer, and steep at its end: ρ̇ = 0.25
+  check_equiangular(Softmax{6}, 2, 3, -0.2, merge, 1e-9);  // longer, and steep at its end: ρ̇ = 0.25
 }
 
 TEST_CASE("equiangular tokens with unnormalised weights follow their scalar equation",
           "[sphere][equiangular][laws]") {
-  check_equiangular(Unnormalized<double>{2.5}, 4, 6, 0.2, 0.5, 1e-10);
-  check_equiangular(Unnormalized<double>{1}, 16, 16, 0, 2, 1e-10);
-  check_equiangular(Unnormalized<double>{3, true}, 5, 5, 0.1, 4, 1e-10);
+  check_equiangular(Unnormalized{2.5}, 4, 6, 0.2, 0.5, 1e-10);
+  check_equiangular(Unnormalized{1}, 16, 16, 0, 2, 1e-10);
+  check_equiangular(Unnormalized{3, true}, 5, 5, 0.1, 4, 1e-10);
 }
 
 TEST_CASE("under a causal mask the first token rests and the others come to it", "[sphere][laws]") {
   Generator generator(64);
   for (const double beta : {0.0, 1.0, 3.0}) {
-    const SphereDynamics<double, 3, Softmax<double>, Causal> field(Head<double, 3>::identity(),
-                                                                   Softmax<double>{beta});
+    const SphereDynamics<double, 3, Softmax, Causal> field(Head<double, 3>::identity(), Softmax{beta});
     Tokens<double, 3> x = attnflow::uniform_sphere<double, 3>(generator, 6, 3);
     const Eigen::Vector3d first = x.col(0);
     CHECK(velocity(field, 0, x).col(0).cwiseAbs().maxCoeff() <= epsilon);
@@ -322,7 +321,7 @@ TEST_CASE("the Jacobian of the sphere field is its derivative", "[sphere][jacobi
         CAPTURE(d, count, radius);
         std::vector<Head<double>> heads;
         for (std::size_t h = 0; h < count; ++h) heads.push_back(random_head<double>(generator, d));
-        const SphereDynamics<double> field(heads, Softmax<double>{1.3});
+        const SphereDynamics<double> field(heads, Softmax{1.3});
         const Tokens<double> x = radius * attnflow::uniform_sphere<double>(generator, 5, d);
         const Eigen::MatrixXd J = field.jacobian(0, x);
         const double h = 1e-4;  // five points: errors of h⁴ and ε/h
@@ -354,7 +353,7 @@ TEST_CASE("the sphere system refuses what it cannot use", "[sphere]") {
                SphereDynamics<double> f(head);
              }),
              ContainsSubstring("SphereDynamics: K is 1 x 2"));
-  CHECK_THAT(refusal([] { SphereDynamics<double> f(H::identity(2), Softmax<double>{std::nan("")}); }),
+  CHECK_THAT(refusal([] { SphereDynamics<double> f(H::identity(2), Softmax{std::nan("")}); }),
              ContainsSubstring("Softmax::beta is nan"));
   const SphereDynamics<double> field(H::identity(2));
   CHECK_THROWS_WITH(field.attention(0, Tokens<double>::Identity(2, 2), 1),
@@ -367,7 +366,7 @@ TEST_CASE("the sphere system refuses what it cannot use", "[sphere]") {
 // What becomes of uniform tokens by the papers' own method: on S², β = 1, to t = 15 they all meet.
 TEST_CASE("projected Euler takes random tokens to a consensus", "[sphere]") {
   Generator generator(66);
-  const SphereDynamics<float, 3> field(Head<float, 3>::identity(), Softmax<float>{1});
+  const SphereDynamics<float, 3> field(Head<float, 3>::identity(), Softmax{1});
   Tokens<float, 3> x = attnflow::uniform_sphere<float, 3>(generator, 64, 3);
   const auto report =
       integrate(field, OnSphere<Euler<Tokens<float, 3>>>{}, x, FixedSteps{.to = 30, .step = 0.1});

@@ -1,5 +1,5 @@
 #include <attnflow/attention/graph.hpp>
-#include <attnflow/attention/sinkhorn.hpp>
+#include <attnflow/attention/laws/sinkhorn.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
@@ -69,7 +69,7 @@ TEMPLATE_TEST_CASE("the token drift is its double loop, for one head and for sev
           for (std::size_t h = 0; h < count; ++h)
             heads.push_back(random_head<TestType>(generator, d, 1 + static_cast<Index>(h)));
           const auto x = reference::random<Tokens<TestType>>(generator, d, n, -1.5, 1.5);
-          const TokenDynamics<TestType> field(heads, Softmax<TestType>{beta});
+          const TokenDynamics<TestType> field(heads, Softmax{beta});
           const auto [expected, bound] = definition(heads, beta, wide(x));
           CHECK(reference::excess(wide(velocity(field, x)), expected, bound) <= 1);
           for (std::size_t h = 0; h < count; ++h) {
@@ -258,8 +258,7 @@ TEST_CASE("the token system refuses what it cannot use", "[systems]") {
              }),
              ContainsSubstring("TokenDynamics, head 1: K has"));
   CHECK_THAT(refusal([] {
-               TokenDynamics<double> f(H::identity(2),
-                                       Softmax<double>{std::numeric_limits<double>::infinity()});
+               TokenDynamics<double> f(H::identity(2), Softmax{std::numeric_limits<double>::infinity()});
              }),
              ContainsSubstring("Softmax::beta"));
   const TokenDynamics<double> field(H::identity(2));
@@ -280,7 +279,7 @@ TEST_CASE("a run under Sinkhorn keeps the mean, or ends", "[systems]") {
   const auto start = reference::random<Tokens<double, 2>>(generator, 2, 40, -2, 2);
   using State = Tokens<double, 2>;
   State x = start;
-  const TokenDynamics<double, 2, Sinkhorn<double>> field(head);
+  const TokenDynamics<double, 2, Sinkhorn> field(head);
   const auto report =
       integrate(field, attnflow::DormandPrince5<State>{}, x, attnflow::AdaptiveSteps{.to = 3});
   CHECK(report.outcome == attnflow::Outcome::reached_end);
@@ -291,7 +290,7 @@ TEST_CASE("a run under Sinkhorn keeps the mean, or ends", "[systems]") {
   // Leaves that attend to the centre alone: its column sums to their number.
   State leaves = start.leftCols(5);
   const Graph star(5, [](Index i, Index j) { return (i == 0) != (j == 0); });
-  CHECK(integrate(TokenDynamics<double, 2, Sinkhorn<double>, Graph>(head, {}, star),
+  CHECK(integrate(TokenDynamics<double, 2, Sinkhorn, Graph>(head, {}, star),
                   attnflow::DormandPrince5<State>{}, leaves, attnflow::AdaptiveSteps{.to = 1})
             .outcome == attnflow::Outcome::non_finite);
 }

@@ -148,7 +148,7 @@ TEST_CASE("the operator and its matrix read tokens where they lie", "[attention]
   std::mt19937_64 generator(82);
   const auto head = random_head<double, 3>(generator, 3);
   const auto x = reference::random<Tokens<double, 3>>(generator, 3, 25);
-  const Softmax<double> law{1.5};
+  const Softmax law{1.5};
   const auto form = score_form(head, 1.5);
   const attnflow::MatrixExponential<3> exponential(head.V);
   Tokens<double, 3> expected, means;

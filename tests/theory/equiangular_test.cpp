@@ -1,8 +1,8 @@
-#include <attnflow/attention/l2_softmax.hpp>
-#include <attnflow/attention/sigmoid.hpp>
-#include <attnflow/attention/sinkhorn.hpp>
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/l2_softmax.hpp>
+#include <attnflow/attention/laws/sigmoid.hpp>
+#include <attnflow/attention/laws/sinkhorn.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/theory/equiangular.hpp>
 
 #include "catch.hpp"
@@ -19,8 +19,8 @@ using attnflow::equiangular_correlation;
 using attnflow::equiangular_rate;
 using attnflow::equiangular_time;
 using Catch::Matchers::ContainsSubstring;
-using SA = attnflow::Softmax<double>;
-using USA = attnflow::Unnormalized<double>;
+using SA = attnflow::Softmax;
+using USA = attnflow::Unnormalized;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -54,14 +54,14 @@ TEST_CASE("equiangular rates of other laws are their formulas, and times their i
   const int n = 5;
   for (const double rho : {-0.2, 0.0, 0.6, 0.99}) {
     const double shape = 2 * (1 - rho) * ((n - 1) * rho + 1);
-    CHECK(equiangular_rate(Sinkhorn<double>{1.5}, n, rho) == equiangular_rate(SA{1.5}, n, rho));
-    CHECK(equiangular_rate(L2Softmax<double>{1.5, 0.7}, n, rho) ==
+    CHECK(equiangular_rate(Sinkhorn{1.5}, n, rho) == equiangular_rate(SA{1.5}, n, rho));
+    CHECK(equiangular_rate(L2Softmax{1.5, 0.7}, n, rho) ==
           Approx(shape / (std::exp(2 * 1.5 * 0.7 * (1 - rho)) + n - 1)).epsilon(1e-13));
-    CHECK(equiangular_rate(Sigmoid<double>{1.5, -0.4}, n, rho) ==
+    CHECK(equiangular_rate(Sigmoid{1.5, -0.4}, n, rho) ==
           Approx(shape / n / (1 + std::exp(0.4 - 1.5 * rho))).epsilon(1e-13));
   }
   // A time by the midpoint rule in ρ: its error is h² times a second derivative of some ten.
-  const Sigmoid<double> law{2, 0.3, false};
+  const Sigmoid law{2, 0.3, false};
   double time = 0;
   for (int k = 0; k < 20000; ++k)
     time += 0.6 / 20000 / equiangular_rate(law, n, 0.1 + 0.6 * (k + 0.5) / 20000);

@@ -1,5 +1,5 @@
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/clustering/caps.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
 #include <attnflow/theory/metastability.hpp>
@@ -99,8 +99,8 @@ TEST_CASE("clusters last and contract as long as the theorem says", "[theory]") 
   const Eigen::MatrixXd w = Eigen::MatrixXd::Identity(3, 3);
   for (int draw = 0; draw < 3; ++draw) {
     const auto x = in_caps(3, 6, 3, depth, generator);
-    follow(attnflow::Softmax<double>{beta}, x, w, depth, 0.65);
-    follow(attnflow::Unnormalized<double>{beta, true}, x, w, depth, 0.65);
+    follow(attnflow::Softmax{beta}, x, w, depth, 0.65);
+    follow(attnflow::Unnormalized{beta, true}, x, w, depth, 0.65);
   }
 }
 

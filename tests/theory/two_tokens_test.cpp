@@ -1,5 +1,5 @@
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/theory/two_tokens.hpp>
 
 #include "catch.hpp"
@@ -13,8 +13,8 @@ namespace {
 using attnflow::two_cluster_time;
 using attnflow::two_token_time;
 using Catch::Matchers::ContainsSubstring;
-using SA = attnflow::Softmax<double>;
-using USA = attnflow::Unnormalized<double>;
+using SA = attnflow::Softmax;
+using USA = attnflow::Unnormalized;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
 constexpr double infinity = std::numeric_limits<double>::infinity();

@@ -17,8 +17,8 @@ using attnflow::noise_threshold;
 using attnflow::uniform_growth_rates;
 using attnflow::uniform_normalizer;
 using Catch::Matchers::ContainsSubstring;
-using SA = attnflow::Softmax<double>;
-using USA = attnflow::Unnormalized<double>;
+using SA = attnflow::Softmax;
+using USA = attnflow::Unnormalized;
 
 constexpr double epsilon = std::numeric_limits<double>::epsilon();
 constexpr double infinity = std::numeric_limits<double>::infinity();

@@ -5,8 +5,8 @@
 #include <attnflow/attention/attention_scratch.hpp>
 #include <attnflow/attention/detail/attend_points.hpp>
 #include <attnflow/attention/detail/head_operator.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
 #include <attnflow/attention/row_record.hpp>
-#include <attnflow/attention/softmax.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/types.hpp>
 
@@ -35,14 +35,14 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 /// \throws std::invalid_argument unless queries and keys have the same d_k ≥ 1 rows and there are as many values as keys, with
 /// d_v ≥ 1 rows; if the law or the bias is wrong.
 template <RealScalar Scalar, TokenSource<Scalar, Eigen::Dynamic> Queries,
-          TokenSource<Scalar, Eigen::Dynamic> Keys, TokenSource<Scalar, Eigen::Dynamic> Values,
-          WeightLaw<Scalar> Law, AttentionMask Mask, PositionalBias Bias>
+          TokenSource<Scalar, Eigen::Dynamic> Keys, TokenSource<Scalar, Eigen::Dynamic> Values, WeightLaw Law,
+          AttentionMask Mask, PositionalBias Bias>
 requires(!DoublyStochasticLaw<Law> &&
          !DistanceLaw<Law>) void attend(const Queries& queries, const Keys& keys, const Values& values,
                                         const Law& law, const Mask& mask, const Bias& bias,
                                         Tokens<Scalar>& out, RowRecord* rows = nullptr,
                                         AttentionScratch<Scalar>* scratch = nullptr) {
-  law.validate();
+  detail::validate_law(law);
   bias.validate();
   if (keys.rows() < 1) detail::refuse("attend: keys have 0 rows, expected d_k, at least 1");
   if (queries.rows() != keys.rows())
@@ -68,8 +68,8 @@ requires(!DoublyStochasticLaw<Law> &&
 template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X>
 void attend(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, Weighted what,
             const X& x, Tokens<Scalar, Dim>& out, RowRecord* rows = nullptr) {
-  const int exponent = detail::attend_scaled(detail::form_for<Scalar>(form), flow, what,
-                                             Softmax<Scalar>{form.beta}, NoMask{}, NoBias{}, x, out, rows);
+  const int exponent = detail::attend_scaled(detail::form_for<Scalar>(form), flow, what, Softmax{form.beta},
+                                             NoMask{}, NoBias{}, x, out, rows);
   if (exponent != 0) detail::scale_by_power_of_two(out, exponent);
 }
 
@@ -77,12 +77,12 @@ void attend(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<
 /// leaves [GLPR23, eq. (1.1)]. Shapes as above. Cost: O(n² d + n d²) through the forms QᵀK and O V, or O(n² (d_k + d_v) +
 /// n d (d_k + d_v)) through the factors, whichever is less; half of the pairs for a causal mask.
 /// \throws std::invalid_argument if the head, the law, the bias or the number of rows of x is wrong.
-template <RealScalar Scalar, int Dim, WeightLaw<Scalar> Law = Softmax<Scalar>, AttentionMask Mask = NoMask,
+template <RealScalar Scalar, int Dim, WeightLaw Law = Softmax, AttentionMask Mask = NoMask,
           PositionalBias Bias = NoBias, TokenSource<Scalar, Dim> X>
 void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask& mask, const Bias& bias, const X& x,
             Tokens<Scalar, Dim>& out, RowRecord* rows = nullptr) {
   head.validate("attend");
-  law.validate();
+  detail::validate_law(law);
   bias.validate();
   detail::require_dimension("attend", x, head.dim());
   Tokens<Scalar, Dim> sums;
@@ -96,14 +96,14 @@ void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask& mask, con
 /// Attention of m points y to n tokens x through a head: outᵢ = ∑ⱼ wᵢⱼ O V xⱼ with w = law(β ⟨Q yᵢ, K xⱼ⟩ + bias(i, j)), the
 /// field that the measure of the tokens makes at the points [GLPR23, §6]. y: d × m, x: d × n, out: d × m. Laws, scratch space
 /// and errors as for three sets of points; cost as for a head, with m n pairs.
-template <RealScalar Scalar, int Dim, WeightLaw<Scalar> Law, AttentionMask Mask, PositionalBias Bias,
+template <RealScalar Scalar, int Dim, WeightLaw Law, AttentionMask Mask, PositionalBias Bias,
           TokenSource<Scalar, Dim> Y, TokenSource<Scalar, Dim> X>
 requires(!DoublyStochasticLaw<Law> &&
          !DistanceLaw<Law>) void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask& mask,
                                         const Bias& bias, const Y& y, const X& x, Tokens<Scalar, Dim>& out,
                                         RowRecord* rows = nullptr) {
   head.validate("attend");
-  law.validate();
+  detail::validate_law(law);
   bias.validate();
   detail::require_dimension("attend", x, head.dim());
   if (y.rows() != head.dim()) detail::refuse("attend: y has ", y.rows(), " rows, expected d = ", head.dim());
@@ -119,7 +119,7 @@ requires(!DoublyStochasticLaw<Law> &&
 template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X>
 [[nodiscard]] Tokens<Scalar, Dim> attend(const Head<Scalar, Dim>& head, const X& x) {
   Tokens<Scalar, Dim> out;
-  attend(head, Softmax<Scalar>{}, NoMask{}, NoBias{}, x, out);
+  attend(head, Softmax{}, NoMask{}, NoBias{}, x, out);
   return out;
 }
 

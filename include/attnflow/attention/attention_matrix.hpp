@@ -21,7 +21,7 @@ using SquareMatrix = detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic>
 namespace detail {
 
 /// log wᵢⱼ = f + sᵢⱼ − log ∑ₗ exp(sᵢₗ) for a law with the row factor e^f, −∞ where the mask leaves j out; m × n.
-/// \param bias_slope  that of the bias. \param terms  of keys, or none.
+/// \param terms  of keys, or none.
 template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
 [[nodiscard]] SquareMatrix<Scalar> log_weights_of_rows(const QuerySource<Scalar, Dim>& source,
                                                        const PointLayout<Scalar>& keys, const Law& law,
@@ -29,9 +29,7 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
                                                        const RowKernels<Scalar>& kernels,
                                                        const std::vector<double>& terms,
                                                        AttentionScratch<Scalar>& scratch) {
-  const Eigen::Index n = keys.n, d = keys.d;
-  constexpr double nothing = -std::numeric_limits<double>::infinity();
-  const bool plain = !has_bias(kernels.kind);
+  const Eigen::Index n = keys.n;
   const double steepest = (std::numeric_limits<double>::max)() / (8 * static_cast<double>(n + 1));
   const double slope = std::clamp(static_cast<double>(bias.slope), -steepest, steepest);
   SquareMatrix<Scalar> result(source.count, n);
@@ -39,41 +37,21 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
   const auto positions = positions_for<Law>(mask, bias, terms);
   const QueryPack<Scalar>& queries = scratch.queries;
   scratch.queries.pack(source, keys, mask, slope, kernels, true, terms);
-  std::vector<double> w(static_cast<std::size_t>(n));
-  for_each_exact_row(queries, keys, kernels, std::span<const Eigen::Index>(queries.exact),
-                     [&](Eigen::Index i, const ExactRow<Scalar>& row) {
-                       result.row(i).setConstant(static_cast<Scalar>(nothing));
-                       if (row.sum == Scalar(0)) return;  // nothing to attend to
-                       const Eigen::Index position = source.first_position + i;
-                       const KeyRange range = key_range(mask, position, n);
-                       const double away = std::abs(static_cast<double>(position - row.largest_key));
-                       double sum = 0;
-                       for (Eigen::Index j = range.begin; j < range.end; ++j) {
-                         if (!is_attended(mask, position, j)) continue;
-                         double delta = 0;
-                         for (Eigen::Index c = 0; c < d; ++c)
-                           delta +=
-                               static_cast<double>(row.direction[c * row.stride]) *
-                               static_cast<double>(keys.points()[j * d + c] - row.reference[c * row.stride]);
-                         if (plain) delta = (std::min)(delta, 0.0);
-                         double difference = row.score(delta);
-                         if (!plain) {
-                           difference += slope * (away - std::abs(static_cast<double>(position - j)));
-                           if (!terms.empty())
-                             difference += terms[static_cast<std::size_t>(j)] -
-                                           terms[static_cast<std::size_t>(row.largest_key)];
-                           difference = (std::min)(difference, 0.0);
-                         }
-                         w[static_cast<std::size_t>(j)] = difference;
-                         sum += std::exp(difference);
-                       }
-                       double shift = -std::log(sum);
-                       if constexpr (!Law::rows_sum_to_one)
-                         shift += positions.log_row_factor(law, row.log_normalizer(), n, position);
-                       for (Eigen::Index j = range.begin; j < range.end; ++j)
-                         if (is_attended(mask, position, j))
-                           result(i, j) = static_cast<Scalar>(w[static_cast<std::size_t>(j)] + shift);
-                     });
+  std::vector<double> w;
+  for_each_exact_row(
+      queries, keys, kernels, std::span<const Eigen::Index>(queries.exact),
+      [&](Eigen::Index i, const ExactRow<Scalar>& row) {
+        result.row(i).setConstant(static_cast<Scalar>(-std::numeric_limits<double>::infinity()));
+        if (row.sum == Scalar(0)) return;  // nothing to attend to
+        const KeyRange range = score_differences(queries, kernels, mask, slope, terms, i, row, w);
+        double sum = 0;
+        for (const double difference : w) sum += std::exp(difference);
+        double shift = -std::log(sum);
+        if constexpr (!detail::rows_sum_to_one<Law>())
+          shift += positions.log_row_factor(law, row.log_normalizer(), n, source.first_position + i);
+        for (Eigen::Index j = range.begin; j < range.end; ++j)
+          result(i, j) = static_cast<Scalar>(w[static_cast<std::size_t>(j - range.begin)] + shift);
+      });
   return result;
 }
 
@@ -154,8 +132,8 @@ requires TokenSource<X, typename X::Scalar, Dim>
 [[nodiscard]] SquareMatrix<typename X::Scalar> log_attention(
     const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const X& x) {
   using Scalar = typename X::Scalar;
-  return detail::log_weights<Scalar>(detail::form_for<Scalar>(form), flow, Softmax<Scalar>{form.beta},
-                                     NoMask{}, NoBias{}, detail::TokenView<Scalar, Dim>(x));
+  return detail::log_weights<Scalar>(detail::form_for<Scalar>(form), flow, Softmax{form.beta}, NoMask{},
+                                     NoBias{}, detail::TokenView<Scalar, Dim>(x));
 }
 
 /// P with Pᵢⱼ the weight of token j in row i: rows sum to one. Parameters, cost and errors as log_attention.
@@ -172,13 +150,13 @@ requires TokenSource<X, typename X::Scalar, Dim>
 /// exponentials: weights of others may vanish or be negative.
 /// \throws std::invalid_argument if the head, the law, the bias, the number of rows of x or an entry of it is wrong,
 /// std::runtime_error if the law is Sinkhorn and its weights cannot be found.
-template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw<Scalar> Law = Softmax<Scalar>,
+template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw Law = Softmax,
           AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
 [[nodiscard]] SquareMatrix<Scalar> log_attention(
     const Head<Scalar, Dim>& head, const X& x, const Law& law = {}, const Mask& mask = {},
     const Bias& bias = {}) requires(Law::function == WeightFunction::exponential) {
   head.validate("log_attention");
-  law.validate();
+  detail::validate_law(law);
   bias.validate();
   detail::require_dimension("log_attention", x, head.dim());
   return detail::log_weights<Scalar>(detail::form_of(head, law), nullptr, law, mask, bias,
@@ -187,7 +165,7 @@ template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw<Scal
 
 /// The weights of one head on tokens x; rows sum to one where the law says so [GLPR23, eq. (P)], and are zero where
 /// the mask leaves nothing. Errors as log_attention.
-template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw<Scalar> Law = Softmax<Scalar>,
+template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw Law = Softmax,
           AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
 [[nodiscard]] SquareMatrix<Scalar> attention_matrix(const Head<Scalar, Dim>& head, const X& x,
                                                     const Law& law = {}, const Mask& mask = {},
@@ -198,7 +176,7 @@ template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw<Scal
     return P;
   } else {
     head.validate("attention_matrix");
-    law.validate();
+    detail::validate_law(law);
     bias.validate();
     detail::require_dimension("attention_matrix", x, head.dim());
     return detail::weights<Scalar, Dim>(detail::form_of(head, law), nullptr, law, mask, bias,

@@ -5,16 +5,25 @@
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 
+#include <cmath>
 #include <concepts>
+#include <span>
 
 namespace attnflow { inline namespace ATTNFLOW_ABI {
 
-/// What a score becomes before rows are scaled.
+/// How the scores of a row become its weights.
 enum class WeightFunction {
-  exponential,  ///< e^{sᵢⱼ}
-  logistic,     ///< 1 / (1 + e^{−sᵢⱼ − b}), b = law.bias
-  linear,       ///< sᵢⱼ itself
-  maximum       ///< 1 where sᵢⱼ is the largest of its row, else 0; law.ties says what becomes of several
+  exponential,  ///< e^{sᵢⱼ}, with a factor for the row
+  pointwise,    ///< any function of one score, law.weight(sᵢⱼ), and a scale for the row
+  maximum,      ///< 1 where sᵢⱼ is the largest of its row, else 0; law.ties says what becomes of several
+  row           ///< any function of a whole row of scores, law.weigh_row(scores)
+};
+
+/// How the weights of a pointwise law are scaled in each row.
+enum class RowScale {
+  none,  ///< not at all
+  mean,  ///< divided by the number n of keys, whatever the mask
+  sum    ///< divided by their sum; a row whose sum is zero has weights zero
 };
 
 /// What becomes of several keys that share the largest score of a row.
@@ -25,43 +34,57 @@ enum class Ties {
 };
 
 namespace detail {
-// What a law says beside its β, for each function of a score.
+// What a law says beside its β, for each kind.
 template <class L>
 concept ScalesExponentials = requires(const L& law, double log_normalizer, Eigen::Index n) {
   { law.log_row_factor(log_normalizer, n) } -> std::convertible_to<double>;
 };
 template <class L>
-concept ScalesScores = requires(const L& law, Eigen::Index n) {
-  { law.row_factor(n) } -> std::convertible_to<double>;
+concept NormalizesRows = static_cast<bool>(L::rows_sum_to_one);
+template <class L>
+concept WeighsScores = requires(const L& law, double score) {
+  { law.weight(score) } -> std::convertible_to<double>;
+  { law.rows } -> std::convertible_to<RowScale>;
+};
+template <class L>
+concept WeighsRows = requires(const L& law, std::span<double> scores) {
+  law.weigh_row(scores);
 };
 template <class L>
 concept BreaksTies = requires(const L& law) {
   { law.ties } -> std::convertible_to<Ties>;
-  { law.tolerance } -> std::convertible_to<double>;
 };
 template <class L, WeightFunction Function>
-concept SaysItsRows = (Function == WeightFunction::exponential && ScalesExponentials<L>) ||
-                      (Function == WeightFunction::maximum && BreaksTies<L>) || ScalesScores<L>;
+concept SaysItsRows = (Function == WeightFunction::exponential &&
+                       (NormalizesRows<L> || ScalesExponentials<L>)) ||
+                      (Function == WeightFunction::maximum && BreaksTies<L>) ||
+                      (Function == WeightFunction::pointwise && WeighsScores<L>) ||
+                      (Function == WeightFunction::row && WeighsRows<L>);
 }  // namespace detail
 
-/// How one row of scores becomes weights: a small value type. With the scores sᵢⱼ = β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j),
-/// and the sum over the keys that the mask leaves to row i,
+/// How one row of scores becomes weights: a small value type with its inverse temperature `beta` and its kind, `function`.
+/// With the scores sᵢⱼ = β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j) and the sum over the keys that the mask leaves to row i,
 ///
-///     wᵢⱼ = e^{f} e^{sᵢⱼ} / ∑ₗ e^{sᵢₗ},   f = log_row_factor(log ∑ₗ e^{sᵢₗ}, n),
+///     exponential:  wᵢⱼ = e^{f} e^{sᵢⱼ} / ∑ₗ e^{sᵢₗ},   f = log_row_factor(log ∑ₗ e^{sᵢₗ}, n),
 ///
-/// for a law of exponentials: f = 0 is softmax, f = log ∑ₗ e^{sᵢₗ} is no normalisation. A logistic or linear law has
-/// wᵢⱼ = row_factor(n) function(sᵢⱼ), and one of the maximum its Ties and, relative to the size of what is compared, the
-/// tolerance within which scores are equal.
+/// where `rows_sum_to_one` stands for f = 0, which is softmax; f = log ∑ₗ e^{sᵢₗ} is no normalisation;
+///
+///     pointwise:    wᵢⱼ = weight(sᵢⱼ), scaled as `rows` says (see RowScale): a template in the scalar, written with
+///                   arithmetic, comparisons and the functions of pointwise.hpp, which become vector instructions;
+///     maximum:      see Hardmax;
+///     row:          weigh_row(span) replaces the scores of a row, less the largest of them and −∞ where the mask leaves a
+///                   key out, by its weights, which sum to one: a template in the scalar.
+///
+/// Optional are `name`, for messages, and validate(), for what is to be refused beside a β that is not finite.
 ///
 /// For tokens of another scalar than float and double, a law of exponentials whose rows do not sum to one takes and
 /// returns that scalar in log_row_factor, too, so that derivatives pass through it: see Unnormalized.
-template <class L, class Scalar>
-concept WeightLaw = std::same_as<typename L::Scalar, Scalar> && requires(const L& law) {
-  { L::rows_sum_to_one } -> std::convertible_to<bool>;
+template <class L>
+concept WeightLaw = requires(const L& law) {
   { L::function } -> std::convertible_to<WeightFunction>;
   { law.beta } -> std::convertible_to<double>;
-  { law.validate() } -> std::same_as<void>;
-} && detail::SaysItsRows<L, L::function>;
+}
+&&detail::SaysItsRows<L, L::function>;
 
 /// A law whose log_row_factor(log ∑ₗ e^{sᵢₗ}, n, log ∑ₗ e^{bias(i, l)}) also sees what the positions alone would give.
 template <class L>
@@ -80,10 +103,47 @@ concept DistanceLaw = L::function == WeightFunction::exponential&& requires(cons
 template <class L>
 concept DoublyStochasticLaw = L::function == WeightFunction::exponential&& requires(const L& law) {
   { law.iterations } -> std::convertible_to<int>;
-  { law.tolerance } -> std::convertible_to<double>;
 };
 
 namespace detail {
+
+/// Whether the weights of every row with a key sum to one.
+template <class L>
+[[nodiscard]] constexpr bool rows_sum_to_one() noexcept {
+  if constexpr (L::function == WeightFunction::pointwise)
+    return false;  // a row may have no weight at all
+  else if constexpr (L::function == WeightFunction::row)
+    return true;
+  else
+    return L::rows_sum_to_one;
+}
+
+/// What messages call a law.
+template <class L>
+[[nodiscard]] constexpr const char* name_of_law() noexcept {
+  if constexpr (requires { L::name; })
+    return L::name;
+  else
+    return "the weight law";
+}
+
+/// \throws std::invalid_argument unless β is finite and the law finds itself valid.
+template <class L>
+void validate_law(const L& law) {
+  if (!std::isfinite(static_cast<double>(law.beta)))
+    refuse(name_of_law<L>(), "::beta is ", law.beta, ", expected a finite number");
+  if constexpr (requires { law.validate(); }) law.validate();
+}
+
+/// f of a law of exponentials, for n keys that count alike.
+template <class L, class S>
+[[nodiscard]] S log_row_factor(const L& law, const S& log_normalizer, Eigen::Index n) {
+  if constexpr (NormalizesRows<L>)
+    return static_cast<void>(law), static_cast<void>(log_normalizer), static_cast<void>(n), S(0);
+  else
+    return law.log_row_factor(log_normalizer, n);
+}
+
 /// Refuses a law that says at run time that its rows do not sum to one.
 template <class Law>
 void require_rows_of_one(const Law& law, const char* owner) {

@@ -101,12 +101,12 @@ struct EnergyBalance {
 /// \throws std::invalid_argument as sphere_energy does, unless the law is valid, the velocities are finite and have the
 /// shape of x, and where a rate overflows.
 template <class Law, class Scalar, int Dim, class Derived, class Velocity>
-requires WeightLaw<Law, typename Law::Scalar> &&(Law::function == WeightFunction::exponential) &&
+requires WeightLaw<Law> &&(Law::function == WeightFunction::exponential) &&
     KernelScalar<typename Derived::Scalar>&& KernelScalar<
         typename Velocity::Scalar> [[nodiscard]] EnergyBalance
     energy_balance(const Law& law, const Head<Scalar, Dim>& head, const Eigen::MatrixBase<Derived>& x,
                    const Eigen::MatrixBase<Velocity>& velocity) {
-  law.validate();
+  detail::validate_law(law);
   const auto beta = static_cast<double>(law.beta);
   const detail::EnergyScores scores("energy_balance", head, x, beta);
   if (velocity.rows() != x.rows() || velocity.cols() != x.cols())
@@ -122,7 +122,7 @@ requires WeightLaw<Law, typename Law::Scalar> &&(Law::function == WeightFunction
   double dissipation = 0;
   for (Eigen::Index i = 0; i < n; ++i) {
     const double log_row = scores.log_row_sum(i), speed = v.col(i).stableNorm();
-    const double factor = std::exp((log_row - law.log_row_factor(log_row, n) - log_sum) / 2) * speed;
+    const double factor = std::exp((log_row - detail::log_row_factor(law, log_row, n) - log_sum) / 2) * speed;
     dissipation += factor * factor;
   }
   for (const double value : {rate, dissipation})

@@ -34,7 +34,7 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 ///
 /// One call costs O(n²) time, three to six times that of SphereDynamics for the sake of accuracy, and O(n) memory. For
 /// many tokens and moderate β there is CircleSeries, O(n √β).
-template <RealScalar Scalar_, WeightLaw<Scalar_> Law = Softmax<Scalar_>, AttentionMask Mask = NoMask,
+template <RealScalar Scalar_, WeightLaw Law = Softmax, AttentionMask Mask = NoMask,
           PositionalBias Bias = NoBias>
 class CircleDynamics {
  public:
@@ -46,7 +46,8 @@ class CircleDynamics {
   /// \param value  v, by which forces are multiplied.
   /// \throws std::invalid_argument unless law and bias are valid and v is finite.
   explicit CircleDynamics(Law law = {}, double value = 1, Mask mask = {}, Bias bias = {})
-      : form_(detail::form_of(Head<Scalar, 2>::identity(), (law.validate(), bias.validate(), law))),
+      : form_(
+            detail::form_of(Head<Scalar, 2>::identity(), (detail::validate_law(law), bias.validate(), law))),
         law_(std::move(law)),
         value_(value),
         mask_(std::move(mask)),
@@ -112,7 +113,7 @@ class CircleDynamics {
     };
     for (Eigen::Index i = 0; i < n; ++i) {
       double mean = 0, sum = 0;
-      for (Eigen::Index k = 0; Law::rows_sum_to_one && k < n; ++k)
+      for (Eigen::Index k = 0; detail::rows_sum_to_one<Law>() && k < n; ++k)
         mean += static_cast<double>(w(i, k)) * rotation(i, k).second;
       for (Eigen::Index k = 0; k < n; ++k) {
         if (k == i) continue;

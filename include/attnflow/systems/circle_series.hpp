@@ -5,8 +5,8 @@
 #include <attnflow/algebra/bessel.hpp>
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/attention/kernels/series_kernels.hpp>
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/detail/aligned_vector.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/scratch.hpp>
@@ -46,7 +46,7 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 ///
 /// One call costs O(n K) time, where K is still about 4 √|β| for a tolerance of 10⁻³, and O(n + K) memory, kept by the
 /// thread as scratch space. Tokens are shared out among threads; the bits do not depend on how many there are.
-template <KernelScalar Scalar_, WeightLaw<Scalar_> Law = Softmax<Scalar_>>
+template <KernelScalar Scalar_, WeightLaw Law = Softmax>
 class CircleSeries {
  public:
   using Scalar = Scalar_;
@@ -61,7 +61,7 @@ class CircleSeries {
   explicit CircleSeries(Law law = {}, double value = 1,
                         double tolerance = static_cast<double>(std::numeric_limits<Scalar_>::epsilon()))
       : law_(std::move(law)), value_(value) {
-    law_.validate();
+    detail::validate_law(law_);
     const double beta = law_.beta;
     if (!(std::abs(beta) <= 1e8))
       detail::refuse("CircleSeries: beta is ", beta, ", expected at most 1e8 in modulus");
@@ -136,7 +136,7 @@ class CircleSeries {
   [[nodiscard]] double value() const noexcept { return value_; }
 
  private:
-  static constexpr bool divides = !std::is_same_v<Law, Unnormalized<Scalar>>;
+  static constexpr bool divides = !std::is_same_v<Law, Unnormalized>;
 
   struct Scratch {
     detail::AlignedVector<double> re, im, odd, even;  // points, F and Z − b₀
@@ -204,7 +204,7 @@ class CircleSeries {
       const double mean =
           (std::max)(even_[0] + even, 1 / static_cast<double>(n));  // a token's own weight is 1
       result /= mean;
-      if constexpr (!Law::rows_sum_to_one) {
+      if constexpr (!detail::rows_sum_to_one<Law>()) {
         const double log_normalizer = law_.beta + std::log(mean * static_cast<double>(n));
         if (result != 0) result *= std::exp(static_cast<double>(law_.log_row_factor(log_normalizer, n)));
       }

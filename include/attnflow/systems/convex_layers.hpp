@@ -39,10 +39,10 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 /// one with nothing to attend to does. Rounding apart, hulls are nested. V is the identity, as tokens are averaged as
 /// they are: Layers has any V. The flow that is followed with γ → 0, ẋᵢ = ∑ⱼ wᵢⱼ (xⱼ − xᵢ), is TokenDynamics with
 /// LinearPart(−I), see Driven.
-template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
-          AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
+template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw Law = Softmax, AttentionMask Mask = NoMask,
+          PositionalBias Bias = NoBias>
 class ConvexLayers {
-  static_assert(Law::rows_sum_to_one,
+  static_assert(detail::rows_sum_to_one<Law>(),
                 "ConvexLayers needs a weight law whose rows sum to one, such as Softmax");
 
  public:
@@ -60,7 +60,7 @@ class ConvexLayers {
   }
   /// γₖ by a function, such as frank_wolfe_step. Errors as above; each γₖ is looked at when its layer is applied.
   ConvexLayers(Head<Scalar_, Dim_> head, Schedule gamma, Law law = {}, Mask mask = {}, Bias bias = {})
-      : form_(detail::form_of((validate(head), law.validate(), bias.validate(), head), law)),
+      : form_(detail::form_of((validate(head), detail::validate_law(law), bias.validate(), head), law)),
         dim_(head.dim()),
         schedule_(std::move(gamma)),
         law_(std::move(law)),

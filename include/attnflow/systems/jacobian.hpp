@@ -79,8 +79,8 @@ concept HasKnownRows =
 /// \throws std::invalid_argument
 template <class Law>
 void require_known_rows(const Law& law, Eigen::Index n, const char* owner) {
-  if constexpr (!Law::rows_sum_to_one) {
-    const double slope = law.log_row_factor(1, n) - law.log_row_factor(0, n);
+  if constexpr (!detail::rows_sum_to_one<Law>()) {
+    const double slope = law.log_row_factor(1.0, n) - law.log_row_factor(0.0, n);
     if (!(std::abs(slope - 1) < 1e-9))
       refuse(owner, "::jacobian: the law's log_row_factor rises by ", slope,
              " with the log-normaliser, expected rows that sum to one (Softmax) or exponentials over a "

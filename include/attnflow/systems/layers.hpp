@@ -33,8 +33,8 @@ template <class Scalar>
 ///     xᵢᵏ⁺¹ = xᵢᵏ + Δt ∑ₕ ∑ⱼ Pʰᵢⱼ(xᵏ) Vₕ xⱼᵏ,
 ///
 /// the same weights in every layer. It is the Euler step of TokenDynamics; Δt = 1 is the ordinary layer.
-template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
-          AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
+template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw Law = Softmax, AttentionMask Mask = NoMask,
+          PositionalBias Bias = NoBias>
 class Layers {
  public:
   using Scalar = Scalar_;
@@ -78,10 +78,10 @@ class Layers {
 /// As in RescaledDynamics, derivatives that Q, K and V carry are dropped, and those of the tokens are kept.
 /// For V = I its hulls are nested for every Δt > 0. It is not the Euler scheme of RescaledDynamics, whose
 /// factor is e^{Δt λ} and not 1 + Δt λ.
-template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
-          AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
+template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw Law = Softmax, AttentionMask Mask = NoMask,
+          PositionalBias Bias = NoBias>
 class RescaledLayers {
-  static_assert(Law::rows_sum_to_one,
+  static_assert(detail::rows_sum_to_one<Law>(),
                 "RescaledLayers needs a weight law whose rows sum to one, such as Softmax");
 
  public:
@@ -92,7 +92,7 @@ class RescaledLayers {
   /// \throws std::invalid_argument if the head is wrong, the step is not positive and finite, or R = I + ΔtV
   /// is singular to working precision: −1/Δt is an eigenvalue of V.
   RescaledLayers(Head<Scalar_, Dim_> head, double step, Law law = {}, Mask mask = {}, Bias bias = {})
-      : head_((head.validate("RescaledLayers"), law.validate(), bias.validate(), std::move(head))),
+      : head_((head.validate("RescaledLayers"), detail::validate_law(law), bias.validate(), std::move(head))),
         form_(detail::form_of(detail::without_derivatives(head_), law)),
         step_(detail::positive_layer_step<Scalar>(step, "RescaledLayers")),
         law_(std::move(law)),

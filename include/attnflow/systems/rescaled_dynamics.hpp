@@ -97,10 +97,10 @@ requires TokenSource<Z, typename Z::Scalar, Dim>
 /// With a scalar that carries derivatives (Eigen::AutoDiffScalar) a velocity has those of the tokens. e^{tV} is held in
 /// double, and so Q, K and V count as numbers: derivatives that they carry are dropped, all of them. TokenDynamics
 /// has them.
-template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
-          AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
+template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw Law = Softmax, AttentionMask Mask = NoMask,
+          PositionalBias Bias = NoBias>
 class RescaledDynamics {
-  static_assert(Law::rows_sum_to_one,
+  static_assert(detail::rows_sum_to_one<Law>(),
                 "RescaledDynamics needs a weight law whose rows sum to one, such as Softmax");
 
  public:
@@ -111,7 +111,8 @@ class RescaledDynamics {
   /// \throws std::invalid_argument naming the matrix, unless the shapes of Q, K, V agree and all is finite; for Hardmax
   /// with Ties::all, whose rows do not sum to one.
   explicit RescaledDynamics(Head<Scalar_, Dim_> head, Law law = {}, Mask mask = {}, Bias bias = {})
-      : head_((head.validate("RescaledDynamics"), law.validate(), bias.validate(), std::move(head))),
+      : head_(
+            (head.validate("RescaledDynamics"), detail::validate_law(law), bias.validate(), std::move(head))),
         form_(detail::form_of(detail::without_derivatives(head_), law)),
         value_(detail::without_derivatives(head_.value())),
         exponential_(detail::in_double(head_.value())),

@@ -31,8 +31,8 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 /// meet.
 ///
 /// One call costs what TokenDynamics does, and O(n d) more.
-template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
-          AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
+template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw Law = Softmax, AttentionMask Mask = NoMask,
+          PositionalBias Bias = NoBias>
 class SphereDynamics {
  public:
   using Scalar = Scalar_;

@@ -103,8 +103,8 @@ struct HeadBank {
 /// the factors of a head are smaller than d × d.
 ///
 /// With a scalar that carries derivatives (Eigen::AutoDiffScalar) a velocity has those of tokens and heads alike.
-template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw<Scalar_> Law = Softmax<Scalar_>,
-          AttentionMask Mask = NoMask, PositionalBias Bias = NoBias>
+template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw Law = Softmax, AttentionMask Mask = NoMask,
+          PositionalBias Bias = NoBias>
 class TokenDynamics {
  public:
   using Scalar = Scalar_;
@@ -117,7 +117,7 @@ class TokenDynamics {
 
   /// Several heads, all for tokens of one dimension. Errors as above, naming the head.
   explicit TokenDynamics(std::vector<Head<Scalar_, Dim_>> heads, Law law = {}, Mask mask = {}, Bias bias = {})
-      : bank_(std::move(heads), (law.validate(), bias.validate(), law), "TokenDynamics"),
+      : bank_(std::move(heads), (detail::validate_law(law), bias.validate(), law), "TokenDynamics"),
         law_(std::move(law)),
         mask_(std::move(mask)),
         bias_(std::move(bias)) {}
@@ -168,8 +168,8 @@ class TokenDynamics {
     for (std::size_t h = 0; h < bank_.heads.size(); ++h) {
       ScaledMatrix<Dim> M = bank_.operators[h].form.M;
       M.matrix *= bank_.operators[h].form.beta;
-      detail::add_attention_jacobian<Law::rows_sum_to_one>(attention(t, x, h), x, M, bank_.heads[h].value(),
-                                                           J);
+      detail::add_attention_jacobian<detail::rows_sum_to_one<Law>()>(attention(t, x, h), x, M,
+                                                                     bank_.heads[h].value(), J);
     }
     detail::require_finite_jacobian(J, "TokenDynamics");
     return J;

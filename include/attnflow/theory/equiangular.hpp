@@ -82,7 +82,7 @@ class EquiangularFlow {
  public:
   EquiangularFlow(const char* function, const Law& law, Eigen::Index tokens)
       : law_(law), tokens_(tokens), n_(static_cast<double>(tokens)) {
-    law.validate();
+    detail::validate_law(law);
     if (tokens < 2) refuse(function, ": n is ", tokens, ", expected at least 2");
   }
 
@@ -106,15 +106,16 @@ class EquiangularFlow {
       own = 0;
       other = -2 * law_.beta * law_.scale * (1 - rho);
     }
-    if constexpr (Law::function == WeightFunction::logistic) {
-      const double score = other + law_.bias;
-      const double log_sigma =
-          score < 0 ? score - std::log1p(std::exp(score)) : -std::log1p(std::exp(-score));
-      return std::log(law_.row_factor(tokens_)) + log_sigma;
+    if constexpr (Law::function == WeightFunction::pointwise) {
+      const double log_other = law_.log_weight(other);
+      if (law_.rows == RowScale::none) return log_other;
+      if (law_.rows == RowScale::mean) return log_other - std::log(n_);
+      const double log_own = law_.log_weight(own), top = (std::max)(log_own, log_other);
+      return log_other - top - std::log(std::exp(log_own - top) + (n_ - 1) * std::exp(log_other - top));
     } else {
       const double top = (std::max)(own, other);
       const double log_sum = top + std::log(std::exp(own - top) + (n_ - 1) * std::exp(other - top));
-      return law_.log_row_factor(log_sum, tokens_) + other - log_sum;
+      return log_row_factor(law_, log_sum, tokens_) + other - log_sum;
     }
   }
   /// log dt/du.
@@ -171,11 +172,13 @@ class EquiangularFlow {
   double n_;
 };
 
-/// A law whose weights are positive and depend on the scores alone. (Equiangular scores are symmetric with equal row sums:
-/// Sinkhorn's weights are those of softmax.)
+/// A law whose weights are positive and depend on the scores alone: exponentials, and functions of a score that know their
+/// logarithm. (Equiangular scores are symmetric with equal row sums: Sinkhorn's weights are those of softmax.)
 template <class Law>
-concept PositiveLaw = WeightLaw<Law, typename Law::Scalar> &&
-    (Law::function == WeightFunction::exponential || Law::function == WeightFunction::logistic);
+concept PositiveLaw = WeightLaw<Law> &&
+    (Law::function == WeightFunction::exponential || requires(const Law& law, double score) {
+      { law.log_weight(score) } -> std::convertible_to<double>;
+    });
 
 /// One with an exponential of β ⟨xᵢ, xⱼ⟩, one row by itself.
 template <class Law>

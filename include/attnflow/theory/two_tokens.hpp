@@ -50,7 +50,7 @@ template <detail::ExponentialLaw Law>
     // log w of a token of a cluster with the fraction `own`: the fractions are weights, and n is 1.
     const auto log_weight = [&](double own) {
       const double sum = top + std::log(own * std::exp(beta - top) + (1 - own) * std::exp(beta * rho - top));
-      return law.log_row_factor(sum, 1) + std::log(1 - own) + beta * rho - sum;
+      return detail::log_row_factor(law, sum, 1) + std::log(1 - own) + beta * rho - sum;
     };
     const double a = log_weight(share), b = log_weight(1 - share), larger = (std::max)(a, b);
     return -larger - std::log(2 * (1 + std::exp((std::min)(a, b) - larger)));

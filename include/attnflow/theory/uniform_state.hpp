@@ -4,8 +4,8 @@
 #pragma once
 
 #include <attnflow/algebra/bessel.hpp>
-#include <attnflow/attention/softmax.hpp>
-#include <attnflow/attention/unnormalized.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/detail/refuse.hpp>
 
 #include <Eigen/Core>
@@ -70,11 +70,11 @@ struct UniformNormalizer {
 
 /// What the weights of a point add up to in the uniform law, for a law that is known to depend on β alone.
 template <class Scalar>
-[[nodiscard]] double uniform_row_sum(const Softmax<Scalar>& /*law*/, double /*nu*/) {
+[[nodiscard]] double uniform_row_sum(const Softmax& /*law*/, double /*nu*/) {
   return 1;
 }
 template <class Scalar>
-[[nodiscard]] double uniform_row_sum(const Unnormalized<Scalar>& law, double nu) {
+[[nodiscard]] double uniform_row_sum(const Unnormalized& law, double nu) {
   const UniformNormalizer Z = normalizer_of_order(nu, std::abs(law.beta));
   if (!law.less_one) return Z.plain;
   return law.beta >= 0 ? Z.scaled : Z.plain * std::exp(-law.beta);
@@ -86,7 +86,7 @@ template <class Scalar>
 template <class Law>
 concept UniformStateLaw = requires(const Law& law) {
   { law.beta } -> std::convertible_to<double>;
-  law.validate();
+  detail::validate_law(law);
   { detail::uniform_row_sum(law, 0.) } -> std::same_as<double>;
 };
 
@@ -119,7 +119,7 @@ concept UniformStateLaw = requires(const Law& law) {
 template <UniformStateLaw Law>
 [[nodiscard]] std::vector<double> uniform_growth_rates(const Law& law, Eigen::Index d, int count) {
   const double nu = detail::bessel_order("uniform_growth_rates", d), n = static_cast<double>(d);
-  law.validate();
+  detail::validate_law(law);
   if (count < 0) detail::refuse("uniform_growth_rates: count is ", count, ", expected at least 0");
   const double beta = law.beta, sum = detail::uniform_row_sum(law, nu);
   std::vector<double> rates = bessel_ratios(nu, count, beta);

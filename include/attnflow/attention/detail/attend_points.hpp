@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/attention/attention_scratch.hpp>
+#include <attnflow/attention/biases/token_masses.hpp>
 #include <attnflow/attention/detail/attend_rows.hpp>
 #include <attnflow/attention/detail/balance.hpp>
 #include <attnflow/attention/detail/forms.hpp>
@@ -10,8 +11,8 @@
 #include <attnflow/attention/detail/query_pack.hpp>
 #include <attnflow/attention/generic/generic_attend.hpp>
 #include <attnflow/attention/kernels/kernels.hpp>
+#include <attnflow/attention/laws/linear.hpp>
 #include <attnflow/attention/row_record.hpp>
-#include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/scratch.hpp>
 #include <attnflow/types.hpp>
@@ -71,10 +72,10 @@ template <int Dim, class Scalar, class Law, class Mask, class Bias>
       law, tokens.n, log_masses, attended_keys(mask, tokens.n),
       [&](const std::vector<double>& terms, std::vector<double>& logs) { sum(source, terms, logs); },
       [&](const std::vector<double>& terms, std::vector<double>& logs) { sum(of_columns, terms, logs); },
-      static_cast<double>(std::numeric_limits<Scalar>::epsilon()));
+      column_tolerance<Scalar>(law), static_cast<double>(std::numeric_limits<Scalar>::epsilon()));
 }
 
-/// Linear attention over all keys without looking at pairs: factor (∑ⱼ vⱼ kⱼᵀ) uᵢ, with the queries of pack_function.
+/// Linear attention over all keys without looking at pairs: factor (∑ⱼ vⱼ kⱼᵀ) uᵢ, with the queries of pack_scores.
 /// Cost: O((m + n) d_k d_v).
 template <class Scalar>
 void attend_linearly(const RowProblem<Scalar>& rows, double factor, Scalar* out) {
@@ -140,29 +141,35 @@ template <int Dim, int ValueDim, bool KeysAreValues, KernelScalar Scalar, class 
         log_normalizer = -std::numeric_limits<double>::infinity();
     return true;
   }
-  const auto kernels = row_kernels<Scalar, Dim, kind, KeysAreValues>(scratch.level, keys.d);
+  const RowKernels<Scalar> kernels = [&] {
+    if constexpr (Law::function == WeightFunction::pointwise)
+      return pointwise_kernels<Scalar, Law>(scratch.level);
+    else
+      return row_kernels<Scalar, Dim, kind, KeysAreValues>(scratch.level, keys.d);
+  }();
   QueryPack<Scalar>& queries = scratch.queries;
-  const RowProblem<Scalar> rows{queries, values, kernels, scratch.sums, what};
+  const RowProblem<Scalar> rows{queries, values, kernels, scratch.sums, what, &law};
   all_exact = all_exact || record != nullptr || values.exponent > 0;
+  require_no_masses<Law, Bias>();
 
   if constexpr (Law::function == WeightFunction::maximum) {
-    static_assert(!MassiveBias<Bias>,
-                  "Hardmax does not take masses: they do not change which score is the largest");
     queries.pack(source, keys, mask, slope, kernels, true);
-    queries.function = Law::function;
-    queries.tie_tolerance = law.tolerance;
+    queries.hard = true;
+    queries.tie_tolerance = tie_tolerance<Scalar>(law);
     attend_rows<ValueDim>(rows, law, out, record);
-  } else if constexpr (Law::function != WeightFunction::exponential) {
+  } else if constexpr (Law::function == WeightFunction::row) {
+    queries.pack(source, keys, mask, slope, kernels, true);
+    attend_whole_rows(rows, law, mask, slope, out, record);
+  } else if constexpr (Law::function == WeightFunction::pointwise) {
     for (double& term : terms) term = std::exp(term);
     // Rows are asked for one by one, and scores of any size, in plain loops.
     if (record != nullptr || values.exponent > 0 ||
-        !queries.pack_function(source, keys, mask, slope, kernels, Law::function, constant_of(law), terms))
+        !queries.pack_scores(source, keys, mask, slope, kernels, terms))
       return false;
-    if (Law::function == WeightFunction::linear && std::is_same_v<Mask, NoMask> &&
-        std::is_same_v<Bias, NoBias>)
-      attend_linearly(rows, law.row_factor(n), out);
+    if constexpr (std::is_same_v<Law, Linear> && std::is_same_v<Mask, NoMask> && std::is_same_v<Bias, NoBias>)
+      attend_linearly(rows, 1 / static_cast<double>(n), out);
     else
-      attend_function_rows(rows, law.row_factor(n), out);
+      attend_pointwise(rows, law.rows, out);
   } else {
     double largest = 0;
     if constexpr (DoublyStochasticLaw<Law>) {

@@ -6,14 +6,17 @@
 #include <attnflow/attention/detail/position_sums.hpp>
 #include <attnflow/attention/detail/query_pack.hpp>
 #include <attnflow/attention/kernels/kernels.hpp>
+#include <attnflow/attention/pointwise.hpp>
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/parallel/threads.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <numbers>
 #include <span>
+#include <vector>
 
 namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
@@ -44,6 +47,7 @@ struct RowProblem {
   const RowKernels<Scalar>& kernels;
   RowSums<Scalar>& sums;
   Weighted what;
+  const void* law = nullptr;  ///< what pointwise kernels read
 
   /// The value of the key at the position of row i.
   [[nodiscard]] Eigen::Index own(Eigen::Index i) const { return queries.first_position + i; }
@@ -79,7 +83,7 @@ void for_all_rows(const RowProblem<Scalar>& rows, const FinishBounded& finish_bo
     task.slope = queries.slope;
     task.sum = rows.sums.sum.data();
     task.mean = rows.sums.mean.data();
-    task.function = queries.function;
+    task.law = rows.law;
     task.key_terms = queries.key_terms.data();
     task.picked = queries.picked;
     // Tiles of three packs, eight shares or more.
@@ -138,7 +142,7 @@ void finish_bounded_rows(const RowProblem<Scalar>& rows, const Law& law, const P
       for (std::int64_t c = 0; c < d; ++c)
         to[c] = mean[c * width] + values.centre[static_cast<std::size_t>(c)];
     }
-    if constexpr (!Law::rows_sum_to_one) {
+    if constexpr (!detail::rows_sum_to_one<Law>()) {
       const auto factor = static_cast<Scalar>(std::exp(
           positions.log_row_factor(law, log_normalizer_of(rows, i), rows.queries.keys->n, rows.own(i))));
       for (std::int64_t c = 0; c < d; ++c) to[c] = scaled_entry(to[c], factor);
@@ -161,7 +165,7 @@ void finish_exact_row(const RowProblem<Scalar>& rows, const Law& law, const Posi
     to[c] = nothing ? Scalar(0)
                     : (row.reference[c * row.stride] - from(c)) + row.moment[c * row.stride] / row.sum;
   const double log_normalizer =
-      record != nullptr || (Law::function == WeightFunction::exponential && !Law::rows_sum_to_one)
+      record != nullptr || (Law::function == WeightFunction::exponential && !detail::rows_sum_to_one<Law>())
           ? row.log_normalizer()
           : 0;
   if constexpr (Law::function == WeightFunction::maximum) {
@@ -171,7 +175,7 @@ void finish_exact_row(const RowProblem<Scalar>& rows, const Law& law, const Posi
     } else if (!nothing && law.ties == Ties::all) {
       for (Eigen::Index c = 0; c < d; ++c) to[c] *= row.sum;
     }
-  } else if constexpr (!Law::rows_sum_to_one) {
+  } else if constexpr (!detail::rows_sum_to_one<Law>()) {
     if (!nothing) {
       const auto factor =
           static_cast<Scalar>(std::exp(positions.log_row_factor(law, log_normalizer, n, rows.own(i))));
@@ -197,10 +201,9 @@ void attend_rows(const RowProblem<Scalar>& rows, const Law& law, Scalar* out, Ro
       });
 }
 
-/// All rows of a logistic or linear law, packed by pack_function, to columns of out: `factor` times ∑ⱼ wᵢⱼ vⱼ, or
-/// ∑ⱼ wᵢⱼ (vⱼ − vᵢ).
+/// All rows of a pointwise law, packed by pack_scores, to columns of out.
 template <class Scalar>
-void attend_function_rows(const RowProblem<Scalar>& rows, double factor, Scalar* out) {
+void attend_pointwise(const RowProblem<Scalar>& rows, RowScale scale, Scalar* out) {
   const PointLayout<Scalar>& values = rows.values;
   const std::int64_t d = values.d;
   for_all_rows(
@@ -210,14 +213,85 @@ void attend_function_rows(const RowProblem<Scalar>& rows, double factor, Scalar*
           const Scalar* moment = rows.sums.mean.data() + i / width * width * d + i % width;
           const Scalar* own =
               rows.what == Weighted::tokens ? nullptr : values.centred.data() + rows.own(i) * values.step;
-          const Scalar sum = rows.sums.sum[static_cast<std::size_t>(i)];
+          const Scalar sum = rows.sums.sum[static_cast<std::size_t>(i)],
+                       factor = row_factor(scale, sum, values.n);
           for (std::int64_t c = 0; c < d; ++c) {
             const Scalar from = own == nullptr ? static_cast<Scalar>(-values.middle_of(c)) : own[c];
-            out[i * d + c] = (moment[c * width] - sum * from) * static_cast<Scalar>(factor);
+            out[i * d + c] = (moment[c * width] - sum * from) * factor;
           }
         }
       },
       [](Eigen::Index, const ExactRow<Scalar>&) {});
+}
+
+/// The scores of an exact row less the largest of them, −∞ for keys that the mask leaves out, to w, the keys of its range.
+/// \param terms  of keys, or none. \returns the range.
+template <class Scalar, class Mask>
+KeyRange score_differences(const QueryPack<Scalar>& queries, const RowKernels<Scalar>& kernels,
+                           const Mask& mask, double slope, KeyTerms terms, Eigen::Index i,
+                           const ExactRow<Scalar>& row, std::vector<double>& w) {
+  const PointLayout<Scalar>& keys = *queries.keys;
+  const Eigen::Index position = queries.first_position + i, d = keys.d;
+  const KeyRange range = key_range(mask, position, keys.n);
+  const bool plain = !has_bias(kernels.kind);
+  const double away = std::abs(static_cast<double>(position - row.largest_key));
+  w.assign(static_cast<std::size_t>(range.end - range.begin), -std::numeric_limits<double>::infinity());
+  const Scalar* reference = keys.points() + row.largest_key * d;
+  for (Eigen::Index j = range.begin; j < range.end; ++j) {
+    if (!is_attended(mask, position, j)) continue;
+    double delta = 0;
+    for (Eigen::Index c = 0; c < d; ++c)
+      delta += static_cast<double>(row.direction[c * row.stride]) *
+               static_cast<double>(keys.points()[j * d + c] - reference[c]);
+    if (plain) delta = (std::min)(delta, 0.0);
+    double difference = row.score(delta);
+    if (!plain) {
+      difference += slope * (away - std::abs(static_cast<double>(position - j)));
+      if (!terms.empty())
+        difference += terms[static_cast<std::size_t>(j)] - terms[static_cast<std::size_t>(row.largest_key)];
+      difference = (std::min)(difference, 0.0);
+    }
+    w[static_cast<std::size_t>(j - range.begin)] = difference;
+  }
+  return range;
+}
+
+/// All rows of a law of whole rows to columns of out. Cost: O(m n (d + d_v)) and what the law takes.
+template <class Scalar, class Law, class Mask>
+void attend_whole_rows(const RowProblem<Scalar>& rows, const Law& law, const Mask& mask, double slope,
+                       Scalar* out, RowRecord* record) {
+  const PointLayout<Scalar>& values = rows.values;
+  const Eigen::Index d = values.d;
+  for_all_rows(
+      rows, [](std::int64_t, std::int64_t, std::int64_t) {},
+      [&](Eigen::Index i, const ExactRow<Scalar>& row) {
+        Scalar* to = out + i * d;
+        std::fill_n(to, d, Scalar(0));
+        if (record != nullptr) {
+          record->log_normalizer[static_cast<std::size_t>(i)] = row.log_normalizer();
+          record->largest_key[static_cast<std::size_t>(i)] = row.largest_key;
+        }
+        if (row.sum == Scalar(0)) return;
+        static constinit thread_local Scratch<std::vector<double>> kept_weights, kept_sums;
+        std::vector<double>&w = *kept_weights, &sums = *kept_sums;
+        const KeyRange range = score_differences(rows.queries, rows.kernels, mask, slope, {}, i, row, w);
+        law.weigh_row(std::span<double>(w));
+        const Scalar* reference = values.points() + row.largest_key * d;
+        sums.assign(static_cast<std::size_t>(d), 0);
+        for (Eigen::Index j = range.begin; j < range.end; ++j) {
+          const double weight = w[static_cast<std::size_t>(j - range.begin)];
+          if (weight == 0) continue;
+          for (Eigen::Index c = 0; c < d; ++c)
+            sums[static_cast<std::size_t>(c)] +=
+                weight * static_cast<double>(values.points()[j * d + c] - reference[c]);
+        }
+        for (Eigen::Index c = 0; c < d; ++c) {
+          const Scalar from = rows.what == Weighted::displacements
+                                  ? values.points()[rows.own(i) * d + c]
+                                  : static_cast<Scalar>(-values.origin_of(c));
+          to[c] = (reference[c] - from) + static_cast<Scalar>(sums[static_cast<std::size_t>(c)]);
+        }
+      });
 }
 
 }}}  // namespace attnflow::detail

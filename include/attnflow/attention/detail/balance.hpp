@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <limits>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -33,6 +34,12 @@ void require_symmetric(const Mask& mask) {
     refuse(
         "Sinkhorn: the mask lets a token attend to one that does not attend to it, expected a symmetric "
         "mask");
+}
+
+/// The tolerance of Sinkhorn's columns for tokens of a scalar.
+template <class Scalar, class Law>
+[[nodiscard]] double column_tolerance(const Law& law) {
+  return law.tolerance.value_or(std::is_same_v<Value<Scalar>, float> ? 1e-5 : 1e-12);
 }
 
 /// Whether every number is finite.
@@ -98,7 +105,7 @@ void require_balance(const Balance<Number>& balanced) {
 template <class Number, class Law, class SumRows, class SumColumns>
 [[nodiscard]] Balance<Number> balance(const Law& law, Eigen::Index n, const std::vector<Number>& log_masses,
                                       const std::vector<bool>& attended, const SumRows& sum_rows,
-                                      const SumColumns& sum_columns, double rounding) {
+                                      const SumColumns& sum_columns, double tolerance, double rounding) {
   constexpr int most_sweeps = 100;
   const auto count = static_cast<std::size_t>(n);
   Balance<Number> result;
@@ -132,15 +139,15 @@ template <class Number, class Law, class SumRows, class SumColumns>
         if (attended[j])
           size = (std::max)({size, std::abs(static_cast<double>(value_of(f[j]))),
                              std::abs(static_cast<double>(value_of(columns[j])))});
-      const bool met = error <= law.tolerance;
-      result.settled = std::isfinite(error) && size * rounding <= law.tolerance;
+      const bool met = error <= tolerance;
+      result.settled = std::isfinite(error) && size * rounding <= tolerance;
       if (!met && result.iterations > 5)
         result.settled =
             result.settled && error < before &&
-            result.iterations + std::log(law.tolerance / error) / std::log(error / before) < most_sweeps;
+            result.iterations + std::log(tolerance / error) / std::log(error / before) < most_sweeps;
       if (met || !result.settled) break;
       before = error;
-    } else if (!(result.marginal_error > law.tolerance) || result.iterations >= law.iterations) {
+    } else if (!(result.marginal_error > tolerance) || result.iterations >= law.iterations) {
       break;
     }
     for (std::size_t j = 0; j < count; ++j)

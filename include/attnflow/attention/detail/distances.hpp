@@ -4,8 +4,8 @@
 
 #include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/attention/detail/forms.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
 #include <attnflow/attention/row_record.hpp>
-#include <attnflow/attention/softmax.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/types.hpp>
@@ -165,7 +165,7 @@ int attend_scaled(const DistanceForm<Wide, Dim>& form, const std::type_identity_
   if (n == 0) return 0;
   constexpr int size = LiftedTokens<Scalar, Wide, Dim>::size;
   Tokens<Scalar, size> sums;
-  const int exponent = attend_scaled(lifted.form(form), nullptr, what, Softmax<Scalar>{form.beta}, mask, bias,
+  const int exponent = attend_scaled(lifted.form(form), nullptr, what, Softmax{form.beta}, mask, bias,
                                      TokenView<Scalar, size>(lifted.tokens), sums, rows, scratch...);
   for (Eigen::Index i = 0; i < n; ++i) {
     // One where there is something to attend to: the last coordinate of every key.
@@ -196,7 +196,7 @@ template <class Scalar, class Wide, int Dim, class Law, class Mask, class Bias>
   if (!lifted.finite) refuse("log_attention: x has an entry that is not finite");
   if (x.cols() == 0) return {0, 0};
   constexpr int size = LiftedTokens<Scalar, Wide, Dim>::size;
-  return log_weights<Scalar>(lifted.form(form), nullptr, Softmax<Scalar>{form.beta}, mask, bias,
+  return log_weights<Scalar>(lifted.form(form), nullptr, Softmax{form.beta}, mask, bias,
                              TokenView<Scalar, size>(lifted.tokens));
 }
 

@@ -89,7 +89,7 @@ void for_each_exact_row(const QueryPack<Scalar>& queries, const PointLayout<Scal
   task.slope = queries.slope;
   task.key_terms = queries.key_terms.data();
   task.picked = queries.picked;
-  task.hard = queries.function == WeightFunction::maximum;
+  task.hard = queries.hard;
   task.tolerance = static_cast<Scalar>(queries.tie_tolerance);
   task.best = best;
   task.reference = reference;

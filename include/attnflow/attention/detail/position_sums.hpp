@@ -2,9 +2,9 @@
 /// What a law that sees positions is told of them: ∑ₗ e^{bias(i, l)} over the keys that the mask leaves.
 #pragma once
 
+#include <attnflow/attention/biases/token_masses.hpp>
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/attention/token_masses.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -34,7 +34,7 @@ struct EqualPositions {
   template <class Law>
   [[nodiscard]] double log_row_factor(const Law& law, double log_normalizer, Eigen::Index n,
                                       Eigen::Index /*i*/) const {
-    return static_cast<double>(law.log_row_factor(log_normalizer, n));
+    return static_cast<double>(detail::log_row_factor(law, log_normalizer, n));
   }
 };
 

@@ -94,10 +94,10 @@ class QueryPack {
   std::vector<Eigen::Index> exact;  ///< the rows that are not bounded, in order
   Scalar slope = 0;                 ///< of the positional bias, in base two
   AlignedVector<Scalar>
-      key_terms;            ///< of general kernels, in base two; of other functions, factors of the weights
-  double largest_term = 0;  ///< from which they are counted
-  PickedKeys picked;        ///< keys that rows leave out although they are in their range
-  WeightFunction function = WeightFunction::exponential;
+      key_terms;             ///< of general kernels, in base two; of other functions, factors of the weights
+  double largest_term = 0;   ///< from which they are counted
+  PickedKeys picked;         ///< keys that rows leave out although they are in their range
+  bool hard = false;         ///< rows are those of the maximum
   double tie_tolerance = 0;  ///< of the maximum
 
   /// Packs sᵢⱼ = F ⟨uᵢ, yⱼ⟩ − fall |i − j| for exponentials or their maximum.
@@ -106,7 +106,7 @@ class QueryPack {
   void pack(const QuerySource<Scalar, Dim>& source, const PointLayout<Scalar>& of_keys, const Mask& mask,
             double fall, const RowKernels<Scalar>& kernels, bool all_exact, KeyTerms terms = {}) {
     begin_rows(source, of_keys, mask, fall, kernels);
-    function = WeightFunction::exponential;
+    hard = false;
     set_key_terms(kernels, terms);
     multiply_queries(source);
     const auto own_key = [&](Eigen::Index i) {
@@ -121,13 +121,12 @@ class QueryPack {
       set_queries<Dim, plain>(u_.data(), source, kernels, all_exact, own_key);
   }
 
-  /// Packs logistic or linear rows for general kernels: their exponents are eᵢⱼ = (sᵢⱼ + constant) log₂ e, or without
-  /// the logarithm for a linear law. \param factors  of the weights of each key; none or n numbers.
-  /// \returns false where scores cannot be taken from sums of that size: nothing is packed then.
+  /// Packs the rows of a pointwise law: their exponents are the scores themselves. \param factors  of the weights of each
+  /// key; none or n numbers. \returns false where scores cannot be taken from sums of that size: nothing is packed then.
   template <int Dim, class Mask>
-  [[nodiscard]] bool pack_function(const QuerySource<Scalar, Dim>& source, const PointLayout<Scalar>& of_keys,
-                                   const Mask& mask, double fall, const RowKernels<Scalar>& kernels,
-                                   WeightFunction wanted, double constant, KeyTerms factors);
+  [[nodiscard]] bool pack_scores(const QuerySource<Scalar, Dim>& source, const PointLayout<Scalar>& of_keys,
+                                 const Mask& mask, double fall, const RowKernels<Scalar>& kernels,
+                                 KeyTerms factors);
 
   /// Direction and half_scale of row i, as exact rows have them: d numbers `stride` apart.
   void direction(Eigen::Index i, Scalar* to, Eigen::Index stride, double& half_scale) const;
@@ -142,7 +141,7 @@ class QueryPack {
     for (Eigen::Index c = 0; c < keys->d; ++c) product += query(i * keys->d + c) * keys->middle_of(c);
     return product * factor_;
   }
-  /// Number k of the queries of pack_function, with the factor of the scores.
+  /// Number k of the queries of pack_scores, with the factor of the scores.
   [[nodiscard]] double scaled_query(Eigen::Index k) const { return query(k) * factor_; }
 
  private:
@@ -253,17 +252,14 @@ void QueryPack<Scalar>::set_key_terms(const RowKernels<Scalar>& kernels, KeyTerm
 
 template <class Scalar>
 template <int Dim, class Mask>
-bool QueryPack<Scalar>::pack_function(const QuerySource<Scalar, Dim>& source,
-                                      const PointLayout<Scalar>& of_keys, const Mask& mask, double fall,
-                                      const RowKernels<Scalar>& kernels, WeightFunction wanted,
-                                      double constant, KeyTerms factors) {
+bool QueryPack<Scalar>::pack_scores(const QuerySource<Scalar, Dim>& source,
+                                    const PointLayout<Scalar>& of_keys, const Mask& mask, double fall,
+                                    const RowKernels<Scalar>& kernels, KeyTerms factors) {
   if (of_keys.exponent > 0) return false;
-  const double unit = wanted == WeightFunction::linear ? 1 : std::numbers::log2e;
-  begin_rows(source, of_keys, mask, fall / std::numbers::log2e * unit, kernels);
-  function = wanted;
+  begin_rows(source, of_keys, mask, fall / std::numbers::log2e, kernels);
   multiply_queries(source);
   beta_ = source.beta * multiple_;
-  factor_ = beta_ == 0 ? 0 : beta_ * unit * (log_ == 0 ? 1.0 : std::exp(log_));
+  factor_ = beta_ == 0 ? 0 : beta_ * (log_ == 0 ? 1.0 : std::exp(log_));
   if (query_exponent_ != 0) factor_ *= std::ldexp(1.0, query_exponent_);
   const double largest = static_cast<double>((std::numeric_limits<Scalar>::max)()) / 16;
   if (!std::isfinite(factor_) ||
@@ -289,7 +285,7 @@ bool QueryPack<Scalar>::pack_function(const QuerySource<Scalar, Dim>& source,
       score += value * keys->middle_of(static_cast<Eigen::Index>(c));
       size = (std::max)(size, std::abs(value));
     }
-    start[i] = static_cast<Scalar>(score + constant * unit);
+    start[i] = static_cast<Scalar>(score);
     // What a score is summed up from stays far from the largest number.
     if (!(size * reach * static_cast<double>(coordinates) < largest)) return false;
   }

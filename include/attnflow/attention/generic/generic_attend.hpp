@@ -2,14 +2,15 @@
 /// The operator for scalars that no kernel is compiled for, and its weights: by the plain loops of generic_rows.hpp.
 #pragma once
 
+#include <attnflow/attention/biases/token_masses.hpp>
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/attention/detail/balance.hpp>
 #include <attnflow/attention/detail/doubly_stochastic.hpp>
 #include <attnflow/attention/detail/forms.hpp>
 #include <attnflow/attention/detail/position_sums.hpp>
 #include <attnflow/attention/generic/generic_rows.hpp>
+#include <attnflow/attention/pointwise.hpp>
 #include <attnflow/attention/row_record.hpp>
-#include <attnflow/attention/token_masses.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
@@ -40,26 +41,20 @@ template <class Scalar, class Law, class Positions>
     return law.log_row_factor(log_normalizer, n);
 }
 
-/// b of a logistic law; zero for others.
-template <class Law>
-[[nodiscard]] double constant_of(const Law& law) noexcept {
-  if constexpr (Law::function == WeightFunction::logistic)
-    return static_cast<double>(law.bias);
-  else
-    return static_cast<void>(law), 0.0;
+/// The tolerance within which Hardmax takes scores for equal.
+template <class Scalar, class Law>
+[[nodiscard]] double tie_tolerance(const Law& law) {
+  return law.tolerance.value_or(16 * static_cast<double>(std::numeric_limits<Value<Scalar>>::epsilon()));
 }
 
-/// What a logistic or linear law makes of a score, without its row factor.
-template <class Scalar, class Law>
-[[nodiscard]] Scalar weight_of(const Law& law, const Scalar& score) {
-  if constexpr (Law::function == WeightFunction::linear) {
-    return score;
-  } else {
-    const Scalar s = score + static_cast<Scalar>(static_cast<Value<Scalar>>(constant_of(law)));
-    if (value_of(s) >= 0) return Scalar(Scalar(1) / Scalar(Scalar(1) + exponential(Scalar(-s))));
-    const Scalar power = exponential(s);
-    return Scalar(power / Scalar(Scalar(1) + power));
-  }
+/// Refuses to compile laws that have no place for masses.
+template <class Law, class Bias>
+constexpr void require_no_masses() {
+  static_assert(!MassiveBias<Bias> ||
+                    (Law::function != WeightFunction::maximum && Law::function != WeightFunction::row),
+                "Hardmax, TopK, Sparsemax and Entmax15 do not take masses: a mass is a factor of a weight, "
+                "and these laws compare "
+                "scores");
 }
 
 /// Sinkhorn's terms of keys by Newton's method, on the numbers. Their derivatives are those of the solution: c = m holds
@@ -76,7 +71,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   ListedRows<Number> rows;
   std::vector<Number> masses;
   if constexpr (std::floating_point<Scalar>) {
-    return balance_by_newton(form, flow, mask, slope, x, log_masses, law.tolerance, rows, masses);
+    return balance_by_newton(form, flow, mask, slope, x, log_masses, column_tolerance<Scalar>(law), rows,
+                             masses);
   } else {
     const auto number = [](const Scalar& s) { return value_of(s); };
     const GenericForm<Number, Dim> of_numbers{form.M.unaryExpr(number), form.exponent, form.log_scale,
@@ -84,8 +80,9 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
     const Tokens<Number, Dim> tokens = x.map().unaryExpr(number);
     std::vector<Number> logs;
     for (const Scalar& log_mass : log_masses) logs.push_back(value_of(log_mass));
-    const Balance<Number> found = balance_by_newton(
-        of_numbers, flow, mask, slope, TokenView<Number, Dim>(tokens), logs, law.tolerance, rows, masses);
+    const Balance<Number> found =
+        balance_by_newton(of_numbers, flow, mask, slope, TokenView<Number, Dim>(tokens), logs,
+                          column_tolerance<Scalar>(law), rows, masses);
     Balance<Scalar> result;
     result.iterations = found.iterations;
     result.marginal_error = found.marginal_error;
@@ -174,7 +171,7 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
         law, x.cols(), masses, attended_keys(mask, x.cols()),
         [&](const std::vector<Scalar>& given, std::vector<Scalar>& logs) { sum(form, given, logs); },
         [&](const std::vector<Scalar>& given, std::vector<Scalar>& logs) { sum(transposed, given, logs); },
-        static_cast<double>(std::numeric_limits<Value<Scalar>>::epsilon()));
+        column_tolerance<Scalar>(law), static_cast<double>(std::numeric_limits<Value<Scalar>>::epsilon()));
   }
   return terms;
 }
@@ -197,9 +194,9 @@ int attend_generically(const GenericForm<Scalar, Dim>& form,
                        RowRecord* rows) {
   using Number = Value<Scalar>;
   constexpr bool exponentials = Law::function == WeightFunction::exponential,
-                 hard = Law::function == WeightFunction::maximum;
-  static_assert(!hard || !MassiveBias<Bias>,
-                "Hardmax does not take masses: they do not change which score is the largest");
+                 hard = Law::function == WeightFunction::maximum,
+                 whole = Law::function == WeightFunction::row;
+  require_no_masses<Law, Bias>();
   const Eigen::Index n = points.keys.cols(), m = points.queries.cols(), d = points.values.rows();
   out.resize(d, m);
   clear(rows, m);
@@ -233,7 +230,7 @@ int attend_generically(const GenericForm<Scalar, Dim>& form,
     static constinit thread_local Scratch<GenericRow<Scalar>> kept;
     GenericRow<Scalar>& row = *kept;
     if constexpr (hard)
-      scores.make_ties(i, law.tolerance, row);
+      scores.make_ties(i, tie_tolerance<Scalar>(law), row);
     else
       scores.make(i, row);
     const Eigen::Index position = points.first_position + i;
@@ -245,6 +242,11 @@ int attend_generically(const GenericForm<Scalar, Dim>& form,
       return;
     }
     const Scalar* reference = values + row.largest_key * d;
+    [[maybe_unused]] std::vector<Scalar> weights;  // of a whole row
+    if constexpr (whole) {
+      weights = row.difference;
+      law.weigh_row(std::span<Scalar>(weights));
+    }
     Scalar sum = Scalar(1);
     row.moment.clear();
     for (Eigen::Index c = 0; c < d; ++c) row.moment.push_back(zero(c));
@@ -265,14 +267,26 @@ int attend_generically(const GenericForm<Scalar, Dim>& form,
           static_cast<double>(value_of(log_normalizer)) - terms.largest;
       rows->largest_key[static_cast<std::size_t>(i)] = row.largest_key;
     }
-    if constexpr (exponentials || hard) {
+    if constexpr (whole) {
+      for (Eigen::Index c = 0; c < d; ++c) {
+        Scalar entry = own == nullptr ? reference[c] : Scalar(reference[c] - own[c]);
+        for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
+          const Scalar& weight = weights[static_cast<std::size_t>(j - row.range.begin)];
+          if (value_of(weight) == 0) continue;
+          const Scalar delta = values[j * d + c] - reference[c];
+          const Scalar part = weight * delta;
+          entry += part;
+        }
+        out(c, i) = entry;
+      }
+    } else if constexpr (exponentials || hard) {
       Scalar factor = Scalar(1);
-      bool single = false, plain = Law::rows_sum_to_one;
+      bool single = false, plain = detail::rows_sum_to_one<Law>();
       if constexpr (hard) {
         single = law.ties == Ties::first;
         plain = law.ties != Ties::all;
         if (!plain) factor = sum;
-      } else if constexpr (!Law::rows_sum_to_one) {
+      } else if constexpr (!detail::rows_sum_to_one<Law>()) {
         factor = exponential(generic_log_row_factor<Scalar>(law, positions, log_normalizer, n, position));
       }
       for (Eigen::Index c = 0; c < d; ++c) {
@@ -291,10 +305,12 @@ int attend_generically(const GenericForm<Scalar, Dim>& form,
     } else {
       scores.make_scores(i, row);
       for (Eigen::Index c = 0; c < d; ++c) row.moment[static_cast<std::size_t>(c)] = zero(c);
+      sum = Scalar(0);
       for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
         if (!scores.takes(i, j)) continue;
-        Scalar weight = weight_of(law, row.difference[static_cast<std::size_t>(j - row.range.begin)]);
+        Scalar weight = law.weight(row.difference[static_cast<std::size_t>(j - row.range.begin)]);
         if (!terms.key_terms.empty()) weight *= terms.key_terms[static_cast<std::size_t>(j)];
+        sum += weight;
         for (Eigen::Index c = 0; c < d; ++c) {
           Scalar value = values[j * d + c];
           if (own != nullptr) value -= own[c];
@@ -303,7 +319,7 @@ int attend_generically(const GenericForm<Scalar, Dim>& form,
           row.moment[static_cast<std::size_t>(c)] += part;
         }
       }
-      const auto factor = static_cast<Scalar>(static_cast<Number>(law.row_factor(n)));
+      const Scalar factor = row_factor(law.rows, sum, n);
       for (Eigen::Index c = 0; c < d; ++c) out(c, i) = row.moment[static_cast<std::size_t>(c)] * factor;
     }
   });
@@ -325,29 +341,34 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
     static constinit thread_local Scratch<GenericRow<Scalar>> kept;
     GenericRow<Scalar>& row = *kept;
     if constexpr (Law::function == WeightFunction::maximum)
-      scores.make_ties(i, law.tolerance, row);
+      scores.make_ties(i, tie_tolerance<Scalar>(law), row);
+    else if constexpr (Law::function == WeightFunction::row)
+      scores.make(i, row);
     else
       scores.make_scores(i, row);
     if (row.empty) return;
-    Eigen::Index count = 0;
+    std::vector<Scalar>& entries = row.difference;
+    if constexpr (Law::function == WeightFunction::row) law.weigh_row(std::span<Scalar>(entries));
+    Scalar sum = Scalar(0);
     for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) {
       if (!scores.takes(i, j)) continue;
-      const Scalar& score = row.difference[static_cast<std::size_t>(j - row.range.begin)];
+      Scalar weight = entries[static_cast<std::size_t>(j - row.range.begin)];
       if constexpr (Law::function == WeightFunction::maximum) {
-        if (value_of(score) != 0 || (law.ties == Ties::first && j != row.largest_key)) continue;
-        result(i, j) = Scalar(1);
-        ++count;
-      } else {
-        Scalar weight = weight_of(law, score);
-        weight *= static_cast<Scalar>(static_cast<Value<Scalar>>(law.row_factor(n)));
+        if (value_of(weight) != 0 || (law.ties == Ties::first && j != row.largest_key)) continue;
+        weight = Scalar(1);
+      } else if constexpr (Law::function == WeightFunction::pointwise) {
+        weight = law.weight(weight);
         if (!factors.key_terms.empty()) weight *= factors.key_terms[static_cast<std::size_t>(j)];
-        result(i, j) = weight;
       }
+      result(i, j) = weight;
+      sum += weight;
     }
+    Scalar factor = Scalar(1);
+    if constexpr (Law::function == WeightFunction::pointwise) factor = row_factor(law.rows, sum, n);
     if constexpr (Law::function == WeightFunction::maximum)
-      if (law.ties == Ties::average && count > 1)
-        for (Eigen::Index j = row.range.begin; j < row.range.end; ++j)
-          result(i, j) /= static_cast<Scalar>(static_cast<Value<Scalar>>(count));
+      if (law.ties == Ties::average) factor = Scalar(1) / sum;
+    if (value_of(factor) == 1) return;
+    for (Eigen::Index j = row.range.begin; j < row.range.end; ++j) result(i, j) *= factor;
   });
   return result;
 }
@@ -383,7 +404,7 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
     }
     const Scalar log_sum = log(sum);
     Scalar shift = -log_sum;
-    if constexpr (!Law::rows_sum_to_one)
+    if constexpr (!detail::rows_sum_to_one<Law>())
       shift += generic_log_row_factor<Scalar>(law, positions, Scalar(row.largest_score + log_sum), n,
                                               points.first_position + i);
     for (Eigen::Index j = row.range.begin; j < row.range.end; ++j)

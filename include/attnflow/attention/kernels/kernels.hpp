@@ -12,6 +12,7 @@
 #include <attnflow/simd/portable.hpp>
 
 #include <limits>
+#include <type_traits>
 
 namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
@@ -105,6 +106,22 @@ template <class T, int Dim, RowKind Kind, bool KeysAreValues = true>
         return row_kernels_at<T, 0, Kind>(level);
     }
   }
+}
+
+/// The kernels of a pointwise law, for any number of coordinates: bounded rows alone.
+template <class T, class Law>
+[[nodiscard]] RowKernels<T> pointwise_kernels(SimdLevel level) {
+#if ATTNFLOW_X86_LEVELS
+  if (level == SimdLevel::avx512)
+    return {avx512::Simd<T>::width, RowKind::general, avx512::large_rows<T, RowKind::general, Law>, nullptr,
+            nullptr};
+  if (level == SimdLevel::avx2)
+    return {avx2::Simd<T>::width, RowKind::general, avx2::large_rows<T, RowKind::general, Law>, nullptr,
+            nullptr};
+#endif
+  static_cast<void>(level);
+  return {portable::Simd<T>::width, RowKind::general, portable::large_rows<T, RowKind::general, Law>, nullptr,
+          nullptr};
 }
 
 /// The kernels of exact rows alone, for any number of coordinates: for those who want P itself, late in a run or once.

@@ -68,11 +68,10 @@ struct RowTask {
   T* sum = nullptr;   ///< for each row
   T* mean = nullptr;  ///< value_d numbers for each row, in packs
 
-  // For general kernels. Functions other than the exponential leave sums in the place of means, and eᵢⱼ is sᵢⱼ log₂ e
-  // (logistic) or sᵢⱼ itself (linear).
-  WeightFunction function = WeightFunction::exponential;
+  // For general kernels. Those of a pointwise law leave sums of weighted values in the place of means; eᵢⱼ is sᵢⱼ itself.
   const T* key_terms =
-      nullptr;  ///< n: added to the exponents of a key; factors of the weights of other functions
+      nullptr;  ///< n: added to the exponents of a key; factors of the weights of a pointwise law
+  const void* law = nullptr;  ///< the law, of pointwise kernels
   PickedKeys picked;
 
   /// Few coordinates stand without gaps. Many begin at a cache line each, whose number is no multiple of 8: keys 512

@@ -168,7 +168,7 @@ class Analyzer {
 
   [[nodiscard]] std::vector<Eigen::MatrixXd> attention_at(double t, const Eigen::MatrixXd& state) const {
     const Tokens<double>& own = state;
-    const Softmax<double> law{.beta = options_.beta};
+    const Softmax law{.beta = options_.beta};
     std::vector<Eigen::MatrixXd> P;
     for (const auto& head : heads_) {
       const Head<double> seen = in_coordinates(head, frame_);

@@ -162,7 +162,7 @@ class DecidedRun {
     // Beyond 10²⁰⁰ scores decide as hardmax does, for all differences that double can hold beside them.
     const double sharpness = (std::min)(std::exp(2 * frame_.log_growth(rate_, time)), 1e200);
     const Tokens<double>& tokens = y;
-    return attention_matrix(head_, tokens, Softmax<double>{.beta = beta_ * sharpness});
+    return attention_matrix(head_, tokens, Softmax{.beta = beta_ * sharpness});
   }
 
   /// The token at which i → argmaxⱼ Pᵢⱼ ends, of a circle the first.

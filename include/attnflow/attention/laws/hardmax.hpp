@@ -4,10 +4,8 @@
 
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/detail/refuse.hpp>
-#include <attnflow/detail/value_of.hpp>
 
-#include <cmath>
-#include <limits>
+#include <optional>
 
 namespace attnflow { inline namespace ATTNFLOW_ABI {
 
@@ -18,27 +16,24 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 /// Of β only the sign counts, and with a positional bias its size: β < 0 follows the smallest ⟨Q xᵢ, K xⱼ⟩, β = 0
 /// attends to all alike. On the sphere with QᵀK = I a token's best match is itself: the limit of interest has the mask
 /// ExcludeSelf. The drift is discontinuous where the leader changes.
-template <RealScalar Scalar_>
 struct Hardmax {
-  using Scalar = Scalar_;
+  static constexpr const char* name = "Hardmax";
+  static constexpr auto function = WeightFunction::maximum;
   /// P is a stochastic matrix, unless ties is Ties::all.
   static constexpr bool rows_sum_to_one = true;
-  /// Only the largest score counts.
-  static constexpr WeightFunction function = WeightFunction::maximum;
-
   /// β, finite.
   double beta = 1;
   /// What becomes of several largest scores.
   Ties ties = Ties::average;
   /// Scores are equal that differ by no more than this times ∑ |qᵢ| |xⱼ − xᵣ|, coordinate by coordinate, q the query
-  /// and r the key of largest score. By default some roundings: what is equal in exact arithmetic stays equal.
-  double tolerance = 16 * static_cast<double>(std::numeric_limits<detail::Value<Scalar_>>::epsilon());
+  /// and r the key of largest score. Without a number it is 16 ε of the tokens' scalar: what is equal in exact arithmetic
+  /// stays equal.
+  std::optional<double> tolerance = {};
 
-  /// \throws std::invalid_argument unless β is finite and the tolerance at least 0 and below 1.
+  /// \throws std::invalid_argument unless the tolerance is at least 0 and below 1.
   void validate() const {
-    if (!std::isfinite(beta)) detail::refuse("Hardmax::beta is ", beta, ", expected a finite number");
-    if (!(tolerance >= 0 && tolerance < 1))
-      detail::refuse("Hardmax::tolerance is ", tolerance, ", expected a number from 0 to below 1");
+    if (tolerance && !(*tolerance >= 0 && *tolerance < 1))
+      detail::refuse("Hardmax::tolerance is ", *tolerance, ", expected a number from 0 to below 1");
   }
 };
 

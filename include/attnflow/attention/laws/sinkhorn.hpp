@@ -4,11 +4,9 @@
 
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/detail/refuse.hpp>
-#include <attnflow/detail/value_of.hpp>
 
-#include <cmath>
 #include <limits>
-#include <type_traits>
+#include <optional>
 
 namespace attnflow { inline namespace ATTNFLOW_ABI {
 
@@ -35,32 +33,24 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 /// A sweep costs two drifts of softmax and O(n d) memory, and 100 are made at most. A Newton step costs a pass of
 /// plain loops in double and O(n³), or above 300 tokens conjugate gradients; the weights that count are listed, up to 16 n²
 /// bytes where all do. Scores that differ by 10⁴ take some 80 steps.
-template <RealScalar Scalar_>
 struct Sinkhorn {
-  using Scalar = Scalar_;
-  /// P is a stochastic matrix, and nearly its transpose, too.
+  static constexpr const char* name = "Sinkhorn";
+  static constexpr auto function = WeightFunction::exponential;
   static constexpr bool rows_sum_to_one = true;
-  /// A weight is an exponential of its score.
-  static constexpr WeightFunction function = WeightFunction::exponential;
-
   /// β, finite.
   double beta = 1;
   /// How many sweeps over columns and rows are made at most; the largest int stands for their limit.
   int iterations = (std::numeric_limits<int>::max)();
-  /// The largest |∑ᵢ Pᵢⱼ − 1|; not less than what rounding makes of the sum of a column, (n + 4) ε.
-  double tolerance = std::is_same_v<detail::Value<Scalar_>, float> ? 1e-5 : 1e-12;
+  /// The largest |∑ᵢ Pᵢⱼ − 1|; not less than what rounding makes of the sum of a column, (n + 4) ε. Without a number it is
+  /// 10⁻¹², for tokens in float 10⁻⁵.
+  std::optional<double> tolerance = {};
 
-  /// \throws std::invalid_argument unless β is finite, the number of iterations at least 0, the tolerance too.
+  /// \throws std::invalid_argument unless the number of iterations and the tolerance are at least 0.
   void validate() const {
-    if (!std::isfinite(beta)) detail::refuse("Sinkhorn::beta is ", beta, ", expected a finite number");
     if (iterations < 0)
       detail::refuse("Sinkhorn::iterations is ", iterations, ", expected zero or a positive number");
-    if (!(tolerance >= 0))
-      detail::refuse("Sinkhorn::tolerance is ", tolerance, ", expected zero or a positive number");
-  }
-  /// f = 0: rows are those of a softmax whose scores have gⱼ added.
-  [[nodiscard]] double log_row_factor(double /*log_normalizer*/, Eigen::Index /*n*/) const noexcept {
-    return 0;
+    if (tolerance && !(*tolerance >= 0))
+      detail::refuse("Sinkhorn::tolerance is ", *tolerance, ", expected zero or a positive number");
   }
 };
 

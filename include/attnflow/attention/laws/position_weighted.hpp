@@ -1,10 +1,10 @@
 /// \file
-/// Weights normalised over the positions alone.
+/// Exponential weights, normalised over the positions alone.
 #pragma once
 
 #include <attnflow/attention/concepts.hpp>
-#include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/value_of.hpp>
+#include <attnflow/types.hpp>
 
 #include <cmath>
 
@@ -16,24 +16,15 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 ///
 /// both sums over the keys that the mask leaves. β = 0 leaves the position-only weights ω, whose rows sum to one. Without
 /// mask and bias it is Unnormalized. A weight whose true value is beyond the range of Scalar overflows.
-template <RealScalar Scalar_>
 struct PositionWeighted {
-  using Scalar = Scalar_;
-  /// Rows sum to whatever they do.
+  static constexpr const char* name = "PositionWeighted";
+  static constexpr auto function = WeightFunction::exponential;
   static constexpr bool rows_sum_to_one = false;
-  /// A weight is an exponential of its score.
-  static constexpr WeightFunction function = WeightFunction::exponential;
-
   /// β, finite.
   double beta = 1;
-  bool less_one =
-      false;  ///< exp(β (⟨Q xᵢ, K xⱼ⟩ − 1)) instead: at most ωᵢⱼ on the unit sphere with Q = K = I
+  /// exp(β (⟨Q xᵢ, K xⱼ⟩ − 1)) instead: at most ωᵢⱼ on the unit sphere with Q = K = I.
+  bool less_one = false;
 
-  /// \throws std::invalid_argument unless β is finite.
-  void validate() const {
-    if (!std::isfinite(beta))
-      detail::refuse("PositionWeighted::beta is ", beta, ", expected a finite number");
-  }
   /// f = log ∑ₗ e^{sᵢₗ} − log ∑ₗ e^{bias(i, l)}, less β with less_one.
   template <RealScalar S>
   [[nodiscard]] S log_row_factor(const S& log_normalizer, Eigen::Index /*n*/, double log_positions) const {

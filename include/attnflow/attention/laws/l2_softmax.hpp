@@ -16,30 +16,21 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 /// c = 1 is the choice of [CACP25]; with c = ½ and Q = K on the unit sphere it is Softmax, whose scores differ by what a
 /// row has in common. Distances are taken from differences of tokens: far from the origin nothing is lost. One drift
 /// costs that of softmax in d + 2 coordinates.
-template <RealScalar Scalar_>
 struct L2Softmax {
-  using Scalar = Scalar_;
-  /// P is a stochastic matrix.
+  static constexpr const char* name = "L2Softmax";
+  static constexpr auto function = WeightFunction::exponential;
   static constexpr bool rows_sum_to_one = true;
-  /// A weight is an exponential of its score.
-  static constexpr WeightFunction function = WeightFunction::exponential;
-
   /// β, finite.
   double beta = 1;
   /// c, finite and positive.
   double scale = 1;
 
-  /// \throws std::invalid_argument unless β is finite and c positive and finite.
+  /// \throws std::invalid_argument unless c is positive and finite, and β c finite.
   void validate() const {
-    if (!std::isfinite(beta)) detail::refuse("L2Softmax::beta is ", beta, ", expected a finite number");
     if (!(std::isfinite(scale) && scale > 0))
       detail::refuse("L2Softmax::scale is ", scale, ", expected a positive number");
     if (!std::isfinite(beta * scale))
       detail::refuse("L2Softmax: beta times scale is ", beta * scale, ", expected a finite number");
-  }
-  /// f = 0: rows stay as softmax has them.
-  [[nodiscard]] double log_row_factor(double /*log_normalizer*/, Eigen::Index /*n*/) const noexcept {
-    return 0;
   }
 };
 

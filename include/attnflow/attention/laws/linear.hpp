@@ -3,9 +3,8 @@
 #pragma once
 
 #include <attnflow/attention/concepts.hpp>
-#include <attnflow/detail/refuse.hpp>
 
-#include <cmath>
+#include <Eigen/Core>
 
 namespace attnflow { inline namespace ATTNFLOW_ABI {
 
@@ -15,23 +14,17 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 ///
 /// without mask and bias: O(n d²) and no pair of tokens looked at. Weights may be negative, and the drift is cubic: tokens
 /// may leave every bound in finite time. A weight whose true value is beyond the range of Scalar is infinite.
-template <RealScalar Scalar_>
 struct Linear {
-  using Scalar = Scalar_;
-  /// Rows sum to whatever they do.
-  static constexpr bool rows_sum_to_one = false;
-  /// A weight is its score.
-  static constexpr WeightFunction function = WeightFunction::linear;
-
+  static constexpr const char* name = "Linear";
+  static constexpr auto function = WeightFunction::pointwise;
+  static constexpr auto rows = RowScale::mean;
   /// β, finite.
   double beta = 1;
-
-  /// \throws std::invalid_argument unless β is finite.
-  void validate() const {
-    if (!std::isfinite(beta)) detail::refuse("Linear::beta is ", beta, ", expected a finite number");
+  /// s.
+  template <class S>
+  [[nodiscard]] const S& weight(const S& s) const {
+    return s;
   }
-  /// 1/n.
-  [[nodiscard]] double row_factor(Eigen::Index n) const noexcept { return 1 / static_cast<double>(n); }
 };
 
 }}  // namespace attnflow
