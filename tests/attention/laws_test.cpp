@@ -172,6 +172,10 @@ TEMPLATE_TEST_CASE("exponentials for weight laws are exact to roundings of the s
   }
   CHECK(attnflow::pointwise::exp(Scalar(0)) == 1);
   CHECK(attnflow::pointwise::exp(Scalar(2 * lowest)) == 0);
+  for (double s = lowest - 2; s < lowest + 2; s += 0.001) {
+    const Scalar tiny = attnflow::pointwise::exp(static_cast<Scalar>(s));
+    CHECK((tiny >= 0 && tiny < 16 * Limits::min()));
+  }
   CHECK(attnflow::pointwise::exp(-Limits::infinity()) == 0);
   CHECK(attnflow::pointwise::exp(Scalar(2 * highest)) == Limits::infinity());
   CHECK(std::isnan(attnflow::pointwise::exp(Limits::quiet_NaN())));

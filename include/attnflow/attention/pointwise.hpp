@@ -23,26 +23,28 @@ template <class S>
   return detail::value_of(s) > 0 ? s : S(0);
 }
 
-/// e^s, with a relative error of some ε (1 + |s|); 0 below the range of the scalar, ∞ above. For float and double without a
+/// e^s, with a relative error of some ε (1 + |s|); below the range of the scalar some number between 0 and its smallest normal
+/// one, ∞ above. For float and double without a
 /// call or a branch; of other scalars, the exp that is found for them, with derivatives that are zero where e^s is.
 template <class S>
 [[nodiscard]] inline S exp(const S& s) {
   if constexpr (KernelScalar<S>) {
     using E = detail::Exp2<S>;
     using Bits = std::conditional_t<std::is_same_v<S, double>, std::int64_t, std::int32_t>;
-    detail::require_sums_in_order();
-    constexpr S highest = std::numeric_limits<S>::max_exponent;
-    const S wanted = s * static_cast<S>(std::numbers::log2e);
-    const S in_range = wanted < E::lowest ? E::lowest : wanted, x = in_range > highest ? highest : in_range;
+    // 2^x is exactly 0 at the lower of these and ∞ at the upper. Written so that a NaN stays one.
+    constexpr S lowest = E::lowest - 1, highest = std::numeric_limits<S>::max_exponent;
+    const S wanted = s * static_cast<S>(std::numbers::log2e), above = lowest > wanted ? lowest : wanted,
+            x = highest < above ? highest : above;
     const S shifted = x + E::magic;  // its low bits hold x, rounded to a whole number
     const S r = x - (shifted - E::magic);
     constexpr int degree = static_cast<int>(sizeof(E::whole) / sizeof(S)) - 1;
     S q = E::whole[degree];
+#if defined(__GNUC__)
+#pragma GCC unroll 16
+#endif
     for (int k = degree - 1; k >= 0; --k) q = q * r + E::whole[k];
-    const S power = std::bit_cast<S>(static_cast<Bits>(std::bit_cast<Bits>(q * r + S(1)) +
-                                                       (std::bit_cast<Bits>(shifted) << E::mantissa_bits)));
-    const S upper = wanted > highest ? std::numeric_limits<S>::infinity() : power;
-    return wanted < E::lowest ? S(0) : upper;
+    return std::bit_cast<S>(static_cast<Bits>(std::bit_cast<Bits>(q * r + S(1)) +
+                                              (std::bit_cast<Bits>(shifted) << E::mantissa_bits)));
   } else {
     using std::exp;
     if (std::exp(detail::value_of(s)) == 0) return S(0);
@@ -58,6 +60,9 @@ template <class S>
     const S z = u / (S(2) + u), square = z * z;
     constexpr int terms = std::is_same_v<S, double> ? 17 : 8;
     S sum = S(1) / S(2 * terms + 1);
+#if defined(__GNUC__)
+#pragma GCC unroll 32
+#endif
     for (int k = terms - 1; k >= 0; --k) sum = sum * square + S(1) / S(2 * k + 1);
     return S(2) * z * sum;
   } else {

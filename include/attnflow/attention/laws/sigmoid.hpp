@@ -30,8 +30,9 @@ struct Sigmoid {
   template <class S>
   [[nodiscard]] S weight(const S& s) const {
     const S u = s + static_cast<S>(static_cast<detail::Value<S>>(bias));
-    const S power = pointwise::exp(detail::value_of(u) < 0 ? u : S(-u)), sum = S(1) + power;
-    return detail::value_of(u) < 0 ? S(power / sum) : S(S(1) / sum);
+    const bool below = detail::value_of(u) < 0;
+    const S power = pointwise::exp(below ? u : S(-u)), sum = S(1) + power, part = below ? power : S(1);
+    return part / sum;
   }
   /// log σ(s + b).
   [[nodiscard]] double log_weight(double s) const {
