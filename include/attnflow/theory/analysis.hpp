@@ -108,10 +108,9 @@ struct Analysis {
   ///     boolean_line             all rows of P but one are within 10⁻⁶ of Boolean, with any two columns
   ///     origin                   expected_distance is at most half of maxᵢ ‖xᵢ(0)‖, or the tokens are as near
   ///
-  /// Then a longer run says the same. Not so for layers where they differ from the differential equation: a row that
-  /// seems to have been undecided for longer than double precision allows makes a run of the equation contradict the
-  /// theorem, of layers it only makes decided_since later. n > AnalyzeOptions::most_tokens: conclusive for the origin
-  /// alone.
+  /// Then a longer run says the same. A row that seems to have been undecided for longer than double precision allows
+  /// contradicts the theorem in a run of the differential equation; of layers it makes decided_since later, as a step
+  /// may jump across a tie. n > AnalyzeOptions::most_tokens: conclusive for the origin alone.
   bool conclusive = false;
 
   /// Whether a limit is predicted, and found as near as it should be after a time long enough to tell.

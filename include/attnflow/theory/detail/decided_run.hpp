@@ -40,10 +40,10 @@ namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 /// From s on distances are at most 2 extent e^{−λ(τ−s)}. The future belongs to the maximum: a decision that will
 /// be revised, as between two leaders on one side of the hyperplanes, makes s > t.
 ///
-/// No bound tells the limit earlier than that. Where the gap λ₁ − Re λ₂ is a tenth of λ₁ or less, as for most symmetric
-/// Gaussian V with d = 32, three to seven tokens still lead at λ₁t = 8. At most two of them do so in the end; which
-/// ones, and the levels at which they stand, is settled when e^{−(λ₁ − Re λ₂)t} is small. Until then the distance to the
-/// predicted set is that of leaders from each other, mostly 2 to 30 % of the extent, and obeys no bound.
+/// No bound tells the limit earlier than that. Where the gap λ₁ − Re λ₂ is small, about λ₁/10 for a symmetric Gaussian V
+/// with d = 32, three to seven tokens still lead at λ₁t = 8. One or two of them do so in the end; which ones, and the
+/// levels at which they stand, is settled when e^{−(λ₁ − Re λ₂)t} is small. Until then the distance to the predicted set
+/// is that of leaders from each other, mostly 2 to 30 % of the extent, and does not fall like e^{−λ₁t}.
 class DecidedRun {
  public:
   /// \param head, map  in the coordinates of the states; map: their part in ℱ, which is everything where
