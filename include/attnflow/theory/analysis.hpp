@@ -39,7 +39,7 @@ struct AnalyzeOptions {
   /// one or, where a mask leaves nothing, are zero.
   std::string outside_theory = {};
   double accuracy = 1e-8;  ///< of the states, relative to the extent of the start: errors of the integration
-  /// Attention, leaders, hull, verdict, … for n up to this: some 5 s at n = 2000, and growing like n². Beyond, the verdict
+  /// Attention, leaders, hull, verdict, … for n up to this: some 5 s at n = 2000, 40 s at 4000. Beyond, the verdict
   /// stays open, as it needs P at some thirty times.
   Eigen::Index most_tokens = 2000;
   Eigen::Index most_for_rank = 500;  ///< ranks for n up to this
