@@ -106,6 +106,11 @@ TEST_CASE("series, ratios and single values agree", "[bessel]") {
   CHECK(bessel_ratios(15.5, 31, 50).back() == close(3.1199138084028941905e-8));
   CHECK(bessel_ratios(200, 101, 1e5).back() == close(0.77880002049114554861));
   CHECK(bessel_ratios(0, 301, 1e5).back() == close(0.63762693214943210487));
+  // After thousands of steps, and below 10⁻¹⁰⁰.
+  CHECK(bessel_ratios(0, 1501, 2e4).back() == close(3.8173167098078421434e-25));
+  CHECK(bessel_ratios(0.5, 9001, 1e6).back() == close(2.5658372831874292422e-18));
+  CHECK(bessel_ratios(300, 6001, 1e6).back() == close(2.5176390396760523388e-9));
+  CHECK(bessel_ratios(15.5, 201, 60).back() == close(2.3781918477198754716e-115, 16));
   CHECK(bessel_ratios(1e9, 3, 1e9)[1] ==
         close(std::numbers::sqrt2 - 1, 1e8));  // √(1 + z²) − z + O(1/ν) at z = 1
 }

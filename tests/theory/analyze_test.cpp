@@ -301,6 +301,19 @@ TEST_CASE("a token that has been undecided for long is late, and no contradictio
   CHECK(*late.distance_to_prediction > 10 * std::exp(-8));
 }
 
+// The third token attends to the leaders (±1, −3) more than to itself, so that in the past as it is computed its row
+// turns from one of them to the other. A run from 10⁻⁸ beside the tie has been there: H is near 2 log 10⁸ = 37, far
+// below what double precision allows. Without that time the run is a contradiction, 0.0055 instead of 0.0052.
+TEST_CASE("a tie of two leaders that a run can have held is counted", "[theory]") {
+  const Head<double> head = Head<double>::identity(2);
+  const Tokens x = (Tokens(2, 3) << -1, 1, 1e-8, -3, -3, -1).finished();
+  const Analysis a = analyze(head, run_rescaled(head, x, 7));
+  CHECK(a.agrees());
+  CHECK(*a.distance_to_prediction > 6 * std::exp(-7.));
+  CHECK(*a.decided_since > 2.4);
+  CHECK(*a.decided_since < 3.2);
+}
+
 TEST_CASE("leaders and Boolean distance are those of P where tokens coincide modulo a subspace", "[theory]") {
   const Head<double> head = Head<double>::with_value(Eigen::Vector2d(1, -.9).asDiagonal());
   Tokens x(2, 8);

@@ -134,15 +134,22 @@ TEST_CASE("the uniform state at the ends of beta", "[uniform_state]") {
   CHECK(uniform_growth_rates(USA{1e4}, 2, 2)[1] == infinity);
   CHECK(uniform_growth_rates(SA{1e6}, 1000, 2)[1] == Approx(999 / 1e6).epsilon(1e-3));
   CHECK(uniform_growth_rates(SA{1}, 2, 0).empty());
-  // Beyond e^700 by the recurrence, by Hankel's and by Debye's expansion; against 40 digits. β is in an exponent.
+  // Near the end of double, against 40 digits. β is in an exponent.
   const auto close = [](double value, double beta) { return Approx(value).epsilon(2 * beta * epsilon); };
   CHECK(uniform_normalizer(82, 705) == close(7.7045747854850806348e249, 705));
   CHECK(uniform_normalizer(81, 705) == close(2.3452368223002003741e250, 705));
   CHECK(uniform_normalizer(23, 710) == close(6.1492988591528676928e286, 710));
   CHECK(uniform_normalizer(24, -710) == close(1.0865538386706735293e286, 710));
   CHECK(uniform_normalizer(200002, 16860) == close(3.479440678231868e307, 16860));
-  const double sum = uniform_growth_rates(USA{710, true}, 23, 2)[1] / uniform_growth_rates(SA{710}, 23, 2)[1];
-  CHECK(sum == Approx(2.7526021780785772691e-22).epsilon(16 * epsilon));
+  // And less one, e^{−β} Z: within some ε.
+  const auto less_one = [](int dim, double beta) {
+    return uniform_growth_rates(USA{beta, true}, dim, 2)[1] / uniform_growth_rates(SA{beta}, dim, 2)[1];
+  };
+  CHECK(less_one(23, 710) == Approx(2.7526021780785772691e-22).epsilon(16 * epsilon));
+  CHECK(less_one(203, 1e4) == Approx(4.0431853104831106931e-216).epsilon(16 * epsilon));
+  CHECK(less_one(850, 1420) == Approx(2.3155406771684785497e-307).epsilon(16 * epsilon));
+  CHECK(less_one(1000, 1e4) == 0);
+  CHECK(uniform_normalizer(850, 1420) == infinity);
   // In high dimension ⟨x, y⟩ is nearly Gaussian of variance 1/d, and Z near e^{β²/2d}.
   CHECK(uniform_normalizer(100000, 20) == Approx(std::exp(400 / 2e5)).epsilon(1e-6));
   // The next term of the exponent is −β⁴/4d³; where e^{−β} Z is far below the range of double.

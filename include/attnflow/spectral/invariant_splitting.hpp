@@ -77,12 +77,10 @@ struct UnstableDimension {
 };
 
 /// \param tol  a real part up to tol · max |λ| does not count as positive.
-/// O(d³). \throws std::invalid_argument unless V is square and finite and tol in [0, 1).
-[[nodiscard]] inline UnstableDimension unstable_dimension(const Eigen::MatrixXd& V, double tol = 1e-12) {
-  detail::validate_square("unstable_dimension", "V", V);
+/// O(d³). \throws std::invalid_argument unless tol is in [0, 1).
+[[nodiscard]] inline UnstableDimension unstable_dimension(const SchurForm& form, double tol = 1e-12) {
   if (!(tol >= 0 && tol < 1))
     detail::refuse("unstable_dimension: tol is ", tol, ", expected a number from 0 to below 1");
-  const SchurForm form = schur_form(V);
   double radius = 0;
   for (const auto block : form.blocks()) radius = (std::max)(radius, std::abs(form.eigenvalue(block)));
   UnstableDimension found;
@@ -101,6 +99,12 @@ struct UnstableDimension {
   }
   found.splitting = split_invariant(form, std::move(chosen));
   return found;
+}
+
+/// The same from V. \throws std::invalid_argument also unless V is square and finite.
+[[nodiscard]] inline UnstableDimension unstable_dimension(const Eigen::MatrixXd& V, double tol = 1e-12) {
+  detail::validate_square("unstable_dimension", "V", V);
+  return unstable_dimension(schur_form(V), tol);
 }
 
 }}  // namespace attnflow

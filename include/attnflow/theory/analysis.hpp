@@ -39,7 +39,9 @@ struct AnalyzeOptions {
   /// one or, where a mask leaves nothing, are zero.
   std::string outside_theory = {};
   double accuracy = 1e-8;  ///< of the states, relative to the extent of the start: errors of the integration
-  Eigen::Index most_tokens = 2000;   ///< attention, leaders, hull, verdict, … for n up to this
+  /// Attention, leaders, hull, verdict, … for n up to this: some 5 s at n = 2000, 40 s at 4000. Beyond, the verdict
+  /// stays open, as it needs P at some thirty times.
+  Eigen::Index most_tokens = 2000;
   Eigen::Index most_for_rank = 500;  ///< ranks for n up to this
 };
 
@@ -106,7 +108,9 @@ struct Analysis {
   ///     boolean_line             all rows of P but one are within 10⁻⁶ of Boolean, with any two columns
   ///     origin                   expected_distance is at most half of maxᵢ ‖xᵢ(0)‖, or the tokens are as near
   ///
-  /// Then a longer run says the same. n > AnalyzeOptions::most_tokens: conclusive for the origin alone.
+  /// Then a longer run says the same. A row that seems to have been undecided for longer than double precision allows
+  /// contradicts the theorem in a run of the differential equation; of layers it makes decided_since later, as a step
+  /// may jump across a tie. n > AnalyzeOptions::most_tokens: conclusive for the origin alone.
   bool conclusive = false;
 
   /// Whether a limit is predicted, and found as near as it should be after a time long enough to tell.

@@ -75,7 +75,8 @@ void validate_states(const std::vector<Head<Scalar, Dim>>& heads, double t, cons
 ///
 /// \param t  the time of `state`; \param start  the state at time 0, d × n, in the same coordinates. \param attention  P of
 /// each head at `state` if at hand; computed otherwise.
-/// Cost: O(d³) for the weights, O(n² d) for attention and clusters, some thirty times that for the past and the
+/// Cost: O(d³) for the weights, a real Schur form of V and with options.coordinates one more of V in them (some 4 s each
+/// for a general V with d = 1000), O(n² d) for attention and clusters, some thirty times that for the past and the
 /// future of the tokens' decisions, O(n³) for the ranks (n ≤ most_for_rank), and at most a fraction of a second for
 /// the limit candidates of a polytope (limit_candidates).
 /// \throws std::invalid_argument as predict_limit, if t is negative or not finite, a state is not finite or

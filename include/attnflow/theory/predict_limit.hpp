@@ -17,6 +17,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <string>
 #include <utility>
@@ -185,6 +186,65 @@ inline void predict_in_general(Prediction& prediction, const Eigen::MatrixXd& V,
   prediction.rate = good.paranormal.lambda;
 }
 
+/// predict_limit with form_of_V() for the Schur form of V, which is asked for at most once.
+template <class Scalar, int Dim>
+[[nodiscard]] Prediction predict_limit_by(const std::function<SchurForm()>& form_of_V,
+                                          const std::vector<Head<Scalar, Dim>>& heads, double beta,
+                                          double tol) {
+  if (heads.empty()) refuse("predict_limit: no head given, expected at least one");
+  validate_tolerance("predict_limit", tol);
+  if (!std::isfinite(beta)) refuse("predict_limit: beta is ", beta, ", expected a finite number");
+  for (const auto& head : heads) {
+    head.validate("predict_limit");
+    if (head.dim() != heads[0].dim())
+      refuse("predict_limit: a head has d = ", head.dim(), ", expected ", heads[0].dim(), " as in head 0");
+  }
+  const Eigen::MatrixXd V = heads[0].value().template cast<double>(), M = bilinear_form(heads[0], beta);
+  Prediction prediction;
+  if (heads.size() > 1) {
+    prediction.reason = words("there are ", heads.size(), " heads, and no theorem covers several");
+    bool alike = true;
+    Head<double> sum{heads[0].Q.template cast<double>(), heads[0].K.template cast<double>(), V};
+    for (std::size_t h = 1; h < heads.size(); ++h) {
+      alike = alike && (bilinear_form(heads[h], beta) - M).norm() <= 1e-12 * M.norm();
+      sum.V += heads[h].value().template cast<double>();
+    }
+    if (alike && sum.V.allFinite()) {
+      const Prediction one =
+          predict_limit_by([&] { return schur_form(sum.V); }, std::vector<Head<double>>{sum}, beta, tol);
+      prediction.conjecture = words(
+          "all heads have the same QᵀK, so they move as one head with the sum of "
+          "their V: ",
+          name_of(one.limit), ", ", one.reason);
+    }
+    return prediction;
+  }
+
+  const Eigen::Index d = V.rows();
+  const int shift = unit_shift(V);
+  const Eigen::MatrixXd scaled = scaled_by_power(V, shift);
+  const double mean = scaled.trace() / static_cast<double>(d), size = scaled.norm();
+  const double defect = size > 0 ? (scaled - mean * Eigen::MatrixXd::Identity(d, d)).norm() / size : 0;
+  if (defect <= tol) {
+    const double lambda = std::ldexp(mean, -shift);
+    prediction.unstable_dimension = lambda > 0 ? d : 0;
+    prediction.splitting = whole_space(V);
+    if (d == 1)
+      predict_on_the_line(prediction, V(0, 0), M(0, 0));
+    else
+      predict_for_scalar_value(prediction, lambda, defect, tol, M);
+  } else {
+    const SchurForm form = form_of_V();
+    LeadingEigenpair pair = leading_eigenpair(form, tol);
+    for (const auto block : form.blocks())
+      if (form.eigenvalue(block).real() > 1e-12 * pair.modulus()) prediction.unstable_dimension += block.size;
+    predict_in_general(prediction, V, M, std::move(pair), tol);
+  }
+  const Eigen::MatrixXd& inside = prediction.splitting.inside;
+  prediction.M_inside = transposed_product(inside, product_of(M, inside));
+  return prediction;
+}
+
 }  // namespace detail
 
 /// The limit that the theorems of [GLPR23] give for the weights: which one applies, with the margin of each
@@ -208,58 +268,8 @@ inline void predict_in_general(Prediction& prediction, const Eigen::MatrixXd& V,
 template <KernelScalar Scalar, int Dim>
 [[nodiscard]] Prediction predict_limit(const std::vector<Head<Scalar, Dim>>& heads, double beta = 1,
                                        double tol = 1e-8) {
-  if (heads.empty()) detail::refuse("predict_limit: no head given, expected at least one");
-  detail::validate_tolerance("predict_limit", tol);
-  if (!std::isfinite(beta)) detail::refuse("predict_limit: beta is ", beta, ", expected a finite number");
-  for (const auto& head : heads) {
-    head.validate("predict_limit");
-    if (head.dim() != heads[0].dim())
-      detail::refuse("predict_limit: a head has d = ", head.dim(), ", expected ", heads[0].dim(),
-                     " as in head 0");
-  }
-  const Eigen::MatrixXd V = heads[0].value().template cast<double>(), M = bilinear_form(heads[0], beta);
-  Prediction prediction;
-  if (heads.size() > 1) {
-    prediction.reason = detail::words("there are ", heads.size(), " heads, and no theorem covers several");
-    bool alike = true;
-    Head<double> sum{heads[0].Q.template cast<double>(), heads[0].K.template cast<double>(), V};
-    for (std::size_t h = 1; h < heads.size(); ++h) {
-      alike = alike && (bilinear_form(heads[h], beta) - M).norm() <= 1e-12 * M.norm();
-      sum.V += heads[h].value().template cast<double>();
-    }
-    if (alike && sum.V.allFinite()) {
-      const Prediction one = predict_limit(std::vector<Head<double>>{sum}, beta, tol);
-      prediction.conjecture = detail::words(
-          "all heads have the same QᵀK, so they move as one head with the sum of "
-          "their V: ",
-          name_of(one.limit), ", ", one.reason);
-    }
-    return prediction;
-  }
-
-  const Eigen::Index d = V.rows();
-  const int shift = detail::unit_shift(V);
-  const Eigen::MatrixXd scaled = detail::scaled_by_power(V, shift);
-  const double mean = scaled.trace() / static_cast<double>(d), size = scaled.norm();
-  const double defect = size > 0 ? (scaled - mean * Eigen::MatrixXd::Identity(d, d)).norm() / size : 0;
-  if (defect <= tol) {
-    const double lambda = std::ldexp(mean, -shift);
-    prediction.unstable_dimension = lambda > 0 ? d : 0;
-    prediction.splitting = detail::whole_space(V);
-    if (d == 1)
-      detail::predict_on_the_line(prediction, V(0, 0), M(0, 0));
-    else
-      detail::predict_for_scalar_value(prediction, lambda, defect, tol, M);
-  } else {
-    const SchurForm form = schur_form(V);
-    LeadingEigenpair pair = leading_eigenpair(form, tol);
-    for (const auto block : form.blocks())
-      if (form.eigenvalue(block).real() > 1e-12 * pair.modulus()) prediction.unstable_dimension += block.size;
-    detail::predict_in_general(prediction, V, M, std::move(pair), tol);
-  }
-  const Eigen::MatrixXd& inside = prediction.splitting.inside;
-  prediction.M_inside = detail::transposed_product(inside, detail::product_of(M, inside));
-  return prediction;
+  return detail::predict_limit_by([&] { return schur_form(heads[0].V.template cast<double>()); }, heads, beta,
+                                  tol);
 }
 
 /// The same for one head.

@@ -28,38 +28,35 @@ struct UniformNormalizer {
 };
 
 /// Z = Γ(ν+1) (2/x)^ν I_ν(x) = ∑ₖ (x²/4)ᵏ / (k! (ν+1)(ν+2)…(ν+k)) for x ≥ 0, ν = (d−2)/2 ≥ 0.
+///
+/// By Debye's expansion log Z is √(ν²+x²) − ν − ν log((1 + √(1+(x/ν)²))/2) up to a few units and log x. The sum has
+/// some log Z terms; it is used for log Z ≤ 720. Beyond, Z is infinite, and e^{−x} Z is positive for ν < 1000 alone.
 [[nodiscard]] inline UniformNormalizer normalizer_of_order(double nu, double x) {
-  if (x <= 700 || x / 4 * x <= 700 * (nu + 1)) {  // the sum is at most e^700
+  if (x == 0) return {1, 1};
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const double length = std::hypot(nu, x);
+  const double less_x = nu * (nu / (length + x)) - nu - (nu > 0 ? nu * std::log((1 + length / nu) / 2) : 0);
+  if (less_x + x <= 720) {
     const DoubleDouble square = exact_product(x / 2, x / 2);
-    DoubleDouble sum{1, 0}, term{1, 0};
+    DoubleDouble sum{0x1p-100, 0}, term = sum;  // Z 2⁻¹⁰⁰
     for (double k = 1; term.high > 1e-19 * sum.high; ++k) {
       term = term * square / (exact_sum(nu, k) * DoubleDouble{k, 0});
       sum = sum + term;
     }
-    return {sum.high, sum.high * std::exp(-x)};
+    const double decay = std::exp(-x / 4);  // whose square may be subnormal
+    return {sum.high * 0x1p100, sum.high * decay * decay * 0x1p100 * decay * decay};
   }
-  if (nu >= 0x1p15) {  // by Stirling's and Debye's expansions: their exponents, of size ν, cancel by hand
-    const double z = x / nu, root = std::hypot(1, z);
-    const double growth = nu * (z * (z / (root + 1)) - std::log((1 + root) / 2));
-    const double factor =
-        (1 + 1 / (12 * nu)) * (1 + (3 - 5 / root / root) / (24 * nu * root)) / std::sqrt(root);
-    return {std::exp(growth) * factor, std::exp(growth - x) * factor};
-  }
+  if (less_x < -800) return {infinity, 0};
   const double whole = std::floor(nu), part = nu - whole;
-  LongProduct product;
-  if (in_hankel_range(nu, x)) {
-    for (double k = 1; k <= whole; ++k)
-      product.multiply(DoubleDouble{2 * (part + k), 0} / DoubleDouble{x, 0});
-    product.multiply({hankel_sum(nu, x), 0});
-  } else {
-    const std::vector<DoubleDouble> quotients = bessel_quotients(part, static_cast<int>(whole), x);
-    for (double k = 1; k <= whole; ++k)
-      product.multiply(quotients[static_cast<std::size_t>(k) - 1] * DoubleDouble{2 * (part + k), 0} /
-                       DoubleDouble{x, 0});
-    product.multiply({hankel_sum(part, x), 0});
-  }
-  const double rest = std::tgamma(1 + part) * std::pow(2 / x, part) / std::sqrt(2 * std::numbers::pi * x);
-  return {std::exp(product.log() + std::log(rest) + x), product.value(rest)};
+  DoubleDouble product{std::tgamma(1 + part) * std::pow(2 / x, part) / std::sqrt(2 * std::numbers::pi * x),
+                       0};
+  for (double k = 1; k <= whole; ++k)
+    product = product * DoubleDouble{2 * (part + k), 0} / DoubleDouble{x, 0};
+  const double series =
+      in_hankel_range(nu, x)
+          ? hankel_sum(nu, x)
+          : ratios_from_above(part, static_cast<int>(whole) + 1, x).back() * hankel_sum(part, x);
+  return {infinity, product.high * series};
 }
 
 /// ν = (d−2)/2 of the sphere in R^d.

@@ -15,6 +15,7 @@
 #include <attnflow/polytope/merged_vertices.hpp>
 #include <attnflow/spectral/definiteness.hpp>
 #include <attnflow/spectral/invariant_splitting.hpp>
+#include <attnflow/spectral/schur.hpp>
 #include <attnflow/systems/layers.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/theory/analysis.hpp>
@@ -51,18 +52,27 @@ class Analyzer {
       : heads_(std::move(heads)),
         options_(options),
         frame_{options.variable == StateVariable::rescaled, options.layer_step, options.coordinates},
-        prediction_(options.outside_theory.empty() ? predict_limit(heads_, options.beta)
-                                                   : no_prediction(options.outside_theory)) {
-    if (heads_.size() > 1 || options.variable == StateVariable::unit_tokens) return;
-    const Head<double> own = in_coordinates(heads_[0], frame_);
-    const UnstableDimension unstable = unstable_dimension(own.V);
-    if (options.outside_theory.empty()) {
-      const Prediction inside = frame_.has_basis() ? predict_limit(own, options.beta) : prediction_;
+        prediction_(no_prediction(options.outside_theory)) {
+    const bool single = heads_.size() == 1, theory = options.outside_theory.empty();
+    const Head<double> own = single ? in_coordinates(heads_[0], frame_) : Head<double>{};
+    std::optional<SchurForm> form;  // of own.V, at most once
+    const auto form_of_own = [&]() -> const SchurForm& {
+      return form ? *form : form.emplace(schur_form(own.V));
+    };
+    if (theory && single && !frame_.has_basis())
+      prediction_ = predict_limit_by(form_of_own, heads_, options.beta, 1e-8);
+    else if (theory)
+      prediction_ = predict_limit(heads_, options.beta);
+    if (!single || options.variable == StateVariable::unit_tokens) return;
+    if (theory) {
+      const Prediction inside = frame_.has_basis()
+                                    ? predict_limit_by(form_of_own, std::vector{own}, options.beta, 1e-8)
+                                    : prediction_;
       if (inside.limit == prediction_.limit && inside.splitting.dim() == prediction_.splitting.dim())
         limit_ = PartCoordinates::of(inside.splitting, frame_);
-    } else {
-      prediction_.unstable_dimension = unstable.dimension;
     }
+    const UnstableDimension unstable = unstable_dimension(form_of_own());
+    if (!theory) prediction_.unstable_dimension = unstable.dimension;
     require_stable_layers();
     slowest_ = unstable.smallest_positive;
     if (unstable.dimension > 0) growing_ = PartCoordinates::of(unstable.splitting, frame_);
