@@ -63,7 +63,9 @@
 #include <attnflow/measures/mean_field.hpp>
 #include <attnflow/measures/wasserstein.hpp>
 #include <attnflow/observers/elapsed_time.hpp>
+#include <attnflow/observers/event_functions.hpp>
 #include <attnflow/observers/every_seconds.hpp>
+#include <attnflow/observers/locate.hpp>
 #include <attnflow/observers/progress.hpp>
 #include <attnflow/observers/stop_on_signal.hpp>
 #include <attnflow/observers/stop_when.hpp>

@@ -111,10 +111,10 @@ template <class State>
 
 inline constexpr std::string_view next_not_finite = "the next state would have an entry that is not finite";
 
-/// Shows the step that the stepper made last to the observer.
+/// Shows the step that the stepper made last to the observer. Where it ends the run within the step, report.t and x
+/// become the time and the state there.
 template <class Field, class Stepper, class State, class Observer>
-Flow show(const Field& field, Stepper& stepper, double t0, const Report& report, const State& x,
-          Observer& observer) {
+Flow show(const Field& field, Stepper& stepper, double t0, Report& report, State& x, Observer& observer) {
   struct Context {
     const Field& field;
     Stepper& stepper;
@@ -126,7 +126,11 @@ Flow show(const Field& field, Stepper& stepper, double t0, const Report& report,
         c.stepper.interpolate(c.field, t, at);
       },
       &report);
-  return notify<State>(observer, view);
+  const Flow flow = notify<State>(observer, view);
+  if (view.run_end() == report.t) return flow;
+  report.t = view.run_end();
+  stepper.interpolate(field, report.t, x);
+  return Flow::stop;
 }
 
 /// \param before  scratch space: the state that a step began with, which comes back where the next is not
@@ -228,7 +232,8 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
 /// finite. With plan.first a run that was stopped goes on, to the bits of one never stopped.
 ///
 /// The observer is called at the start and after each step; the trajectory has the same bits with any
-/// observer and with none.
+/// observer and with none. One that ends the run within a step (StepView::end_at, as locate() does) leaves in x the
+/// state at that time by dense output: `first` does not fit then, a run goes on with `from` = Report::t.
 /// Cost of a step: that of the stepper, plus one evaluation where an observer looks in between.
 /// \throws std::invalid_argument naming the field of the plan at fault; x is then unchanged.
 template <VectorField F, class Stepper, class Observer = NoObserver>
