@@ -199,6 +199,26 @@ TEST_CASE("zeros that are touched, met at the end of a step, or stay a while", "
   }
 }
 
+TEST_CASE("a run that stopped at a zero and goes on has the event if the observer is the same",
+          "[observers]") {
+  const auto g = [](double, const Line& x) { return x(0) - 0.5; };
+  auto same = locate<Line>(g), fresh = locate<Line>(g);
+  Line x = Clock<double>::start();
+  Euler<Line> stepper;
+  (void)integrate(Clock<double>{}, stepper, x, FixedSteps{.to = 0.5, .step = 0.25}, same);
+  CHECK(same.events().empty());
+  auto both = attnflow::together<Line>(same, fresh);
+  (void)integrate(Clock<double>{}, stepper, x, FixedSteps{.from = 0.5, .to = 1, .step = 0.25}, both);
+  CHECK(are_times(times_of(same), {0.5}, 1e-12));
+  CHECK(fresh.events().empty());
+  // Another run is no continuation: its start is not compared with the end of the one before.
+  x = Clock<double>::start(0.25);
+  (void)integrate(Clock<double>{}, stepper, x, FixedSteps{.from = 0.25, .to = 0.375, .step = 0.125}, same);
+  CHECK(same.events().size() == 1);
+  same.clear_events();
+  CHECK(same.events().empty());
+}
+
 TEST_CASE("a terminal event ends the run at its time", "[observers]") {
   const auto check = [](auto stepper, const auto& plan) {
     using State = Plane<double>;
