@@ -19,10 +19,13 @@
 #include <attnflow/attention/linear.hpp>
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/attention/position_weighted.hpp>
+#include <attnflow/attention/row_record.hpp>
+#include <attnflow/attention/scores.hpp>
 #include <attnflow/attention/sigmoid.hpp>
 #include <attnflow/attention/sinkhorn.hpp>
 #include <attnflow/attention/softmax.hpp>
 #include <attnflow/attention/token_masses.hpp>
+#include <attnflow/attention/token_view.hpp>
 #include <attnflow/attention/unnormalized.hpp>
 #include <attnflow/clustering/boolean_distance.hpp>
 #include <attnflow/clustering/caps.hpp>
@@ -86,6 +89,7 @@
 #include <attnflow/spectral/leading_eigenpair.hpp>
 #include <attnflow/spectral/schur.hpp>
 #include <attnflow/spectral/spectrum.hpp>
+#include <attnflow/spectral/verdict.hpp>
 #include <attnflow/systems/activations.hpp>
 #include <attnflow/systems/averaged.hpp>
 #include <attnflow/systems/circle_dynamics.hpp>
