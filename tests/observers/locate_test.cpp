@@ -214,6 +214,8 @@ TEST_CASE("a run that stopped at a zero and goes on has the event if the observe
   // Another run is no continuation: its start is not compared with the end of the one before.
   x = Clock<double>::start(0.25);
   (void)integrate(Clock<double>{}, stepper, x, FixedSteps{.from = 0.25, .to = 0.375, .step = 0.125}, same);
+  x = Clock<double>::start(0.5);
+  (void)integrate(Clock<double>{}, stepper, x, FixedSteps{.to = 0.25, .step = 0.125}, same);
   CHECK(same.events().size() == 1);
   same.clear_events();
   CHECK(same.events().empty());
