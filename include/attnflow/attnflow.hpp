@@ -58,6 +58,7 @@
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/geodesic_runge_kutta4.hpp>
+#include <attnflow/integrators/hermite.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/merging.hpp>
 #include <attnflow/integrators/on_sphere.hpp>

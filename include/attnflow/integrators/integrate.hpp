@@ -22,23 +22,29 @@ struct NoObserver {
   void operator()(double, const auto&) const noexcept {}
 };
 
-namespace detail {
-
-/// A field that counts its evaluations.
+/// A field that counts its evaluations, as Report::evaluations does: for steps made without integrate().
 template <VectorField F>
 struct CountedField {
   using State = typename F::State;
-  const F& field;
-  long& evaluations;
+  const F& field;     ///< must live as long as this
+  long& evaluations;  ///< one more after each call
+  /// Writes the velocity to dx. \throws std::invalid_argument if dx then has another shape than x.
   void operator()(double t, const State& x, State& dx) const {
     ++evaluations;
     field(t, x, dx);
     if (dx.rows() != x.rows() || dx.cols() != x.cols())
-      refuse("integrate: the field wrote a velocity of ", dx.rows(), " x ", dx.cols(), ", expected ",
-             x.rows(), " x ", x.cols(), " as the state is");
+      detail::refuse("integrate: the field wrote a velocity of ", dx.rows(), " x ", dx.cols(), ", expected ",
+                     x.rows(), " x ", x.cols(), " as the state is");
   }
+  /// See RowScaledField.
   [[nodiscard]] bool rows_have_one_scale() const { return detail::rows_have_one_scale(field); }
+  /// See StepBoundedField.
+  [[nodiscard]] double max_step() const requires StepBoundedField<F> {
+    return static_cast<double>(field.max_step());
+  }
 };
+
+namespace detail {
 
 /// How far the next number lies above t.
 [[nodiscard]] inline double spacing_at(double t) noexcept {
