@@ -35,7 +35,7 @@ struct Merge {
 /// dense output. Tokens that meet and part within a step are not seen. every<State>(interval, std::ref(merge_times)) looks
 /// at equal times, which are then the times of merges.
 ///
-/// Memory O(n). Each look costs what detect_clusters does: one for a step, and some 50 for each merge. The tolerance is a
+/// Memory O(n). Each look costs what detect_clusters does: one for a step, and some 30 for each merge. The tolerance is a
 /// length: on the sphere that of a cosine is sphere::chord_of_cosine.
 class MergeTimes {
  public:

@@ -95,7 +95,7 @@ concept EventFunction = StateMatrix<State> && std::copy_constructible<G> &&
 /// locate() may lie after Report::t. The observer keeps nothing that a checkpoint needs: in a resumed run a new one
 /// finds the events that are left, unless g is zero at the time of the checkpoint.
 ///
-/// Cost: one call of g and one of dense output for each part of a step, about a dozen of both for each event; memory: one
+/// Cost: one call of g and one of dense output for each part of a step, about ten of both for each event; memory: one
 /// state for each event. Discrete layers have no times between them and are no fields: compare their states in a loop.
 template <StateMatrix State, EventFunction<State> G>
 class Locate {
