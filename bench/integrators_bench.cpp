@@ -30,7 +30,7 @@ void steps(benchmark::State& state, Eigen::Index n) {
   const auto start = bench::tokens<double, Field::Dim>(n, Field::Dim);
   const Field field(bench::general_head<double, Field::Dim>(Field::Dim));
   long evaluations = 0, made = 0;
-  const attnflow::detail::CountedField<Field> counted{field, evaluations};
+  const attnflow::CountedField<Field> counted{field, evaluations};
   Stepper stepper;
   State x = start, dx;
   double t = 0, h = 1e-3;

@@ -124,7 +124,7 @@ int simulate(const Options& o, std::optional<Checkpoint> resumed,
     attention_file.emplace(folder / "attention.npy", shape);
   }
   Problems problems;
-  std::optional<attnflow::detail::Analyzer> analyzer;
+  std::optional<attnflow::Analyzer> analyzer;
   problems.attempt("analysis", [&] { analyzer.emplace(heads, analyze_options(o, run)); });
   std::optional<PageBuilder<Scalar>> page;
   const auto on_page = [&](const auto& work) {  // a page that cannot be made costs the run nothing
@@ -226,12 +226,9 @@ int simulate(const Options& o, std::optional<Checkpoint> resumed,
   const auto make_the_rest = [&] {
     if (analyzer)
       problems.attempt("analysis", [&] {
-        std::vector<Eigen::MatrixXd> P;
-        if (n <= attnflow::AnalyzeOptions{}.most_tokens)
-          P = attnflow::detail::stochastic(run.pattern(report.t, inside));
-        attnflow::Analysis made =
-            analyzer->at(report.t, inside_start.template cast<double>(), inside.template cast<double>(),
-                         static_cast<double>(std::numeric_limits<Scalar>::epsilon()), std::move(P));
+        std::vector<SquareMatrix<Scalar>> P;
+        if (n <= attnflow::AnalyzeOptions{}.most_tokens) P = run.pattern(report.t, inside);
+        attnflow::Analysis made = analyzer->at(report.t, inside_start, inside, P);
         if (!theory_speaks_of(o)) made.prediction.conjecture = expected_of(o, heads);
         document["prediction"] = json_of(made.prediction);
         document["found"] = json_of(made, n);

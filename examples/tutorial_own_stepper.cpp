@@ -29,13 +29,13 @@ class Heun {
   template <attnflow::VectorField F>
   void interpolate(const F& f, double t, State& x) {
     end_.value(f);
-    attnflow::detail::hermite(begin_, end_, t, x);
+    attnflow::hermite(begin_, end_, t, x);
   }
   /// Forgets the last step.
   void reset() noexcept { end_.reset(); }
 
  private:
-  attnflow::detail::Slope<State> begin_, end_;  // of the step made last
+  attnflow::Slope<State> begin_, end_;  // of the step made last
   State stage_, k2_;
 };
 

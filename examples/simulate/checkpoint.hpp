@@ -107,7 +107,7 @@ inline void keep_problem(const Problem& p, Checkpoint& c) {
 inline Checkpoint load_resumed(const Options& o) {
   try {
     Checkpoint c = attnflow::load_checkpoint(o.resume);
-    for (const attnflow::SimdLevel level : attnflow::detail::simd_levels)
+    for (const attnflow::SimdLevel level : attnflow::simd_levels)
       if (attnflow::name_of(level) == c.simd && attnflow::has_simd_level(level))
         programs::set_default("ATTNFLOW_SIMD", c.simd);
     attnflow::require_same_program(c, program_name, attnflow::version, o.resume);

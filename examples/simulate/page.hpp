@@ -30,7 +30,7 @@ class PageBuilder {
  public:
   /// \param analyzer  counts clusters; none without it.
   PageBuilder(const Options& o, const std::vector<double>& times, const Tokens<Scalar>& start,
-              const std::vector<Head<double>>& heads, const attnflow::detail::Analyzer* analyzer)
+              const std::vector<Head<double>>& heads, const attnflow::Analyzer* analyzer)
       : options_(o), heads_(heads), analyzer_(analyzer) {
     constexpr double most_numbers = 8e6;  // of positions
     constexpr double most_attention = 1e6;
@@ -108,7 +108,7 @@ class PageBuilder {
 
   /// The number of clusters of the positions, as in the report.
   double clusters_at(double t, const Tokens<Scalar>& inside) {
-    const Eigen::MatrixXd now = analyzer_->positions(t, inside.template cast<double>());
+    const Eigen::MatrixXd now = analyzer_->positions(t, inside);
     if (clusters_.empty()) first_ = now;
     return static_cast<double>(
         attnflow::detect_clusters(now, analyzer_->tolerance_at(t, first_, now)).count());
@@ -143,7 +143,7 @@ class PageBuilder {
 
   const Options& options_;
   const std::vector<Head<double>>& heads_;
-  const attnflow::detail::Analyzer* analyzer_;
+  const attnflow::Analyzer* analyzer_;
   attnflow::View view_;
   Eigen::MatrixXd first_;  // positions at the first frame
   std::vector<double> clusters_, rank_, energy_;

@@ -30,6 +30,9 @@
 #include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/attention/pointwise.hpp>
+#include <attnflow/attention/row_record.hpp>
+#include <attnflow/attention/score_form.hpp>
+#include <attnflow/attention/token_view.hpp>
 #include <attnflow/clustering/boolean_distance.hpp>
 #include <attnflow/clustering/caps.hpp>
 #include <attnflow/clustering/clusters.hpp>
@@ -61,6 +64,7 @@
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/geodesic_runge_kutta4.hpp>
+#include <attnflow/integrators/hermite.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/merging.hpp>
 #include <attnflow/integrators/on_sphere.hpp>
@@ -69,7 +73,9 @@
 #include <attnflow/measures/mean_field.hpp>
 #include <attnflow/measures/wasserstein.hpp>
 #include <attnflow/observers/elapsed_time.hpp>
+#include <attnflow/observers/event_functions.hpp>
 #include <attnflow/observers/every_seconds.hpp>
+#include <attnflow/observers/locate.hpp>
 #include <attnflow/observers/progress.hpp>
 #include <attnflow/observers/stop_on_signal.hpp>
 #include <attnflow/observers/stop_when.hpp>
@@ -90,6 +96,7 @@
 #include <attnflow/spectral/leading_eigenpair.hpp>
 #include <attnflow/spectral/schur.hpp>
 #include <attnflow/spectral/spectrum.hpp>
+#include <attnflow/spectral/verdict.hpp>
 #include <attnflow/systems/activations.hpp>
 #include <attnflow/systems/averaged.hpp>
 #include <attnflow/systems/circle_dynamics.hpp>

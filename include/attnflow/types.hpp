@@ -63,9 +63,13 @@ struct Head {
   /// d, the dimension of the tokens.
   [[nodiscard]] Eigen::Index dim() const noexcept { return V.cols(); }
 
-  /// O V, or V where there is no O: what a token's value is multiplied by. Cost: O(d² d_v).
+  /// O V, or V where there is no O: the matrix in front of a token. Cost: O(d² d_v).
+  /// \throws std::invalid_argument unless O has a column for each row of V.
   [[nodiscard]] Square value() const {
     if (O.size() == 0) return V;
+    if (O.cols() != V.rows())
+      detail::refuse("Head::value: O is ", O.rows(), " x ", O.cols(), ", expected ", V.cols(), " x ",
+                     V.rows());
     Square product(O.rows(), V.cols());
     for (Eigen::Index j = 0; j < V.cols(); ++j)
       for (Eigen::Index i = 0; i < O.rows(); ++i) {

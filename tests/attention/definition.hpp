@@ -41,7 +41,7 @@ using reference::Wide;
 
 inline std::vector<SimdLevel> levels_here() {
   std::vector<SimdLevel> levels;
-  for (const SimdLevel level : ad::simd_levels)
+  for (const SimdLevel level : attnflow::simd_levels)
     if (attnflow::has_simd_level(level)) levels.push_back(level);
   return levels;
 }

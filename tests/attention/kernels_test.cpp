@@ -189,7 +189,7 @@ TEST_CASE("a level is the best there is, or the one that is asked for", "[attent
   CHECK_THROWS_WITH(choose_simd_level("sse9"),
                     ContainsSubstring("ATTNFLOW_SIMD is \"sse9\", expected avx512, avx2 or "));
   CHECK_THROWS_AS(choose_simd_level(""), std::invalid_argument);
-  for (const SimdLevel level : ad::simd_levels)
+  for (const SimdLevel level : attnflow::simd_levels)
     if (!attnflow::has_simd_level(level))
       CHECK_THROWS_WITH(choose_simd_level(std::string(attnflow::name_of(level)).c_str()),
                         ContainsSubstring("does not have"));

@@ -1,5 +1,6 @@
 #include <attnflow/clustering/merge_times.hpp>
 #include <attnflow/energies/staircase.hpp>
+#include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
 #include <attnflow/observers/trajectory.hpp>
@@ -33,6 +34,16 @@ Eigen::MatrixXd line(std::initializer_list<double> x) {
 struct Contraction {
   using State = Tokens<double, 1>;
   void operator()(double, const State& x, State& dx) const { dx = -x; }
+};
+
+/// Tokens 1, 3, 5, … move to the left at given speeds, the others rest.
+struct Straight {
+  using State = Tokens<double, 1>;
+  std::vector<double> speeds;
+  void operator()(double, const State& x, State& dx) const {
+    dx = State::Zero(1, x.cols());
+    for (std::size_t k = 0; k < speeds.size(); ++k) dx(2 * static_cast<Index>(k) + 1) = -speeds[k];
+  }
 };
 
 }  // namespace
@@ -118,10 +129,37 @@ TEST_CASE("it observes runs", "[clustering]") {
                   often);
   REQUIRE(steps.merges().size() == 3);
   REQUIRE(looks.merges().size() == 3);
-  for (std::size_t m = 0; m < 3; ++m) {  // seen at the first look after it happened
-    CHECK((steps.merges()[m].t >= expected[m] - 1e-6 && steps.merges()[m].t <= expected[m] + 0.01 + 1e-6));
+  for (std::size_t m = 0; m < 3; ++m) {
+    CHECK(steps.merges()[m].t == Approx(expected[m]).margin(1e-9));  // found on dense output
+    // Seen at the first look after it happened.
     CHECK((looks.merges()[m].t >= expected[m] - 1e-3 && looks.merges()[m].t <= expected[m] + 0.02 + 1e-3));
     CHECK(steps.merges()[m].after == 3 - static_cast<Index>(m));
+  }
+}
+
+TEST_CASE("several merges in one step are found one after the other", "[clustering]") {
+  // Pairs whose distance is 0.05 + c (1 − t), which is 0.1 at t = 1 − 0.05/c: at 0.5, 0.75 and 0.95, where two pairs
+  // meet at once. Euler's method and its dense output are exact.
+  const std::vector<double> speeds{0.2, 0.1, 1, 1};
+  for (const double step : {1., 0.3, 0.01}) {
+    Straight::State x(1, 8);
+    for (Index k = 0; k < 4; ++k) {
+      x(2 * k) = static_cast<double>(10 * k);
+      x(2 * k + 1) = x(2 * k) + 0.05 + speeds[static_cast<std::size_t>(k)];
+    }
+    MergeTimes merges(0.1);
+    (void)integrate(Straight{speeds}, attnflow::Euler<Straight::State>{}, x, {.to = 1, .step = step}, merges);
+    CHECK(merges.initial_count() == 8);
+    REQUIRE(merges.merges().size() >= 3);
+    REQUIRE(merges.merges().size() <= 4);  // rounding may tell the last two pairs apart
+    CHECK(merges.merges()[0].t == Approx(0.5).margin(1e-8));
+    CHECK(merges.merges()[0].after == 7);
+    CHECK(merges.merges()[1].t == Approx(0.75).margin(1e-8));
+    CHECK(merges.merges()[2].t == Approx(0.95).margin(1e-8));
+    CHECK(merges.merges().back().t == Approx(0.95).margin(1e-8));
+    CHECK(merges.merges().back().after == 4);
+    CHECK(merges.count() == 4);
+    CHECK(merges.clusters().labels == std::vector<Index>{0, 0, 1, 1, 2, 2, 3, 3});
   }
 }
 

@@ -16,6 +16,7 @@
 #include <attnflow/integrators/on_sphere.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
 #include <attnflow/io/npy.hpp>
+#include <attnflow/observers/locate.hpp>
 #include <attnflow/observers/stop_when.hpp>
 #include <attnflow/observers/trajectory.hpp>
 #include <attnflow/polytope/convex_hull.hpp>

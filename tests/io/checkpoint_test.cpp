@@ -381,7 +381,7 @@ TEST_CASE("a checkpoint of another program, build or level is refused by name", 
   CHECK_THAT(
       said([](Checkpoint& c) { c.simd = "mmx"; }),
       ContainsSubstring("computed with mmx instructions, which this processor or compiler does not have"));
-  for (const attnflow::SimdLevel level : attnflow::detail::simd_levels)
+  for (const attnflow::SimdLevel level : attnflow::simd_levels)
     if (attnflow::has_simd_level(level) && level != attnflow::simd_level())
       CHECK_THAT(said([&](Checkpoint& c) { c.simd = attnflow::name_of(level); }),
                  ContainsSubstring("this program runs with " + good.simd + ": ATTNFLOW_SIMD"));

@@ -2,6 +2,7 @@
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
+#include <attnflow/observers/locate.hpp>
 #include <attnflow/observers/progress.hpp>
 #include <attnflow/observers/stop_when.hpp>
 #include <attnflow/observers/trajectory.hpp>
@@ -79,6 +80,7 @@ TEST_CASE("observers never steer: a run has the same bits with any of them and w
     CHECK(same(run(Trajectory<Three>({0, 0.1, 2.9, 3}))));
     CHECK(same(run(at_times<Three>({0.5, 0.50001, 1.7}, [](double, const Three&) {}))));
     CHECK(same(run(every<Three>(0.07, [](double, const Three&) {}))));
+    CHECK(same(run(attnflow::locate<Three>([](double, const Three& x) { return x(0, 0) - x(1, 1); }))));
     CHECK(same(run(attnflow::StopWhenConsensus{})));
     CHECK(same(run(attnflow::StopWhenStill<Three>(1e-12))));
     std::ostringstream out;

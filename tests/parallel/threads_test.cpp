@@ -15,6 +15,7 @@
 #include <vector>
 
 #if defined(__linux__)
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
@@ -161,6 +162,20 @@ TEST_CASE("every chunk is called once, by whoever comes first", "[threads]") {
   CHECK(some_loop_is_shared([](Index) {}));
   CHECK(WorkerPool::started() <= 7);  // no more than the largest number asked for, less the caller
 }
+
+#if defined(__linux__)
+TEST_CASE("workers may use the processors that the process may use", "[threads]") {
+  const Threads two(2);
+  cpu_set_t allowed;
+  REQUIRE(sched_getaffinity(0, sizeof allowed, &allowed) == 0);
+  std::atomic<int> others{0};
+  CHECK(some_loop_is_shared([&](Index) {
+    cpu_set_t own;
+    if (sched_getaffinity(0, sizeof own, &own) != 0 || !CPU_EQUAL(&own, &allowed)) ++others;
+  }));
+  CHECK(others == 0);
+}
+#endif
 
 TEST_CASE("what the workers write is there after the loop", "[threads]") {
   const Threads two(2);

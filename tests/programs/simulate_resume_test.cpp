@@ -289,7 +289,7 @@ TEST_CASE("a run resumed elsewhere, on other threads, to another checkpoint, or 
 }
 
 TEST_CASE("a run is resumed on its own level of vector instructions, or not at all", "[simulate]") {
-  const auto levels = attnflow::detail::simd_levels;
+  const auto levels = attnflow::simd_levels;
   const std::string lowest(name_of(levels.back()));
   const RunFolder folder;
   {

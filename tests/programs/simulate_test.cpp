@@ -872,7 +872,7 @@ TEST_CASE("results do not depend on the number of threads, and hardly on the lev
     CHECK(with("environment").at("threads") == 2);
     CHECK(with("option", {"--threads", "3"}).at("threads") == 3);
   }
-  for (const attnflow::SimdLevel level : attnflow::detail::simd_levels) {
+  for (const attnflow::SimdLevel level : attnflow::simd_levels) {
     const std::string name(attnflow::name_of(level));
     const Environment forced("ATTNFLOW_SIMD", name.c_str());
     if (attnflow::has_simd_level(level)) {

@@ -89,6 +89,30 @@ TEST_CASE("a polytope is predicted, found, and near", "[theory]") {
   }
 }
 
+TEST_CASE("one analyzer serves many states", "[theory]") {
+  const Head<double> head = Head<double>::identity(2);
+  const Tokens x = start_of(20, 2);
+  const Trajectory record = run_rescaled(head, x, 4);
+  const attnflow::Analyzer analyzer(std::vector{head});
+  CHECK(analyzer.prediction().limit == LimitCase::polytope);
+  for (const std::size_t k : {std::size_t{0}, record.size() / 2, record.size() - 1}) {
+    const double t = record.times()[k];
+    const Tokens& state = record.states()[k];
+    const Analysis one = analyze(head, t, x, state), other = analyzer.at(t, x, state);
+    CHECK(other.distance_to_prediction == one.distance_to_prediction);
+    CHECK(other.found.leaders == one.found.leaders);
+    CHECK(other.found.clusters == one.found.clusters);
+    if (!one.found.gap)
+      CHECK(analyzer.tolerance_at(t, analyzer.positions(0, x), analyzer.positions(t, state)) ==
+            one.found.cluster_tolerance);
+    CHECK(analyzer.limit_positions(t, state) == state);  // V = I: ℱ is the whole plane
+  }
+  CHECK(refusal([&] { (void)analyzer.positions(1, start_of(3, 3)); }) ==
+        "analyze: state has 3 rows, expected d = 2");
+  CHECK(refusal([&] { (void)analyzer.limit_positions(1, start_of(3, 3)); }) ==
+        "analyze: state has 3 rows, expected d = 2");
+}
+
 TEST_CASE("on the line P is Boolean, and two tokens lead", "[theory]") {
   const Head<double> head = Head<double>::identity(1);
   const Tokens x = start_of(30, 1);

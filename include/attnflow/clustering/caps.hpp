@@ -66,7 +66,7 @@ struct CapStatistics {
 
 /// How far tokens are spread that belong to caps, and which of them have left the caps of twice the depth [GKPR24].
 /// While a theorem (metastability_bounds) holds none has, and from a time on their spread is at most 2 e^{−λβ}. The
-/// time at which the first one leaves is that of stop_when with `outside`.
+/// time at which token i leaves the cap of its centre w is found by locate() with cap_exit(w, 2ε, i).
 ///
 /// x: d × n at some time; w: d × k, the centres; labels: n, those of cap_labels at the start (what has no_cap is left
 /// out). epsilon: that of the start. O(n² d) at worst, for one cap.

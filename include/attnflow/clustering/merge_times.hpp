@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/clustering/clusters.hpp>
+#include <attnflow/detail/crossing.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
 
@@ -19,7 +20,7 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A time at which the number of clusters fell.
 struct Merge {
-  double t = 0;             ///< when it was first seen to be less
+  double t = 0;             ///< when it was first found to be less
   Eigen::Index before = 0;  ///< how many there were
   Eigen::Index after = 0;   ///< how many there are from then on, less than before
 };
@@ -29,18 +30,41 @@ struct Merge {
 ///     tokens are in one cluster that were, or that are connected by distances of at most `tolerance` now.
 ///
 /// So clusters that meet and part by rounding, or pass each other, do not count twice, as those of detect_clusters at
-/// each time would. An observer: integrate(field, stepper, x, plan, merge_times), which looks at the ends of steps;
-/// in every<State>(interval, std::ref(merge_times)) at equal times. Times of merges are those at which they were
-/// seen.
+/// each time would. An observer: integrate(field, stepper, x, plan, merge_times) compares the ends of steps, and where
+/// clusters have merged, finds the times on dense output, one after the other: to 10⁻⁹ of the step, beside the error of
+/// dense output. Tokens that meet and part within a step are not seen. every<State>(interval, std::ref(merge_times)) looks
+/// at equal times, which are then the times of merges.
 ///
-/// Memory O(n); each look costs what detect_clusters does. The tolerance is a length: on the sphere that of a cosine is
-/// sphere::chord_of_cosine.
+/// Memory O(n). Each look costs what detect_clusters does: one for a step, and some 30 for each merge. The tolerance is a
+/// length: on the sphere that of a cosine is sphere::chord_of_cosine.
 class MergeTimes {
  public:
   /// \param tolerance  of detect_clusters. \throws std::invalid_argument unless it is finite and not negative.
   explicit MergeTimes(double tolerance) : tolerance_(tolerance) {
     if (!(tolerance >= 0) || !std::isfinite(tolerance))
       detail::refuse("MergeTimes: tolerance is ", tolerance, ", expected a finite number, at least 0");
+  }
+
+  /// Looks at a step of a run (StepView). \throws std::invalid_argument as for tokens.
+  template <class Step>
+  requires requires(const Step& step) {
+    step.t0();
+    step.state();
+  }
+  void operator()(const Step& step) {
+    if (count_ < 0) return (*this)(step.t1(), step.state());
+    auto x = step.state();
+    const auto unmerged = [&](double t) {  // -1 once clusters merge, else 1
+      step.at(t, x);
+      return joins(t, x, detect_clusters(x, tolerance_)) ? -1. : 1.;
+    };
+    double from = step.t0();
+    const double tolerance = 1e-9 * (step.t1() - from);
+    while (from < step.t1() && count_ > 1 && unmerged(step.t1()) < 0) {
+      from = detail::crossing(from, 1, step.t1(), -1, tolerance, unmerged);
+      step.at(from, x);
+      (*this)(from, x);
+    }
   }
 
   /// Looks at tokens, d × n. \throws std::invalid_argument if one is not finite or n is not what it was.
@@ -56,12 +80,10 @@ class MergeTimes {
       initial_ = count_;
       return;
     }
-    if (static_cast<Eigen::Index>(parent_.size()) != x.cols())
-      detail::refuse("MergeTimes: there are ", x.cols(), " tokens at t = ", t, ", expected ", parent_.size(),
-                     ", as before");
+    if (!joins(t, x, now)) return;
     const Eigen::Index before = count_;
     join(now);
-    if (count_ < before) merges_.push_back({t, before, count_});
+    merges_.push_back({t, before, count_});
   }
 
   /// In the order of time.
@@ -91,6 +113,18 @@ class MergeTimes {
   [[nodiscard]] Eigen::Index root(Eigen::Index i) const {
     while (parent_[static_cast<std::size_t>(i)] != i) i = parent_[static_cast<std::size_t>(i)];
     return i;
+  }
+  /// Whether clusters of x, at the time t, hold tokens that were apart.
+  template <class X>
+  [[nodiscard]] bool joins(double t, const X& x, const Clusters& now) const {
+    if (static_cast<Eigen::Index>(parent_.size()) != x.cols())
+      detail::refuse("MergeTimes: there are ", x.cols(), " tokens at t = ", t, ", expected ", parent_.size(),
+                     ", as before");
+    for (std::size_t i = 0; i < parent_.size(); ++i) {
+      const auto first = now.representatives[static_cast<std::size_t>(now.labels[i])];
+      if (parent_[i] != parent_[static_cast<std::size_t>(first)]) return true;
+    }
+    return false;
   }
   /// Joins what is one cluster now. The smaller token is the root; paths are then shortened to one step.
   void join(const Clusters& now) {

@@ -7,6 +7,7 @@
 
 #include <Eigen/Core>
 
+#include <algorithm>
 #include <concepts>
 #include <limits>
 #include <type_traits>
@@ -99,7 +100,13 @@ class StepView {
   /// between.
   StepView(double t0, double t1, const State& end, void* self, Interpolator interpolator,
            const Report* report = nullptr)
-      : t0_(t0), t1_(t1), end_(end), self_(self), interpolator_(interpolator), report_(report) {}
+      : t0_(t0),
+        t1_(t1),
+        run_end_(t1),
+        end_(end),
+        self_(self),
+        interpolator_(interpolator),
+        report_(report) {}
 
   /// Where the step begins.
   [[nodiscard]] double t0() const noexcept { return t0_; }
@@ -120,9 +127,19 @@ class StepView {
     eigen_assert(report_ != nullptr);
     return *report_;
   }
+  /// Ends the run at t in (t0, t1] in place of t1, so that its state is the one at t by dense output; of several such
+  /// times the earliest counts. Beside this, the step is as it was: observers see all of it.
+  /// \returns Flow::stop, the observer's answer.
+  Flow end_at(double t) const noexcept {
+    run_end_ = (std::min)(run_end_, (std::max)(t, t0_));
+    return Flow::stop;
+  }
+  /// The time at which the run ends if it ends in this step: t1, or that of end_at().
+  [[nodiscard]] double run_end() const noexcept { return run_end_; }
 
  private:
   double t0_, t1_;
+  mutable double run_end_;
   const State& end_;
   void* self_;
   Interpolator interpolator_;

@@ -238,7 +238,7 @@ class DormandPrince5 {
 
   Memory memory_;
   bool restored_ = false;
-  detail::Slope<State> begin_, end_;  // of the step accepted last; end_ is where the next one is tried from
+  Slope<State> begin_, end_;  // of the step accepted last; end_ is where the next one is tried from
   State next_, stage_, k2_, k3_, k4_, k5_, k6_, k7_;
   Eigen::Matrix<double, State::RowsAtCompileTime, 1> row_scales_;
   double t1_ = 0;  // the end of the step tried last

@@ -27,13 +27,13 @@ class Euler {
   template <VectorField F>
   void interpolate(const F& f, double t, State& x) {
     end_.value(f);
-    detail::hermite(begin_, end_, t, x);
+    hermite(begin_, end_, t, x);
   }
   /// Forgets the last step. Needed where the field changes between steps.
   void reset() noexcept { end_.reset(); }
 
  private:
-  detail::Slope<State> begin_, end_;  // of the step made last
+  Slope<State> begin_, end_;  // of the step made last
 };
 
 }}  // namespace attnflow

@@ -139,7 +139,7 @@ class GeodesicRungeKutta4 {
   /// Makes part k of the step, to the time `next`. \returns false if a stage would be too far away.
   template <class F>
   bool advance(const F& f, std::size_t k, double next, double step) {
-    detail::Slope<State>& begin = ends_[k];
+    Slope<State>& begin = ends_[k];
     const State& x = begin.x();
     State& y = y_[k];
     const double t = begin.t();
@@ -191,7 +191,7 @@ class GeodesicRungeKutta4 {
   }
 
   // The ends of the parts of the step made last, each but the first with its coordinates about the one before.
-  std::vector<detail::Slope<State>> ends_ = std::vector<detail::Slope<State>>(2);
+  std::vector<Slope<State>> ends_ = std::vector<Slope<State>>(2);
   std::vector<State> y_;
   State stage_, point_, velocity_, k1_, k2_, k3_, k4_;
   Eigen::Matrix<Scalar, Eigen::Dynamic, 1> lengths_;

@@ -11,14 +11,14 @@
 #include <cstring>
 #include <utility>
 
-namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
+namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 /// A point (t, x) of a run and f(t, x), which is evaluated when it is first asked for and never again.
 ///
 /// A stepper keeps two, the ends of its last step, and begins a step by exchanging them: what was the end is
 /// the beginning, with its slope if somebody looked in between. A state that the caller changed is noticed,
 /// since x is compared; a field that was changed is not: reset() then.
-template <class State>
+template <StateMatrix State>
 class Slope {
  public:
   /// Whether this is the point (t, x), bit for bit: compared as bytes, several times as fast as entry by
@@ -55,10 +55,13 @@ class Slope {
   }
   /// f at the point, where value(f) or take() has provided it.
   [[nodiscard]] const State& value() const noexcept { return value_; }
+  /// The time of the point.
   [[nodiscard]] double t() const noexcept { return t_; }
+  /// The state of the point.
   [[nodiscard]] const State& x() const noexcept { return x_; }
+  /// Forgets the point: is_at() is false until place() or take().
   void reset() noexcept { placed_ = known_ = false; }
-
+  /// Exchanges two points with their slopes, without copying.
   void swap(Slope& other) noexcept {
     std::swap(placed_, other.placed_);
     std::swap(known_, other.known_);
@@ -79,7 +82,7 @@ class Slope {
 
 /// The cubic with the values and slopes of two points, at time t in between. Its own error is O((t₁ − t₀)⁴).
 /// \pre both slopes have been evaluated.
-template <class State>
+template <StateMatrix State>
 void hermite(const Slope<State>& begin, const Slope<State>& end, double t, State& x) {
   using Scalar = typename State::Scalar;
   const double h = end.t() - begin.t(), s = (t - begin.t()) / h;
@@ -89,4 +92,4 @@ void hermite(const Slope<State>& begin, const Slope<State>& end, double t, State
   x = a + c(s) * (b - a) + c(s * (1 - s)) * (c(1 - s) * (c(h) * da - (b - a)) - c(s) * (c(h) * db - (b - a)));
 }
 
-}}}  // namespace attnflow::detail
+}}  // namespace attnflow

@@ -22,23 +22,29 @@ struct NoObserver {
   void operator()(double, const auto&) const noexcept {}
 };
 
-namespace detail {
-
-/// A field that counts its evaluations.
+/// A field that counts its evaluations, as Report::evaluations does: for steps made without integrate().
 template <VectorField F>
 struct CountedField {
   using State = typename F::State;
-  const F& field;
-  long& evaluations;
+  const F& field;     ///< must live as long as this
+  long& evaluations;  ///< one more after each call
+  /// Writes the velocity to dx. \throws std::invalid_argument if dx then has another shape than x.
   void operator()(double t, const State& x, State& dx) const {
     ++evaluations;
     field(t, x, dx);
     if (dx.rows() != x.rows() || dx.cols() != x.cols())
-      refuse("integrate: the field wrote a velocity of ", dx.rows(), " x ", dx.cols(), ", expected ",
-             x.rows(), " x ", x.cols(), " as the state is");
+      detail::refuse("integrate: the field wrote a velocity of ", dx.rows(), " x ", dx.cols(), ", expected ",
+                     x.rows(), " x ", x.cols(), " as the state is");
   }
+  /// See RowScaledField.
   [[nodiscard]] bool rows_have_one_scale() const { return detail::rows_have_one_scale(field); }
+  /// See StepBoundedField.
+  [[nodiscard]] double max_step() const requires StepBoundedField<F> {
+    return static_cast<double>(field.max_step());
+  }
 };
+
+namespace detail {
 
 /// How far the next number lies above t.
 [[nodiscard]] inline double spacing_at(double t) noexcept {
@@ -111,10 +117,10 @@ template <class State>
 
 inline constexpr std::string_view next_not_finite = "the next state would have an entry that is not finite";
 
-/// Shows the step that the stepper made last to the observer.
+/// Shows the step that the stepper made last to the observer. Where it ends the run within the step, report.t and x
+/// become the time and the state there.
 template <class Field, class Stepper, class State, class Observer>
-Flow show(const Field& field, Stepper& stepper, double t0, const Report& report, const State& x,
-          Observer& observer) {
+Flow show(const Field& field, Stepper& stepper, double t0, Report& report, State& x, Observer& observer) {
   struct Context {
     const Field& field;
     Stepper& stepper;
@@ -126,7 +132,11 @@ Flow show(const Field& field, Stepper& stepper, double t0, const Report& report,
         c.stepper.interpolate(c.field, t, at);
       },
       &report);
-  return notify<State>(observer, view);
+  const Flow flow = notify<State>(observer, view);
+  if (view.run_end() == report.t) return flow;
+  report.t = view.run_end();
+  stepper.interpolate(field, report.t, x);
+  return Flow::stop;
 }
 
 /// \param before  scratch space: the state that a step began with, which comes back where the next is not
@@ -228,7 +238,8 @@ Report integrate_adaptive(const F& f, S& stepper, typename F::State& x, const Ad
 /// finite. With plan.first a run that was stopped goes on, to the bits of one never stopped.
 ///
 /// The observer is called at the start and after each step; the trajectory has the same bits with any
-/// observer and with none.
+/// observer and with none. One that ends the run within a step (StepView::end_at, as locate() does) leaves in x the
+/// state at that time by dense output: `first` does not fit then, a run goes on with `from` = Report::t.
 /// Cost of a step: that of the stepper, plus one evaluation where an observer looks in between.
 /// \throws std::invalid_argument naming the field of the plan at fault; x is then unchanged.
 template <VectorField F, class Stepper, class Observer = NoObserver>

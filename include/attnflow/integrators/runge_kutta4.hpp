@@ -43,13 +43,13 @@ class RungeKutta4 {
   template <VectorField F>
   void interpolate(const F& f, double t, State& x) {
     end_.value(f);
-    detail::hermite(begin_, end_, t, x);
+    hermite(begin_, end_, t, x);
   }
   /// Forgets the last step. Needed where the field changes between steps.
   void reset() noexcept { end_.reset(); }
 
  private:
-  detail::Slope<State> begin_, end_;  // of the step made last
+  Slope<State> begin_, end_;  // of the step made last
   State stage_, k2_, k3_, k4_;
 };
 

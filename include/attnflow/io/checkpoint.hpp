@@ -75,7 +75,7 @@ inline void require_same_program(const Checkpoint& c, std::string_view program,
   const std::string level(name_of(simd_level()));
   if (c.simd == level) return;
   const bool here = std::ranges::any_of(
-      detail::simd_levels, [&](SimdLevel each) { return name_of(each) == c.simd && has_simd_level(each); });
+      simd_levels, [&](SimdLevel each) { return name_of(each) == c.simd && has_simd_level(each); });
   throw FileError(name, "was computed with " + detail::printable(c.simd, true, 40) + " instructions, " +
                             (here ? "this program runs with " + level + ": ATTNFLOW_SIMD chooses them"
                                   : "which this processor or compiler does not have"));

@@ -58,9 +58,10 @@ enum class SimdLevel {
   return level == SimdLevel::portable;
 }
 
-namespace detail {
-
+/// All levels, the best first; has_simd_level says which of them this processor has.
 inline constexpr std::array simd_levels{SimdLevel::avx512, SimdLevel::avx2, SimdLevel::portable};
+
+namespace detail {
 
 /// The level that a name asks for, or the best there is where the name is null.
 /// \throws std::invalid_argument if there is no such level or this machine does not have it.

@@ -45,20 +45,11 @@ template <class Scalar>
   return P;
 }
 
+/// The heads in double. \throws std::invalid_argument unless analyze() can take them with these options.
 template <class Scalar, int Dim>
-void validate_states(const std::vector<Head<Scalar, Dim>>& heads, double t, const Tokens<Scalar, Dim>& start,
-                     const Tokens<Scalar, Dim>& state, const AnalyzeOptions& options) {
+[[nodiscard]] std::vector<Head<double>> heads_to_analyze(const std::vector<Head<Scalar, Dim>>& heads,
+                                                         const AnalyzeOptions& options) {
   if (heads.empty()) refuse("analyze: no head given, expected at least one");
-  if (!(std::isfinite(t) && t >= 0)) refuse("analyze: t is ", t, ", expected a finite time, at least 0");
-  const auto check = [&](const char* name, const Tokens<Scalar, Dim>& x) {
-    if (x.rows() != heads[0].dim())
-      refuse("analyze: ", name, " has ", x.rows(), " rows, expected d = ", heads[0].dim());
-    if (x.cols() != start.cols())
-      refuse("analyze: ", name, " has ", x.cols(), " tokens, expected ", start.cols(), " as start has");
-    if (!x.allFinite()) refuse("analyze: ", name, " has an entry that is not finite");
-  };
-  check("start", start);
-  check("state", state);
   if (heads.size() > 1 && options.variable == StateVariable::rescaled)
     refuse("analyze: variable is rescaled with ", heads.size(),
            " heads, expected tokens: several heads have no common rescaling");
@@ -67,9 +58,76 @@ void validate_states(const std::vector<Head<Scalar, Dim>>& heads, double t, cons
   if (options.coordinates != nullptr && options.coordinates->basis.rows() != heads[0].dim())
     refuse("analyze: coordinates have d = ", options.coordinates->basis.rows(), ", expected ",
            heads[0].dim());
+  return heads_in_double(heads);
 }
 
 }  // namespace detail
+
+/// The analysis of many states of one run, as analyze() makes it of one: what follows from the weights is worked out
+/// once, in O(d³).
+class Analyzer {
+ public:
+  /// \param options  as for analyze(); what its pointer refers to must live as long as this.
+  /// \throws std::invalid_argument as analyze() does of heads and options.
+  template <KernelScalar Scalar, int Dim>
+  explicit Analyzer(const std::vector<Head<Scalar, Dim>>& heads, const AnalyzeOptions& options = {})
+      : work_(detail::heads_to_analyze(heads, options), options), dim_(heads[0].dim()) {}
+
+  /// What the weights promise.
+  [[nodiscard]] const Prediction& prediction() const noexcept { return work_.prediction(); }
+
+  /// What analyze() answers for this state, at its cost but that of the weights.
+  /// \throws std::invalid_argument as analyze() does of times and states.
+  template <KernelScalar Scalar, int Dim>
+  [[nodiscard]] Analysis at(double t, const Tokens<Scalar, Dim>& start, const Tokens<Scalar, Dim>& state,
+                            const std::vector<SquareMatrix<Scalar>>& attention = {}) const {
+    if (!(std::isfinite(t) && t >= 0))
+      detail::refuse("analyze: t is ", t, ", expected a finite time, at least 0");
+    const auto check = [&](const char* name, const Tokens<Scalar, Dim>& x) {
+      require_rows(name, x);
+      if (x.cols() != start.cols())
+        detail::refuse("analyze: ", name, " has ", x.cols(), " tokens, expected ", start.cols(),
+                       " as start has");
+      if (!x.allFinite()) detail::refuse("analyze: ", name, " has an entry that is not finite");
+    };
+    check("start", start);
+    check("state", state);
+    return work_.at(t, start.template cast<double>(), state.template cast<double>(),
+                    static_cast<double>(std::numeric_limits<Scalar>::epsilon()),
+                    detail::stochastic(attention));
+  }
+
+  /// Where the tokens of a state are, as far as the limit is concerned: the positions of Finding.
+  /// \throws std::invalid_argument unless the state has d rows.
+  template <KernelScalar Scalar, int Dim>
+  [[nodiscard]] Eigen::MatrixXd positions(double t, const Tokens<Scalar, Dim>& state) const {
+    require_rows("state", state);
+    return work_.positions(t, state.template cast<double>());
+  }
+  /// Where they are in the subspace ℱ of the prediction; without one, their positions.
+  /// \throws std::invalid_argument unless the state has d rows.
+  template <KernelScalar Scalar, int Dim>
+  [[nodiscard]] Eigen::MatrixXd limit_positions(double t, const Tokens<Scalar, Dim>& state) const {
+    require_rows("state", state);
+    return work_.limit_positions(t, state.template cast<double>());
+  }
+  /// The distance up to which positions count as one cluster where no gap tells: followers are within some e^{−λt} of
+  /// their leaders, λ the least positive real part of an eigenvalue of V, so it falls with t from 2 % of the spread to a
+  /// thousandth. first, now: positions at time 0 and t.
+  [[nodiscard]] double tolerance_at(double t, const Eigen::MatrixXd& first,
+                                    const Eigen::MatrixXd& now) const {
+    return work_.tolerance_at(t, first, now);
+  }
+
+ private:
+  template <class X>
+  void require_rows(const char* name, const X& x) const {
+    if (x.rows() != dim_) detail::refuse("analyze: ", name, " has ", x.rows(), " rows, expected d = ", dim_);
+  }
+
+  detail::AnalyzerInDouble work_;
+  Eigen::Index dim_;
+};
 
 /// Predicts the limit from the weights, finds it in a state, and measures the distance between the two.
 ///
@@ -86,11 +144,7 @@ template <KernelScalar Scalar, int Dim>
                                const Tokens<Scalar, Dim>& start, const Tokens<Scalar, Dim>& state,
                                const AnalyzeOptions& options = {},
                                const std::vector<SquareMatrix<Scalar>>& attention = {}) {
-  detail::validate_states(heads, t, start, state, options);
-  const detail::Analyzer analyzer(detail::heads_in_double(heads), options);
-  return analyzer.at(t, start.template cast<double>(), state.template cast<double>(),
-                     static_cast<double>(std::numeric_limits<Scalar>::epsilon()),
-                     detail::stochastic(attention));
+  return Analyzer(heads, options).at(t, start, state, attention);
 }
 
 /// The same for a whole run: its last state, compared with its first, and the rate with which tokens came to
@@ -110,18 +164,15 @@ template <StateMatrix State>
   const State& start = trajectory.states().front();
   const State& last = trajectory.states().back();
   const double end = trajectory.times().back();
-  detail::validate_states(heads, end, start, last, options);
-  const detail::Analyzer analyzer(detail::heads_in_double(heads), options);
-  Analysis analysis =
-      analyzer.at(end, start.template cast<double>(), last.template cast<double>(),
-                  static_cast<double>(std::numeric_limits<typename State::Scalar>::epsilon()), {});
+  const Analyzer analyzer(heads, options);
+  Analysis analysis = analyzer.at(end, start, last);
   const Eigen::Index n = last.cols();
   if (n == 0 || trajectory.size() < 3) return analysis;
 
   const std::vector<Eigen::Index>& leading = analysis.found.leaders;
   if (leading.empty()) return analysis;
   const auto at = [&](std::size_t k) -> Eigen::MatrixXd {
-    return analyzer.limit_positions(trajectory.times()[k], trajectory.states()[k].template cast<double>());
+    return analyzer.limit_positions(trajectory.times()[k], trajectory.states()[k]);
   };
   const Eigen::MatrixXd ends = at(trajectory.size() - 1);
   Eigen::MatrixXd goals =

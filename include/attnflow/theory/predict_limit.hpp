@@ -268,8 +268,8 @@ template <class Scalar, int Dim>
 template <KernelScalar Scalar, int Dim>
 [[nodiscard]] Prediction predict_limit(const std::vector<Head<Scalar, Dim>>& heads, double beta = 1,
                                        double tol = 1e-8) {
-  return detail::predict_limit_by([&] { return schur_form(heads[0].V.template cast<double>()); }, heads, beta,
-                                  tol);
+  return detail::predict_limit_by([&] { return schur_form(heads[0].value().template cast<double>()); }, heads,
+                                  beta, tol);
 }
 
 /// The same for one head.

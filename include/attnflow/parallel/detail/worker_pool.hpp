@@ -24,10 +24,6 @@
 #if __has_include(<unistd.h>)
 #include <unistd.h>
 #endif
-#if defined(__linux__)
-#include <pthread.h>
-#include <sched.h>
-#endif
 
 namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
 
@@ -86,40 +82,8 @@ class Awaited : public std::atomic<int> {
 #endif
 };
 
-/// Keeps workers off the processor that their caller runs on. Some schedulers wake a thread where the waker
-/// runs, and there it waits for as long as the waker is busy: milliseconds, and the loop is over. Any other
-/// processor that the process may use is as good as the next. Where processors cannot be told apart this does
-/// nothing.
-class Seating {
- public:
-#if defined(__linux__)
-  Seating() { known_ = pthread_getaffinity_np(pthread_self(), sizeof allowed_, &allowed_) == 0; }
-
-  /// The caller's processor, if there are others; else −1.
-  [[nodiscard]] int taken() const {
-    const int processor = known_ && CPU_COUNT(&allowed_) > 1 ? sched_getcpu() : -1;
-    return processor >= 0 && processor < CPU_SETSIZE &&
-                   CPU_ISSET(static_cast<std::size_t>(processor), &allowed_)
-               ? processor
-               : -1;
-  }
-  void keep_off(int processor, std::thread& thread) const {
-    cpu_set_t others = allowed_;
-    CPU_CLR(static_cast<std::size_t>(processor), &others);
-    (void)pthread_setaffinity_np(thread.native_handle(), sizeof others, &others);
-  }
-
- private:
-  cpu_set_t allowed_;
-  bool known_ = false;
-#else
-  [[nodiscard]] int taken() const { return -1; }
-  void keep_off(int, std::thread&) const {}
-#endif
-};
-
 /// The threads that help with loops: started when first needed, asleep between loops, joined at the end of
-/// the process.
+/// the process. On which processors they run is for the system to say.
 ///
 /// One loop at a time: its chunks are counted off by all who take part. A worker takes part while the gate is
 /// open; the caller closes it once no chunk is left and waits only for those inside, so a worker that wakes
@@ -160,7 +124,6 @@ class WorkerPool {
   };
   struct alignas(64) Worker {
     Awaited signal{0};
-    int kept_off = -1;  // the processor that it must not use
     std::thread thread;
   };
   // How long a waiting thread keeps its core before it sleeps: what two loops of one step of an integrator
@@ -219,12 +182,7 @@ class WorkerPool {
     error_ = nullptr;
     next_.store(0, std::memory_order_relaxed);
     gate_.fetch_and(~closed, std::memory_order_release);
-    const int taken = seating_.taken();
-    for (int k = 0; k < helpers; ++k) {
-      Worker& worker = *workers_[static_cast<std::size_t>(k)];
-      if (taken >= 0 && taken != worker.kept_off) seating_.keep_off(worker.kept_off = taken, worker.thread);
-      wake(worker);
-    }
+    for (int k = 0; k < helpers; ++k) wake(*workers_[static_cast<std::size_t>(k)]);
     take_chunks();
     gate_.fetch_or(closed, std::memory_order_relaxed);
     const auto inside = [&] { return gate_.load(std::memory_order_acquire) & ~closed; };
@@ -295,7 +253,6 @@ class WorkerPool {
   Eigen::Index error_chunk_ = 0;
   std::vector<std::unique_ptr<Worker>> workers_;
   bool exhausted_ = false;
-  const Seating seating_{};
   const long owner_ = process();
 };
 

@@ -45,10 +45,10 @@ namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
   return prediction;
 }
 
-/// Everything that the analysis of one state needs.
-class Analyzer {
+/// The work of Analyzer, on numbers of double that have been checked.
+class AnalyzerInDouble {
  public:
-  Analyzer(std::vector<Head<double>> heads, const AnalyzeOptions& options)
+  AnalyzerInDouble(std::vector<Head<double>> heads, const AnalyzeOptions& options)
       : heads_(std::move(heads)),
         options_(options),
         frame_{options.variable == StateVariable::rescaled, options.layer_step, options.coordinates},
