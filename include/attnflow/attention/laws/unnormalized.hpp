@@ -3,6 +3,7 @@
 #pragma once
 
 #include <attnflow/attention/concepts.hpp>
+#include <attnflow/detail/value_of.hpp>
 #include <attnflow/types.hpp>
 
 #include <cmath>
