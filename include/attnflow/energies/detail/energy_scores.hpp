@@ -31,16 +31,15 @@ template <class Matrix>
 /// Log-normalisers log Zᵢ = log ∑ⱼ e^{sᵢⱼ} of the scores sᵢⱼ = β ⟨Q xᵢ, K xⱼ⟩, and the logarithm of their sum.
 struct EnergyRows {
   Tokens<double> query, key;  ///< Q x and K x
-  double beta = 1;
   RowRecord rows;
   double log_sum = -std::numeric_limits<double>::infinity();  ///< log ∑ᵢ Zᵢ
 
   /// \param tangent  null, or d × n velocities ẋ: writes d log ∑ᵢ Zᵢ/dt, divided by β, to *rate.
   /// Cost: O(n² d_k + n d d_k) time, O(n d_k) memory.
   template <class Scalar, int Dim>
-  EnergyRows(const char* function, const Head<Scalar, Dim>& head, const Eigen::MatrixXd& x,
-             double inverse_temperature = 1, const Eigen::MatrixXd* tangent = nullptr, double* rate = nullptr)
-      : query(applied(head.Q, x)), key(applied(head.K, x)), beta(inverse_temperature) {
+  EnergyRows(const char* function, const Head<Scalar, Dim>& head, const Eigen::MatrixXd& x, double beta = 1,
+             const Eigen::MatrixXd* tangent = nullptr, double* rate = nullptr)
+      : query(applied(head.Q, x)), key(applied(head.K, x)) {
     const Eigen::Index d_k = key.rows(), n = x.cols();
     if (n == 0) return;
     // ∑ⱼ e^{sᵢⱼ} (⟨Q ẋᵢ, K xⱼ⟩ + ⟨Q xᵢ, K ẋⱼ⟩) = Zᵢ (⟨Q ẋᵢ, aᵢ⟩ + ⟨Q xᵢ, bᵢ⟩) with the means a of K x and b of K ẋ.
