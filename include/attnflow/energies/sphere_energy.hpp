@@ -27,7 +27,7 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 /// x: d × n. ±∞ beyond 10³⁰⁸ (normalized_energy stays in range), 0 without tokens. Accuracy as interaction_energy.
 /// O(n² d_k + n d d_k) time, O(n d_k) memory.
 /// \throws std::invalid_argument if the head is wrong, β is not finite, x has not d rows or is not finite, or a
-/// log-normaliser overflows.
+/// log-normaliser overflows, at β = 0 ⟨m, M m⟩.
 template <class Scalar, int Dim, class Derived>
 requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] double sphere_energy(const Head<Scalar, Dim>& head, double beta,
@@ -36,10 +36,16 @@ requires KernelScalar<typename Derived::Scalar>
   if (!std::isfinite(beta)) detail::refuse("sphere_energy: beta is ", beta, ", expected a finite number");
   const auto n = static_cast<double>(x.cols());
   if (x.cols() == 0) return 0;
-  const detail::EnergyRows rows("sphere_energy", head, tokens, beta);
-  if (beta != 0) return std::exp(rows.log_sum - 2 * std::log(n)) / (2 * beta);
-  const Eigen::VectorXd query = rows.query.rowwise().sum() / n, key = rows.key.rowwise().sum() / n;
-  return query.dot(key) / 2;
+  if (beta != 0)
+    return std::exp(detail::EnergyRows("sphere_energy", head, tokens, beta).log_sum - 2 * std::log(n)) /
+           (2 * beta);
+  const Eigen::VectorXd query = detail::applied(head.Q, tokens).rowwise().sum() / n,
+                        key = detail::applied(head.K, tokens).rowwise().sum() / n;
+  const double product = query.dot(key);
+  if (!std::isfinite(product))
+    detail::refuse("sphere_energy: the product of the means of Q x and K x is ", product,
+                   ", expected a finite number");
+  return product / 2;
 }
 
 /// The energy on the sphere for Q = K = I relative to that of one cluster [GKPR24],
