@@ -6,6 +6,8 @@
 #include "catch.hpp"
 
 #include <cfenv>
+#include <type_traits>
+#include <utility>
 
 namespace {
 
@@ -49,7 +51,125 @@ TokenMasses any_masses(Index n, double slope = 0) {
   return masses;
 }
 
+/// attention_matrix and log_attention of queries on keys against the definition, where `taken` says what the mask leaves.
+template <class Scalar, class Law, class Mask, class Bias, class Taken>
+void check_matrix(const Law& law, const Mask& mask, const Bias& bias, const Tokens<Scalar>& queries,
+                  const Tokens<Scalar>& keys, const Taken& taken) {
+  const Index m = queries.cols(), n = keys.cols();
+  CAPTURE(m, n, law.beta, bias.slope);
+  const std::vector<Real> mass = definition::masses(bias, n);
+  const auto P = attention_matrix(queries, keys, law, mask, bias);
+  REQUIRE((P.rows() == m && P.cols() == n));
+  attnflow::SquareMatrix<Scalar> logs;
+  if constexpr (Law::function == WeightFunction::exponential)
+    logs = log_attention(queries, keys, law, mask, bias);
+  // Biases, and what a law is told of positions, are doubles whatever the scalar.
+  constexpr bool of_doubles = !std::is_same_v<Bias, NoBias> || attnflow::PositionAware<Law>;
+  constexpr Real eps =
+      std::max(reference::epsilon<Scalar>, of_doubles ? reference::epsilon<double> : Real(0));
+  const Real tolerance = 64 * eps * static_cast<Real>(n + 8);
+  for (Index i = 0; i < m; ++i) {
+    std::vector<Real> score(static_cast<std::size_t>(n));
+    Real sum = 0, positions = 0;
+    for (Index j = 0; j < n; ++j) {
+      Real& s = score[static_cast<std::size_t>(j)];
+      for (Index c = 0; c < keys.rows(); ++c)
+        s += static_cast<Real>(law.beta) * static_cast<Real>(queries(c, i)) * static_cast<Real>(keys(c, j));
+      const Real fall = static_cast<Real>(bias.slope) * static_cast<Real>(std::abs(i - j)),
+                 own = mass[static_cast<std::size_t>(j)];
+      s -= fall;
+      if (!taken(i, j)) continue;
+      sum += std::exp(s) * own;
+      positions += std::exp(-fall) * own;
+    }
+    for (Index j = 0; j < n; ++j) {
+      const Real s = score[static_cast<std::size_t>(j)], own = mass[static_cast<std::size_t>(j)];
+      Real expected = 0;
+      if (!taken(i, j)) {
+      } else if constexpr (Law::function == WeightFunction::exponential) {
+        expected =
+            std::exp(definition::log_weight(law, s + std::log(own), std::log(sum), std::log(positions), n));
+      } else {
+        expected = own * static_cast<Real>(law.row_factor(n));
+        if constexpr (Law::function == WeightFunction::logistic)
+          expected /= 1 + std::exp(-s - static_cast<Real>(law.bias));
+        else
+          expected *= s;
+      }
+      REQUIRE(std::abs(static_cast<Real>(P(i, j)) - expected) <= tolerance * (1 + std::abs(expected)));
+      if constexpr (Law::function == WeightFunction::exponential) {
+        if (taken(i, j))
+          REQUIRE(std::abs(static_cast<Real>(logs(i, j)) - std::log(expected)) <= tolerance);
+        else
+          REQUIRE(logs(i, j) == -std::numeric_limits<Scalar>::infinity());
+      }
+    }
+  }
+}
+template <class Scalar, class Law>
+void check_matrices(const Law& law, const Tokens<Scalar>& queries, const Tokens<Scalar>& keys) {
+  const Index n = keys.cols();
+  const auto all = [](Index, Index) { return true; };
+  const auto before = [](Index i, Index j) { return j <= i; };
+  const auto near = [](Index i, Index j) { return std::abs(i - j) <= 2; };
+  check_matrix(law, NoMask{}, NoBias{}, queries, keys, all);
+  check_matrix(law, Causal{}, Alibi{0.3}, queries, keys, before);
+  check_matrix(law, StrictCausal{}, NoBias{}, queries, keys, [](Index i, Index j) { return j < i; });
+  check_matrix(law, Band{2, 2}, Alibi{0.1}, queries, keys, near);
+  check_matrix(law, ExcludeSelf{}, NoBias{}, queries, keys, [](Index i, Index j) { return i != j; });
+  if (n > 0) check_matrix(law, NoMask{}, any_masses(n, 0.2), queries, keys, all);
+}
+
 }  // namespace
+
+TEMPLATE_TEST_CASE("weights of queries on keys are their definition", "[attention][laws]", float, double,
+                   long double) {
+  using Scalar = TestType;
+  std::mt19937_64 generator(23);
+  for (const auto& [rows, columns] : {std::pair<Index, Index>{3, 11}, {12, 5}, {1, 1}, {0, 4}, {4, 0}}) {
+    const Index m = rows, n = columns;
+    const auto queries = reference::random<Tokens<Scalar>>(generator, 3, m, -2, 2),
+               keys = reference::random<Tokens<Scalar>>(generator, 3, n, -2, 2);
+    check_matrices(Softmax{1.5}, queries, keys);
+    check_matrices(Unnormalized{0.5}, queries, keys);
+    check_matrices(PositionWeighted{0.5}, queries, keys);
+    check_matrices(Sigmoid{1, 0.5}, queries, keys);
+    check_matrices(Linear{1}, queries, keys);
+    // Through a head: queries Q y and keys K x. Roundings of two products.
+    const Head<Scalar> head{reference::random<Tokens<Scalar>>(generator, 2, 3),
+                            reference::random<Tokens<Scalar>>(generator, 2, 3),
+                            reference::random<Tokens<Scalar>>(generator, 3, 3)};
+    const Tokens<Scalar> Qy = head.Q.lazyProduct(queries), Kx = head.K.lazyProduct(keys);
+    const auto check_head = [&](const auto& law, const auto& mask, const auto& bias) {
+      const auto P = attention_matrix(head, queries, keys, law, mask, bias),
+                 expected = attention_matrix(Qy, Kx, law, mask, bias);
+      REQUIRE((P.rows() == m && P.cols() == n));
+      if (P.size() != 0)
+        CHECK(reference::largest(wide(P) - wide(expected)) <= 256 * reference::epsilon<Scalar>);
+    };
+    check_head(Softmax{2}, NoMask{}, NoBias{});
+    check_head(Softmax{2}, Causal{}, Alibi{0.5});
+    check_head(Sigmoid{1, 0.5}, Band{1, 1}, NoBias{});
+  }
+  // Ties of the maximum are those of the keys, whatever the query's own position.
+  const Tokens<Scalar> query = Tokens<Scalar>::Constant(1, 1, 3),
+                       keys = (Tokens<Scalar>(1, 4) << 1, 2, 0, 2).finished();
+  CHECK(attention_matrix(query, keys, Hardmax{1}, NoMask{}, NoBias{}) ==
+        (Tokens<Scalar>(1, 4) << 0, Scalar(0.5), 0, Scalar(0.5)).finished());
+  // Views that are no tokens in memory, and what does not fit.
+  CHECK(attention_matrix(keys.rightCols(3), keys, Softmax{1}, NoMask{}, NoBias{}) ==
+        attention_matrix(Tokens<Scalar>(keys.rightCols(3)), keys, Softmax{1}, NoMask{}, NoBias{}));
+  const auto refused = [&](const Tokens<Scalar>& of, const Tokens<Scalar>& on) {
+    return refusal([&] { (void)attention_matrix(of, on, Softmax{1}, NoMask{}, NoBias{}); });
+  };
+  CHECK(refused(Tokens<Scalar>::Ones(2, 1), keys) ==
+        "log_attention: queries have 2 rows, expected 1 as keys have");
+  CHECK(refused(Tokens<Scalar>(0, 1), Tokens<Scalar>(0, 1)) ==
+        "log_attention: keys have 0 rows, expected d_k, at least 1");
+  const Tokens<Scalar> bad = Tokens<Scalar>::Constant(1, 2, std::numeric_limits<Scalar>::infinity());
+  CHECK_THAT(refused(bad, keys), ContainsSubstring("not finite"));
+  CHECK_THAT(refused(query, bad), ContainsSubstring("not finite"));
+}
 
 // Each law with each mask and bias that it takes is its double loop, at every level; 70 tokens make tiles of three, two and
 // one packs and a part of one at every width, 700 several chunks and panels.

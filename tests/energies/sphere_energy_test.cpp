@@ -217,6 +217,8 @@ TEST_CASE("what has no energy on the sphere is refused in words", "[energies]") 
         "sphere_energy: beta is nan, expected a finite number");
   CHECK(refusal([&] { (void)sphere_energy(head, 1, Tokens<double>(3, 2)); }) ==
         "sphere_energy: x has 3 rows, expected d = 2");
+  CHECK(refusal([&] { (void)sphere_energy(head, 0, (1e200 * x).eval()); }) ==
+        "sphere_energy: the product of the means of Q x and K x is inf, expected a finite number");
   CHECK(refusal([&] { (void)normalized_energy(x, inf); }) ==
         "normalized_energy: beta is inf, expected a finite number");
   CHECK(refusal([&] { (void)energy_balance(Softmax{}, head, x, Tokens<double>(2, 3)); }) ==

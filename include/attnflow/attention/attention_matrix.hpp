@@ -55,19 +55,23 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
   return result;
 }
 
-/// The same for tokens and the form of a head.
+/// The same for queries on keys with scores β ⟨qᵢ, kⱼ⟩ or of the form of a head (null: none).
 template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
-[[nodiscard]] SquareMatrix<Scalar> log_weights(const ScoreForm<Dim>& form,
-                                               const std::type_identity_t<ScaledMatrix<Dim>>* flow,
-                                               const Law& law, const Mask& mask, const Bias& bias,
-                                               const std::type_identity_t<TokenView<Scalar, Dim>>& x) {
+[[nodiscard]] SquareMatrix<Scalar> log_weights_of_points(const ScoreForm<Dim>* form,
+                                                         const ScaledMatrix<Dim>* flow, const Law& law,
+                                                         const Mask& mask, const Bias& bias,
+                                                         const PointViews<Scalar, Dim>& points) {
+  const TokenView<Scalar, Dim>& x = points.keys;
   auto& scratch = AttentionScratch<Scalar>::of_this_thread();
-  if (!scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols()))
+  auto queries = query_points(points.queries, x);
+  queries.first_position = points.first_position;
+  if (!scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols()) || !std::isfinite(queries.largest))
     refuse("log_attention: x has an entry that is not finite");
-  if (x.cols() == 0) return SquareMatrix<Scalar>(0, 0);
+  if (x.cols() == 0) return SquareMatrix<Scalar>(queries.count, 0);
   constexpr RowKind kind = exact_kind(row_kind<Law, Mask, Bias>());
   const auto kernels = exact_kernels_at<Scalar, kind>(scratch.level);
-  const QuerySource<Scalar, Dim> source(QueryPoints<Scalar>::of(scratch.tokens), form, flow);
+  const auto source = form == nullptr ? QuerySource<Scalar, Dim>(queries, law.beta)
+                                      : QuerySource<Scalar, Dim>(queries, *form, flow);
   std::vector<double> terms;
   if constexpr (MassiveBias<Bias>) log_relative_masses(bias, x.cols(), terms);
   if constexpr (DoublyStochasticLaw<Law>) {
@@ -75,7 +79,7 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
     if (!balanced.settled) {
       const Tokens<double, Dim> wide = x.map().template cast<double>();
       const TokenView<double, Dim> view(wide);
-      return log_weights<double>(generic_form_of<double>(form), flow, law, mask, bias,
+      return log_weights<double>(generic_form_of<double>(*form), flow, law, mask, bias,
                                  PointViews<double, Dim>(view))
           .template cast<Scalar>();
     }
@@ -83,6 +87,15 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
     terms = std::move(balanced.key_terms);
   }
   return log_weights_of_rows(source, scratch.tokens, law, mask, bias, kernels, terms, scratch);
+}
+
+/// The same for the form of a head.
+template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] SquareMatrix<Scalar> log_weights(const ScoreForm<Dim>& form,
+                                               const std::type_identity_t<ScaledMatrix<Dim>>* flow,
+                                               const Law& law, const Mask& mask, const Bias& bias,
+                                               const std::type_identity_t<PointViews<Scalar, Dim>>& points) {
+  return log_weights_of_points(&form, flow, law, mask, bias, points);
 }
 
 /// The same for a law of distances.
@@ -108,14 +121,29 @@ void exponentiate(SquareMatrix<Scalar>& P) {
 template <class Scalar, int Dim, class FormType, class Law, class Mask, class Bias>
 [[nodiscard]] SquareMatrix<Scalar> weights(const FormType& form, const ScaledMatrix<Dim>* flow,
                                            const Law& law, const Mask& mask, const Bias& bias,
-                                           const TokenView<Scalar, Dim>& x) {
+                                           const PointViews<Scalar, Dim>& points) {
   if constexpr (Law::function == WeightFunction::exponential) {
-    SquareMatrix<Scalar> P = log_weights<Scalar>(form, flow, law, mask, bias, x);
+    SquareMatrix<Scalar> P;
+    if constexpr (DistanceLaw<Law>)
+      P = log_weights<Scalar>(form, flow, law, mask, bias, points.keys);
+    else
+      P = log_weights<Scalar>(form, flow, law, mask, bias, points);
     exponentiate(P);
     return P;
   } else {
-    return function_weights(generic_form_of<Scalar>(form), flow, law, mask, bias, PointViews<Scalar, Dim>(x));
+    return function_weights(generic_form_of<Scalar>(form), flow, law, mask, bias, points);
   }
+}
+
+/// Refuses queries, keys, a law or a bias that do not fit, in the name of a function.
+template <class Queries, class Keys, class Law, class Bias>
+void require_points(const char* function, const Queries& queries, const Keys& keys, const Law& law,
+                    const Bias& bias) {
+  law.validate();
+  bias.validate();
+  if (keys.rows() < 1) refuse(function, ": keys have 0 rows, expected d_k, at least 1");
+  if (queries.rows() != keys.rows())
+    refuse(function, ": queries have ", queries.rows(), " rows, expected ", keys.rows(), " as keys have");
 }
 
 }  // namespace detail
@@ -144,6 +172,66 @@ requires TokenSource<X, typename X::Scalar, Dim>
   SquareMatrix<typename X::Scalar> P = log_attention(form, flow, x);
   detail::exponentiate(P);
   return P;
+}
+
+/// log P of queries on keys, P = law(β ⟨qᵢ, kⱼ⟩ + bias(i, j)), m × n; −∞ where the mask leaves j out. Query i stands at
+/// position i among the keys. queries: d_k × m, keys: d_k × n. For laws of exponentials whose rows stand alone.
+/// Cost: O(m n d_k) time, m n numbers.
+/// \throws std::invalid_argument unless queries and keys have the same d_k ≥ 1 rows and are finite; if the law or the bias
+/// is wrong.
+template <class Queries, TokenSource<typename Queries::Scalar, Eigen::Dynamic> Keys,
+          WeightLaw<typename Queries::Scalar> Law, AttentionMask Mask, PositionalBias Bias>
+requires(Law::function == WeightFunction::exponential && !DoublyStochasticLaw<Law> && !DistanceLaw<Law>)
+    [[nodiscard]] SquareMatrix<typename Queries::Scalar> log_attention(
+        const Eigen::MatrixBase<Queries>& queries, const Keys& keys, const Law& law, const Mask& mask,
+        const Bias& bias) {
+  using Scalar = typename Queries::Scalar;
+  detail::require_points("log_attention", queries, keys, law, bias);
+  const detail::TokenView<Scalar, Eigen::Dynamic> q(queries.derived()), k(keys);
+  const detail::PointViews<Scalar, Eigen::Dynamic> points(q, k, k, 0);
+  if constexpr (KernelScalar<Scalar>)
+    return detail::log_weights_of_points<Scalar, Eigen::Dynamic>(nullptr, nullptr, law, mask, bias, points);
+  else
+    return detail::log_weights<Scalar>(detail::GenericForm<Scalar, Eigen::Dynamic>{{}, 0, 0, law.beta},
+                                       nullptr, law, mask, bias, points);
+}
+
+/// P itself, for all laws whose rows stand alone: zero where the mask leaves j out. Else as log_attention.
+template <class Queries, TokenSource<typename Queries::Scalar, Eigen::Dynamic> Keys,
+          WeightLaw<typename Queries::Scalar> Law, AttentionMask Mask, PositionalBias Bias>
+requires(!DoublyStochasticLaw<Law> && !DistanceLaw<Law>)
+    [[nodiscard]] SquareMatrix<typename Queries::Scalar> attention_matrix(
+        const Eigen::MatrixBase<Queries>& queries, const Keys& keys, const Law& law, const Mask& mask,
+        const Bias& bias) {
+  using Scalar = typename Queries::Scalar;
+  if constexpr (Law::function == WeightFunction::exponential) {
+    SquareMatrix<Scalar> P = log_attention(queries, keys, law, mask, bias);
+    detail::exponentiate(P);
+    return P;
+  } else {
+    detail::require_points("attention_matrix", queries, keys, law, bias);
+    const detail::TokenView<Scalar, Eigen::Dynamic> q(queries.derived()), k(keys);
+    return detail::function_weights(detail::GenericForm<Scalar, Eigen::Dynamic>{{}, 0, 0, law.beta}, nullptr,
+                                    law, mask, bias, detail::PointViews<Scalar, Eigen::Dynamic>(q, k, k, 0));
+  }
+}
+
+/// The weights that m points y give to n tokens x through a head, P = law(β ⟨Q yᵢ, K xⱼ⟩ + bias(i, j)), m × n.
+/// y: d × m, x: d × n. Laws as for queries and keys; errors as log_attention.
+template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> Y, TokenSource<Scalar, Dim> X, WeightLaw Law,
+          AttentionMask Mask, PositionalBias Bias>
+requires(!DoublyStochasticLaw<Law> && !DistanceLaw<Law>)
+    [[nodiscard]] SquareMatrix<Scalar> attention_matrix(const Head<Scalar, Dim>& head, const Y& y, const X& x,
+                                                        const Law& law, const Mask& mask, const Bias& bias) {
+  head.validate("attention_matrix");
+  law.validate();
+  bias.validate();
+  detail::require_dimension("attention_matrix", x, head.dim());
+  if (y.rows() != head.dim())
+    detail::refuse("attention_matrix: y has ", y.rows(), " rows, expected d = ", head.dim());
+  const detail::TokenView<Scalar, Dim> queries(y), keys(x);
+  return detail::weights<Scalar, Dim>(detail::form_of(head, law), nullptr, law, mask, bias,
+                                      detail::PointViews<Scalar, Dim>(queries, keys, keys, 0));
 }
 
 /// log P of one head on tokens x, P = law(β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j)); −∞ where the mask leaves j out. For laws of
@@ -179,8 +267,9 @@ template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw Law 
     detail::validate_law(law);
     bias.validate();
     detail::require_dimension("attention_matrix", x, head.dim());
+    const detail::TokenView<Scalar, Dim> view(x);
     return detail::weights<Scalar, Dim>(detail::form_of(head, law), nullptr, law, mask, bias,
-                                        detail::TokenView<Scalar, Dim>(x));
+                                        detail::PointViews<Scalar, Dim>(view));
   }
 }
 

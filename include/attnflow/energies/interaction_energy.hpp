@@ -34,19 +34,16 @@ struct EnergyRate {
 /// For M = QᵀK positive semidefinite 𝓛 ≥ n², with equality where all tokens are 0 (if M is definite, only
 /// there): by Jensen's inequality log(𝓛/n²) ≥ ⟨m, M m⟩ with the mean m, and so ≥ 0.
 ///
-/// x: d × n; the sum is taken relative to its largest term, so `log` is exact to a few ε (n + |log 𝓛|) whatever
-/// the scores. O(n² d_k + n d d_k) time, O(n d_k) memory.
-/// \throws std::invalid_argument if the head is wrong, x has not d rows or is not finite, or a score overflows.
+/// x: d × n; from the log-normalisers log Zᵢ of the operator, so that `log` is exact to a few ε (n + |log 𝓛|) whatever the
+/// scores, and `value` to that relative error. O(n² d_k + n d d_k) time, O(n d_k) memory.
+/// \throws std::invalid_argument if the head is wrong, x has not d rows or is not finite, or log Zᵢ overflows.
 template <class Scalar, int Dim, class Derived>
 requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] InteractionEnergy interaction_energy(const Head<Scalar, Dim>& head,
                                                    const Eigen::MatrixBase<Derived>& x) {
-  const detail::EnergyScores scores("interaction_energy", head, x);
-  if (x.cols() == 0) return {};
-  const double sum = scores.sum();
-  const double log = scores.largest + std::log(sum);
-  // Small scores, the usual case, need no shift: no error of the logarithm is then multiplied by 𝓛.
-  return {std::abs(scores.largest) < 700 ? sum * std::exp(scores.largest) : std::exp(log), log};
+  const detail::EnergyRows rows("interaction_energy", head,
+                                detail::energy_tokens("interaction_energy", head, x));
+  return {rows.sum(), rows.log_sum};
 }
 
 /// The rate of the interaction energy along ẋᵢ = ∑ⱼ Pᵢⱼ V xⱼ, for any head:
@@ -57,34 +54,22 @@ requires KernelScalar<typename Derived::Scalar>
 /// 2 ∑ᵢ Zᵢ ⟨ẋᵢ, M mᵢ⟩ with mᵢ = ∑ⱼ Pᵢⱼ xⱼ, ẋᵢ = V mᵢ: so 𝓛 decreases for V = −I and M positive semidefinite, and
 /// increases for V = I. Without symmetry of M it need not be monotone.
 ///
-/// Weights are relative to the largest score, so `logarithmic` does not overflow with 𝓛. Cost as
-/// interaction_energy. Without tokens both rates are 0.
-/// \throws std::invalid_argument as interaction_energy does, and if the rate of a score overflows.
+/// Both sums over j are attention: the second is Zᵢ (⟨Q ẋᵢ, ∑ⱼ Pᵢⱼ K xⱼ⟩ + ⟨Q xᵢ, ∑ⱼ Pᵢⱼ K ẋⱼ⟩). `logarithmic` does not
+/// overflow with 𝓛. Cost as interaction_energy, twice. Without tokens both rates are 0.
+/// \throws std::invalid_argument as interaction_energy does, and if the logarithmic rate overflows.
 template <class Scalar, int Dim, class Derived>
 requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] EnergyRate energy_rate(const Head<Scalar, Dim>& head, const Eigen::MatrixBase<Derived>& x) {
-  const detail::EnergyScores scores("energy_rate", head, x);
-  const Eigen::Index n = x.cols();
-  if (n == 0) return {};
-  const Eigen::MatrixXd values = detail::applied(head.value(), x.template cast<double>());
-  Eigen::MatrixXd velocity = Eigen::MatrixXd::Zero(x.rows(), n);
-  double sum = 0;
-  for (Eigen::Index i = 0; i < n; ++i) {
-    double top = scores(i, 0), row = 0;
-    for (Eigen::Index j = 1; j < n; ++j) top = (std::max)(top, scores(i, j));
-    for (Eigen::Index j = 0; j < n; ++j) {
-      const double weight = std::exp(scores(i, j) - top);
-      row += weight;
-      velocity.col(i) += weight * values.col(j);
-    }
-    velocity.col(i) /= row;
-    sum += row * std::exp(top - scores.largest);
-  }
-  const double rate =
-      scores.mean_rate(detail::applied(head.Q, velocity), detail::applied(head.K, velocity), sum);
+  const Eigen::MatrixXd tokens = detail::energy_tokens("energy_rate", head, x);
+  if (x.cols() == 0) return {};
+  const Head<double> wide{head.Q.template cast<double>(), head.K.template cast<double>(),
+                          head.V.template cast<double>(), head.O.template cast<double>()};
+  const Eigen::MatrixXd velocity = attend(wide, tokens);
+  double rate = 0;
+  const detail::EnergyRows rows("energy_rate", head, tokens, 1, &velocity, &rate);
   if (!std::isfinite(rate))
     detail::refuse("energy_rate: the rate of log energy is ", rate, ", expected a finite number");
-  return {detail::scaled_by_exponential(rate, scores.largest + std::log(sum)), rate};
+  return {detail::scaled_by_exponential(rate, rows.log_sum), rate};
 }
 
 /// The covariance of tokens with mean m,

@@ -12,6 +12,7 @@
 #include <Eigen/Core>
 
 #include <cmath>
+#include <cstddef>
 
 namespace attnflow { inline namespace ATTNFLOW_ABI {
 
@@ -23,24 +24,28 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 /// unit tokens it is largest, e^β/(2β) for β > 0, where all are one. SphereDynamics with V = M symmetric lets it
 /// grow, see energy_balance, and V = −M fall.
 ///
-/// x: d × n. ±∞ beyond 10³⁰⁸ (normalized_energy stays in range), 0 without tokens. O(n² d_k + n d d_k) time.
-/// \throws std::invalid_argument if the head is wrong, β is not finite, x has not d rows or is not finite, or a score
-/// overflows.
+/// x: d × n. ±∞ beyond 10³⁰⁸ (normalized_energy stays in range), 0 without tokens. Accuracy as interaction_energy.
+/// O(n² d_k + n d d_k) time, O(n d_k) memory.
+/// \throws std::invalid_argument if the head is wrong, β is not finite, x has not d rows or is not finite, or a
+/// log-normaliser overflows, at β = 0 ⟨m, M m⟩.
 template <class Scalar, int Dim, class Derived>
 requires KernelScalar<typename Derived::Scalar>
 [[nodiscard]] double sphere_energy(const Head<Scalar, Dim>& head, double beta,
                                    const Eigen::MatrixBase<Derived>& x) {
-  const detail::EnergyScores scores("sphere_energy", head, x, beta);
+  const Eigen::MatrixXd tokens = detail::energy_tokens("sphere_energy", head, x);
+  if (!std::isfinite(beta)) detail::refuse("sphere_energy: beta is ", beta, ", expected a finite number");
   const auto n = static_cast<double>(x.cols());
   if (x.cols() == 0) return 0;
-  if (beta != 0) {
-    // As in interaction_energy: small scores need no shift.
-    const double size = std::abs(scores.largest) < 700 ? scores.sum() * std::exp(scores.largest)
-                                                       : std::exp(scores.largest + std::log(scores.sum()));
-    return size / n / n / (2 * beta);
-  }
-  const Eigen::VectorXd query = scores.query.rowwise().sum() / n, key = scores.key.rowwise().sum() / n;
-  return query.dot(key) / 2;
+  if (beta != 0)
+    return std::exp(detail::EnergyRows("sphere_energy", head, tokens, beta).log_sum - 2 * std::log(n)) /
+           (2 * beta);
+  const Eigen::VectorXd query = detail::applied(head.Q, tokens).rowwise().sum() / n,
+                        key = detail::applied(head.K, tokens).rowwise().sum() / n;
+  const double product = query.dot(key);
+  if (!std::isfinite(product))
+    detail::refuse("sphere_energy: the product of the means of Q x and K x is ", product,
+                   ", expected a finite number");
+  return product / 2;
 }
 
 /// The energy on the sphere for Q = K = I relative to that of one cluster [GKPR24],
@@ -108,7 +113,7 @@ requires WeightLaw<Law> &&(Law::function == WeightFunction::exponential) &&
                    const Eigen::MatrixBase<Velocity>& velocity) {
   detail::validate_law(law);
   const auto beta = static_cast<double>(law.beta);
-  const detail::EnergyScores scores("energy_balance", head, x, beta);
+  const Eigen::MatrixXd tokens = detail::energy_tokens("energy_balance", head, x);
   if (velocity.rows() != x.rows() || velocity.cols() != x.cols())
     detail::refuse("energy_balance: velocity is ", velocity.rows(), " x ", velocity.cols(), ", expected ",
                    x.rows(), " x ", x.cols(), ", as x is");
@@ -116,12 +121,13 @@ requires WeightLaw<Law> &&(Law::function == WeightFunction::exponential) &&
   const Eigen::Index n = x.cols();
   if (n == 0) return {};
   const Eigen::MatrixXd v = velocity.template cast<double>();
-  const double sum = scores.sum(), log_sum = scores.largest + std::log(sum),
-               log_mean = log_sum - 2 * std::log(static_cast<double>(n));
-  const double rate = scores.mean_rate(detail::applied(head.Q, v), detail::applied(head.K, v), sum) / 2;
-  double dissipation = 0;
+  double rate = 0, dissipation = 0;
+  const detail::EnergyRows rows("energy_balance", head, tokens, beta, &v, &rate);
+  rate /= 2;
+  const double log_sum = rows.log_sum, log_mean = log_sum - 2 * std::log(static_cast<double>(n));
   for (Eigen::Index i = 0; i < n; ++i) {
-    const double log_row = scores.log_row_sum(i), speed = v.col(i).stableNorm();
+    const double log_row = rows.rows.log_normalizer[static_cast<std::size_t>(i)],
+                 speed = v.col(i).stableNorm();
     const double factor = std::exp((log_row - detail::log_row_factor(law, log_row, n) - log_sum) / 2) * speed;
     dissipation += factor * factor;
   }

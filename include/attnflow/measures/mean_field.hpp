@@ -2,6 +2,10 @@
 /// Attention as a vector field that a measure makes, its gradient, and what is known a priori about both.
 #pragma once
 
+#include <attnflow/attention/attend.hpp>
+#include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/masks.hpp>
 #include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
@@ -15,41 +19,6 @@
 namespace attnflow { inline namespace ATTNFLOW_ABI {
 
 namespace detail {
-
-/// The weights that the point x gives to the tokens of μ, and their mean.
-struct MeanFieldRow {
-  Eigen::VectorXd weights;  // softmaxⱼ ⟨Q x, K yⱼ⟩
-  Eigen::VectorXd mean;     // ∑ⱼ wⱼ yⱼ
-
-  /// \pre shapes agree, all is finite, y has columns. query = KᵀQ x.
-  MeanFieldRow(const char* function, const Eigen::MatrixXd& y, const Eigen::VectorXd& query) {
-    Eigen::Index leader = 0;
-    double best = query.dot(y.col(0));
-    for (Eigen::Index j = 1; j < y.cols(); ++j) {
-      const double score = query.dot(y.col(j));
-      if (score > best) {
-        best = score;
-        leader = j;
-      }
-    }
-    weights.resize(y.cols());
-    mean = Eigen::VectorXd::Zero(y.rows());
-    double sum = 0;
-    for (Eigen::Index j = 0; j < y.cols(); ++j) {
-      // Differences of tokens before the product: near ties the scores themselves have lost their digits.
-      const Eigen::VectorXd from_leader = y.col(j) - y.col(leader);
-      const double score = query.dot(from_leader);
-      if (!std::isfinite(score))
-        refuse(function, ": the score of token ", j, " of mu is ", score,
-               " off the largest, expected a finite number");
-      weights(j) = std::exp((std::min)(score, 0.));
-      sum += weights(j);
-      mean += weights(j) * from_leader;
-    }
-    weights /= sum;
-    mean = y.col(leader) + mean / sum;
-  }
-};
 
 /// ‖A‖₂ ≤ min(‖A‖_F, √(‖A‖₁ ‖A‖_∞)), enlarged by what rounding may have taken off; ∞ where it overflows.
 [[nodiscard]] inline double operator_norm_bound(const Eigen::MatrixXd& A) {
@@ -66,28 +35,23 @@ struct MeanFieldRow {
 
 /// A head, the tokens of μ and the points, in double.
 struct MeanField {
-  Eigen::MatrixXd Q, K, V, y, x;
+  Head<double> head;
+  Eigen::MatrixXd y, x;
 
   template <class Scalar, int Dim, class Mu, class Points>
-  MeanField(const char* function, const Head<Scalar, Dim>& head, const Eigen::MatrixBase<Mu>& mu,
+  MeanField(const char* function, const Head<Scalar, Dim>& given, const Eigen::MatrixBase<Mu>& mu,
             const Eigen::MatrixBase<Points>& points, const char* name) {
-    head.validate(function);
-    if (mu.rows() != head.dim()) refuse(function, ": mu has ", mu.rows(), " rows, expected d = ", head.dim());
+    given.validate(function);
+    const Eigen::Index d = given.dim();
+    if (mu.rows() != d) refuse(function, ": mu has ", mu.rows(), " rows, expected d = ", d);
     if (mu.cols() == 0) refuse(function, ": mu has no tokens, expected at least one");
-    if (points.rows() != head.dim())
-      refuse(function, ": ", name, " has ", points.rows(), " rows, expected d = ", head.dim());
+    if (points.rows() != d) refuse(function, ": ", name, " has ", points.rows(), " rows, expected d = ", d);
     refuse_unless_finite(function, "mu", mu);
     refuse_unless_finite(function, name, points, "column");
-    Q = head.Q.template cast<double>();
-    K = head.K.template cast<double>();
-    V = head.value().template cast<double>();
+    head = {given.Q.template cast<double>(), given.K.template cast<double>(), given.V.template cast<double>(),
+            given.O.template cast<double>()};
     y = mu.template cast<double>();
     x = points.template cast<double>();
-  }
-
-  [[nodiscard]] MeanFieldRow row(const char* function, Eigen::Index a) const {
-    const Eigen::VectorXd projected = Q.lazyProduct(x.col(a));
-    return {function, y, K.transpose().lazyProduct(projected)};
   }
 };
 
@@ -100,18 +64,17 @@ struct MeanField {
 /// The measures of particle solutions solve ∂ₜμ + div(X[μ]μ) = 0: at the tokens themselves the field is their
 /// velocity. It lies in V · conv{yⱼ}.
 ///
-/// mu: d × n, n ≥ 1; x: d × m points, anywhere. Returns d × m. Scores are relative to the largest one, from
-/// differences of tokens. O(m (n d + d d_k)) time, O((n + m) d) memory.
+/// mu: d × n, n ≥ 1; x: d × m points, anywhere. Returns d × m: attend of the points to the tokens, in double, with scores of
+/// any size. Cost as attend.
 /// \throws std::invalid_argument if the head is wrong; unless mu and x have d rows, mu a column and both are
-/// finite; if a difference of scores or the field overflows.
+/// finite; if the field overflows.
 template <class Scalar, int Dim, class Mu, class Points>
 requires KernelScalar<typename Mu::Scalar> && KernelScalar<typename Points::Scalar>
 [[nodiscard]] Eigen::MatrixXd attention_field(const Head<Scalar, Dim>& head, const Eigen::MatrixBase<Mu>& mu,
                                               const Eigen::MatrixBase<Points>& x) {
   const detail::MeanField field("attention_field", head, mu, x, "x");
-  Eigen::MatrixXd values(x.rows(), x.cols());
-  for (Eigen::Index a = 0; a < x.cols(); ++a)
-    values.col(a) = field.V.lazyProduct(field.row("attention_field", a).mean);
+  Tokens<double> values;
+  attend(field.head, Softmax{}, NoMask{}, NoBias{}, field.x, field.y, values);
   if (!values.allFinite())
     detail::refuse("attention_field: the field overflows, expected smaller tokens or V");
   return values;
@@ -121,7 +84,7 @@ requires KernelScalar<typename Mu::Scalar> && KernelScalar<typename Points::Scal
 ///
 ///     ∇X[μ](x) = V C Mᵀ,   M = QᵀK,   C = ∑ⱼ wⱼ (yⱼ − m)(yⱼ − m)ᵀ,   m = ∑ⱼ wⱼ yⱼ,
 ///
-/// with the weights w of x. Proof: ∇ₓ⟨Qx, Ky⟩ = M y, so ∂m = ∑ⱼ wⱼ (yⱼ − m)(M yⱼ)ᵀ = C Mᵀ, as the weighted
+/// with the weights w of x (attention_matrix). Proof: ∇ₓ⟨Qx, Ky⟩ = M y, so ∂m = ∑ⱼ wⱼ (yⱼ − m)(M yⱼ)ᵀ = C Mᵀ, as the weighted
 /// deviations sum to zero. μ is held fixed. O(n d² + d² d_k) time.
 /// \throws std::invalid_argument as attention_field does, and unless the point is d × 1.
 template <class Scalar, int Dim, class Mu, class Point>
@@ -132,14 +95,21 @@ requires KernelScalar<typename Mu::Scalar> && KernelScalar<typename Point::Scala
   if (point.cols() != 1)
     detail::refuse("attention_field_gradient: point has ", point.cols(), " columns, expected one");
   const detail::MeanField field("attention_field_gradient", head, mu, point, "point");
-  const detail::MeanFieldRow row = field.row("attention_field_gradient", 0);
-  const Eigen::Index d = head.dim();
+  const Eigen::VectorXd weights =
+      attention_matrix(field.head, field.x, field.y, Softmax{}, NoMask{}, NoBias{}).row(0).transpose();
+  Eigen::Index leader = 0;
+  weights.maxCoeff(&leader);
+  const Eigen::Index d = head.dim(), n = field.y.cols();
+  Eigen::MatrixXd deviation = field.y;  // from the leader first: tokens far from the origin lose no digits
+  for (Eigen::Index j = 0; j < n; ++j) deviation.col(j) -= field.y.col(leader);
+  const Eigen::VectorXd mean = deviation.lazyProduct(weights);
   Eigen::MatrixXd C = Eigen::MatrixXd::Zero(d, d);
-  for (Eigen::Index j = 0; j < field.y.cols(); ++j) {
-    const Eigen::VectorXd deviation = field.y.col(j) - row.mean;
-    for (Eigen::Index l = 0; l < d; ++l) C.col(l) += (row.weights(j) * deviation(l)) * deviation;
+  for (Eigen::Index j = 0; j < n; ++j) {
+    deviation.col(j) -= mean;
+    for (Eigen::Index l = 0; l < d; ++l) C.col(l) += (weights(j) * deviation(l, j)) * deviation.col(j);
   }
-  const Eigen::MatrixXd VC = field.V.lazyProduct(C), KQ = field.K.transpose().lazyProduct(field.Q);
+  const Eigen::MatrixXd VC = field.head.value().lazyProduct(C),
+                        KQ = field.head.K.transpose().lazyProduct(field.head.Q);
   const Eigen::MatrixXd gradient = VC.lazyProduct(KQ);  // Mᵀ = KᵀQ
   if (!gradient.allFinite())
     detail::refuse("attention_field_gradient: the gradient overflows, expected smaller tokens or weights");

@@ -53,7 +53,8 @@ struct FisherRaoOptions {
 /// for this state, whose columns are no unit vectors.
 ///
 /// ⟨xᵢ, xⱼ⟩ − 1 is taken as −‖xᵢ − xⱼ‖²/2: nothing overflows, and near a consensus nothing cancels. Equal tokens of
-/// equal mass move alike. One call costs O(n² d) time and O(n d) memory, by plain loops.
+/// equal mass move alike. One call costs O(n² d) time and O(n d) memory, by plain loops: taken from log-normalisers of the
+/// attention operator, F would lose its digits there, as kᵢⱼ − 1 is small against kᵢⱼ.
 template <std::floating_point Scalar_, int Dim_ = Eigen::Dynamic>
 class FisherRaoDynamics {
  public:

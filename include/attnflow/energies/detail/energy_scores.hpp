@@ -2,6 +2,9 @@
 /// Sums of exponentials of scores over all pairs of tokens, and their rate along velocities.
 #pragma once
 
+#include <attnflow/attention/attend.hpp>
+#include <attnflow/attention/laws/softmax.hpp>
+#include <attnflow/attention/row_record.hpp>
 #include <attnflow/detail/finite_columns.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/types.hpp>
@@ -10,6 +13,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 
 namespace attnflow { inline namespace ATTNFLOW_ABI { namespace detail {
@@ -24,62 +28,60 @@ template <class Matrix>
   return y;
 }
 
-/// Scores β ⟨Q xᵢ, K xⱼ⟩, and the largest.
-struct EnergyScores {
-  Eigen::MatrixXd query, key;  // Q x and K x
-  double beta = 1, largest = -std::numeric_limits<double>::infinity();
+/// Log-normalisers log Zᵢ = log ∑ⱼ e^{sᵢⱼ} of the scores sᵢⱼ = β ⟨Q xᵢ, K xⱼ⟩, and the logarithm of their sum.
+struct EnergyRows {
+  Tokens<double> query, key;  ///< Q x and K x
+  RowRecord rows;
+  double log_sum = -std::numeric_limits<double>::infinity();  ///< log ∑ᵢ Zᵢ
 
-  template <class Scalar, int Dim, class Derived>
-  EnergyScores(const char* function, const Head<Scalar, Dim>& head, const Eigen::MatrixBase<Derived>& x,
-               double inverse_temperature = 1)
-      : beta(inverse_temperature) {
-    head.validate(function);
-    if (!std::isfinite(beta)) refuse(function, ": beta is ", beta, ", expected a finite number");
-    if (x.rows() != head.dim()) refuse(function, ": x has ", x.rows(), " rows, expected d = ", head.dim());
-    refuse_unless_finite(function, "x", x);
-    const Eigen::MatrixXd tokens = x.template cast<double>();
-    query = applied(head.Q, tokens);
-    key = applied(head.K, tokens);
-    for (Eigen::Index i = 0; i < x.cols(); ++i)
-      for (Eigen::Index j = 0; j < x.cols(); ++j) {
-        const double score = (*this)(i, j);
-        if (!std::isfinite(score))
-          refuse(function, ": the score of query ", i, " on key ", j, " is ", score,
-                 ", expected a finite number");
-        largest = (std::max)(largest, score);
-      }
+  /// \param tangent  null, or d × n velocities ẋ: writes d log ∑ᵢ Zᵢ/dt, divided by β, to *rate.
+  /// Cost: O(n² d_k + n d d_k) time, O(n d_k) memory.
+  template <class Scalar, int Dim>
+  EnergyRows(const char* function, const Head<Scalar, Dim>& head, const Eigen::MatrixXd& x, double beta = 1,
+             const Eigen::MatrixXd* tangent = nullptr, double* rate = nullptr)
+      : query(applied(head.Q, x)), key(applied(head.K, x)) {
+    const Eigen::Index d_k = key.rows(), n = x.cols();
+    if (n == 0) return;
+    // ∑ⱼ e^{sᵢⱼ} (⟨Q ẋᵢ, K xⱼ⟩ + ⟨Q xᵢ, K ẋⱼ⟩) = Zᵢ (⟨Q ẋᵢ, aᵢ⟩ + ⟨Q xᵢ, bᵢ⟩) with the means a of K x and b of K ẋ.
+    Tokens<double> values = key, means;
+    if (tangent != nullptr) {
+      values.conservativeResize(2 * d_k, n);
+      values.bottomRows(d_k) = applied(head.K, *tangent);
+    }
+    if (!query.allFinite() || !values.allFinite())
+      refuse(function, ": products of tokens or velocities with Q or K overflow, expected smaller ones");
+    attend(query, key, values, Softmax{beta}, NoMask{}, NoBias{}, means, &rows);
+    double largest = log_sum, sum = 0;
+    for (Eigen::Index i = 0; i < n; ++i) {
+      const double log_row = rows.log_normalizer[static_cast<std::size_t>(i)];
+      if (!std::isfinite(log_row))
+        refuse(function, ": the scores of query ", i, " have the log-normaliser ", log_row,
+               ", expected a finite number");
+      largest = (std::max)(largest, log_row);
+    }
+    for (const double log_row : rows.log_normalizer) sum += std::exp(log_row - largest);
+    log_sum = largest + std::log(sum);
+    if (tangent == nullptr) return;
+    const Tokens<double> query_rate = applied(head.Q, *tangent);
+    *rate = 0;
+    for (Eigen::Index i = 0; i < n; ++i)
+      *rate += std::exp(rows.log_normalizer[static_cast<std::size_t>(i)] - largest) / sum *
+               (query_rate.col(i).dot(means.col(i).head(d_k)) + query.col(i).dot(means.col(i).tail(d_k)));
   }
 
-  [[nodiscard]] double operator()(Eigen::Index i, Eigen::Index j) const {
-    return beta * query.col(i).dot(key.col(j));
-  }
-  /// ∑ᵢⱼ e^{sᵢⱼ − largest}.
-  [[nodiscard]] double sum() const {
-    double sum = 0;
-    for (Eigen::Index i = 0; i < query.cols(); ++i)
-      for (Eigen::Index j = 0; j < key.cols(); ++j) sum += std::exp((*this)(i, j) - largest);
-    return sum;
-  }
-  /// log ∑ⱼ e^{sᵢⱼ}, relative to the largest of the row.
-  [[nodiscard]] double log_row_sum(Eigen::Index i) const {
-    double top = (*this)(i, 0), sum = 0;
-    for (Eigen::Index j = 1; j < key.cols(); ++j) top = (std::max)(top, (*this)(i, j));
-    for (Eigen::Index j = 0; j < key.cols(); ++j) sum += std::exp((*this)(i, j) - top);
-    return top + std::log(sum);
-  }
-  /// ∑ᵢⱼ (e^{sᵢⱼ}/∑ e^s) d⟨Q xᵢ, K xⱼ⟩/dt where queries Q x and keys K x change at these rates; β times that is
-  /// d log ∑ e^s / dt. `sum` as above.
-  [[nodiscard]] double mean_rate(const Eigen::MatrixXd& query_rate, const Eigen::MatrixXd& key_rate,
-                                 double sum) const {
-    double rate = 0;
-    for (Eigen::Index i = 0; i < query.cols(); ++i)
-      for (Eigen::Index j = 0; j < key.cols(); ++j) {
-        const double change = query_rate.col(i).dot(key.col(j)) + query.col(i).dot(key_rate.col(j));
-        rate += std::exp((*this)(i, j) - largest) / sum * change;
-      }
-    return rate;
-  }
+  /// ∑ᵢ Zᵢ; ∞ beyond 10³⁰⁸.
+  [[nodiscard]] double sum() const { return std::exp(log_sum); }
 };
+
+/// Tokens in double. \throws std::invalid_argument if they or the head are wrong, in the name of a function.
+template <class Scalar, int Dim, class Derived>
+[[nodiscard]] Eigen::MatrixXd energy_tokens(const char* function, const Head<Scalar, Dim>& head,
+                                            const Eigen::MatrixBase<Derived>& x) {
+  head.validate(function);
+  require_dimension(function, x, head.dim());
+  refuse_unless_finite(function, "x", x);
+  return x.template cast<double>();
+}
 
 /// rate · e^{log size}, 0 where the rate is 0 and not 0 · ∞.
 [[nodiscard]] inline double scaled_by_exponential(double rate, double log_size) {
