@@ -90,11 +90,8 @@ void check_matrix(const Law& law, const Mask& mask, const Bias& bias, const Toke
         expected =
             std::exp(definition::log_weight(law, s + std::log(own), std::log(sum), std::log(positions), n));
       } else {
-        expected = own * static_cast<Real>(law.row_factor(n));
-        if constexpr (Law::function == WeightFunction::logistic)
-          expected /= 1 + std::exp(-s - static_cast<Real>(law.bias));
-        else
-          expected *= s;
+        expected = own * definition::weight(law, s);
+        if (law.rows == attnflow::RowScale::mean) expected /= static_cast<Real>(n);
       }
       REQUIRE(std::abs(static_cast<Real>(P(i, j)) - expected) <= tolerance * (1 + std::abs(expected)));
       if constexpr (Law::function == WeightFunction::exponential) {

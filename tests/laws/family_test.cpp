@@ -6,8 +6,12 @@
 #include <attnflow/attention/laws/l2_softmax.hpp>
 #include <attnflow/attention/laws/linear.hpp>
 #include <attnflow/attention/laws/position_weighted.hpp>
+#include <attnflow/attention/laws/relu_weights.hpp>
 #include <attnflow/attention/laws/sigmoid.hpp>
 #include <attnflow/attention/laws/sinkhorn.hpp>
+#include <attnflow/attention/laws/softplus_weights.hpp>
+#include <attnflow/attention/laws/sparsemax.hpp>
+#include <attnflow/attention/laws/top_k.hpp>
 #include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/geometry/sphere.hpp>

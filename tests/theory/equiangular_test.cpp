@@ -61,7 +61,7 @@ TEST_CASE("equiangular rates of other laws are their formulas, and times their i
           Approx(shape / n / (1 + std::exp(0.4 - 1.5 * rho))).epsilon(1e-13));
   }
   // A time by the midpoint rule in ρ: its error is h² times a second derivative of some ten.
-  const Sigmoid law{2, 0.3, false};
+  const Sigmoid law{2, 0.3, attnflow::RowScale::none};
   double time = 0;
   for (int k = 0; k < 20000; ++k)
     time += 0.6 / 20000 / equiangular_rate(law, n, 0.1 + 0.6 * (k + 0.5) / 20000);

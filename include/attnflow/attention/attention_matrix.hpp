@@ -139,7 +139,7 @@ template <class Scalar, int Dim, class FormType, class Law, class Mask, class Bi
 template <class Queries, class Keys, class Law, class Bias>
 void require_points(const char* function, const Queries& queries, const Keys& keys, const Law& law,
                     const Bias& bias) {
-  law.validate();
+  detail::validate_law(law);
   bias.validate();
   if (keys.rows() < 1) refuse(function, ": keys have 0 rows, expected d_k, at least 1");
   if (queries.rows() != keys.rows())
@@ -179,8 +179,8 @@ requires TokenSource<X, typename X::Scalar, Dim>
 /// Cost: O(m n d_k) time, m n numbers.
 /// \throws std::invalid_argument unless queries and keys have the same d_k ≥ 1 rows and are finite; if the law or the bias
 /// is wrong.
-template <class Queries, TokenSource<typename Queries::Scalar, Eigen::Dynamic> Keys,
-          WeightLaw<typename Queries::Scalar> Law, AttentionMask Mask, PositionalBias Bias>
+template <class Queries, TokenSource<typename Queries::Scalar, Eigen::Dynamic> Keys, WeightLaw Law,
+          AttentionMask Mask, PositionalBias Bias>
 requires(Law::function == WeightFunction::exponential && !DoublyStochasticLaw<Law> && !DistanceLaw<Law>)
     [[nodiscard]] SquareMatrix<typename Queries::Scalar> log_attention(
         const Eigen::MatrixBase<Queries>& queries, const Keys& keys, const Law& law, const Mask& mask,
@@ -197,8 +197,8 @@ requires(Law::function == WeightFunction::exponential && !DoublyStochasticLaw<La
 }
 
 /// P itself, for all laws whose rows stand alone: zero where the mask leaves j out. Else as log_attention.
-template <class Queries, TokenSource<typename Queries::Scalar, Eigen::Dynamic> Keys,
-          WeightLaw<typename Queries::Scalar> Law, AttentionMask Mask, PositionalBias Bias>
+template <class Queries, TokenSource<typename Queries::Scalar, Eigen::Dynamic> Keys, WeightLaw Law,
+          AttentionMask Mask, PositionalBias Bias>
 requires(!DoublyStochasticLaw<Law> && !DistanceLaw<Law>)
     [[nodiscard]] SquareMatrix<typename Queries::Scalar> attention_matrix(
         const Eigen::MatrixBase<Queries>& queries, const Keys& keys, const Law& law, const Mask& mask,
@@ -224,7 +224,7 @@ requires(!DoublyStochasticLaw<Law> && !DistanceLaw<Law>)
     [[nodiscard]] SquareMatrix<Scalar> attention_matrix(const Head<Scalar, Dim>& head, const Y& y, const X& x,
                                                         const Law& law, const Mask& mask, const Bias& bias) {
   head.validate("attention_matrix");
-  law.validate();
+  detail::validate_law(law);
   bias.validate();
   detail::require_dimension("attention_matrix", x, head.dim());
   if (y.rows() != head.dim())

@@ -66,12 +66,8 @@ struct UniformNormalizer {
 }
 
 /// What the weights of a point add up to in the uniform law, for a law that is known to depend on β alone.
-template <class Scalar>
-[[nodiscard]] double uniform_row_sum(const Softmax& /*law*/, double /*nu*/) {
-  return 1;
-}
-template <class Scalar>
-[[nodiscard]] double uniform_row_sum(const Unnormalized& law, double nu) {
+[[nodiscard]] inline double uniform_row_sum(const Softmax& /*law*/, double /*nu*/) { return 1; }
+[[nodiscard]] inline double uniform_row_sum(const Unnormalized& law, double nu) {
   const UniformNormalizer Z = normalizer_of_order(nu, std::abs(law.beta));
   if (!law.less_one) return Z.plain;
   return law.beta >= 0 ? Z.scaled : Z.plain * std::exp(-law.beta);
