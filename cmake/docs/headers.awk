@@ -10,6 +10,11 @@
 /^  static constexpr int Dim = Dim_;$/ { $0 = $0 " ///< d, the dimension of the tokens; Eigen::Dynamic where it is known at run time." }
 /^  using State = Tokens<Scalar, Dim>;$/ { $0 = $0 " ///< What a run moves: d × n, a token in each column." }
 /^  using State = .*;$/ && said == "" && !/Tokens<Scalar, Dim>/ { $0 = $0 " ///< What a run moves." }
+/^  static constexpr const char\* name = .*;$/ { $0 = $0 " ///< What messages call it." }
+/^  static constexpr auto function = WeightFunction::.*;$/ { $0 = $0 " ///< Its kind." }
+/^  static constexpr bool rows_sum_to_one = true;$/ && said == "" { $0 = $0 " ///< P is a stochastic matrix." }
+/^  static constexpr bool rows_sum_to_one = false;$/ && said == "" { $0 = $0 " ///< P is no stochastic matrix." }
+/^  static constexpr auto rows = .*;$/ { $0 = $0 " ///< How weights are scaled." }
 /^  static constexpr int order = .*;$/ { $0 = $0 " ///< The order of accuracy of the steps." }
 /^  static constexpr int dense_order = .*;$/ { $0 = $0 " ///< The order of accuracy of interpolate()." }
 

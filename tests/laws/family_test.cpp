@@ -115,7 +115,7 @@ void hold_to_claims(const std::string& name, const Law& law, const Mask& mask, c
     CHECK(velocity(sphere, half)(0, edge) >= -bound);
   }
   // Rows that sum to one keep z in the hull for V = I: what is outermost in a direction does not go further.
-  if constexpr (Law::rows_sum_to_one) {
+  if constexpr (attnflow::detail::rows_sum_to_one<Law>()) {
     const attnflow::RescaledDynamics<double, Eigen::Dynamic, Law, Mask, Bias> rescaled(
         Head<double>{head.Q, head.K, plain.V}, law, mask, bias);
     Tokens<double> dz;

@@ -173,12 +173,12 @@ void check_operator(const Draw<Scalar, Dim>& s, const Law& law, const Mask& mask
                       static_cast<Real>(s.d * s.d * s.d);
   const bool determined =
       std::is_same_v<Bias, NoBias> || scores < static_cast<Real>(std::numeric_limits<Scalar>::max()) / 64;
-  if constexpr (Law::rows_sum_to_one) {
+  if constexpr (attnflow::detail::rows_sum_to_one<Law>()) {
     check_rows(P, log_P, mask);
     check_means(s.x, means, P, mask, scores);
     check_means(s.x, same, P, mask, scores);
   }
-  if (Law::rows_sum_to_one ||
+  if (attnflow::detail::rows_sum_to_one<Law>() ||
       means.allFinite()) {  // another law's weights may be beyond the range of numbers
     REQUIRE_FALSE(has_nan(means));
     REQUIRE_FALSE(has_nan(drift));
@@ -194,7 +194,7 @@ void check_operator(const Draw<Scalar, Dim>& s, const Law& law, const Mask& mask
     REQUIRE(rows.largest_key[i] >= range.begin);
     REQUIRE(rows.largest_key[i] < range.end);
     // The key of the largest score has the largest weight, up to the rounding of a weight.
-    if constexpr (Law::rows_sum_to_one)
+    if constexpr (attnflow::detail::rows_sum_to_one<Law>())
       if (determined)
         REQUIRE(P(row, rows.largest_key[i]) >=
                 P.row(row).maxCoeff() * (1 - 8 * std::numeric_limits<Scalar>::epsilon()));

@@ -67,7 +67,7 @@ struct Reference {
         others += w;
       }
       Real factor = 1 / static_cast<Real>(n);
-      if constexpr (Law::rows_sum_to_one)
+      if constexpr (attnflow::detail::rows_sum_to_one<Law>())
         factor = sum > 0 ? 1 / sum : 0;
       else if (law.less_one)
         factor *= std::exp(-static_cast<Real>(law.beta));

@@ -61,7 +61,7 @@ Wide weights(const H& head, const Law& law, const Mask& mask, const Wide& x) {
   for (Index i = 0; i < n; ++i) {
     const auto keys = mask.keys(i, n);
     for (Index j = keys.begin; j < keys.end; ++j) w(i, j) = std::exp(scores(i, j));
-    if constexpr (Law::rows_sum_to_one)
+    if constexpr (attnflow::detail::rows_sum_to_one<Law>())
       w.row(i) /= w.row(i).sum();
     else
       w.row(i) /= static_cast<Real>(n);
@@ -107,7 +107,8 @@ void check_definition(const Law& law, const Mask& mask) {
                 static_cast<Real>(d + 8) * eps * (found.col(i).norm() + eps * size));
         for (std::size_t h = 0; h < count; ++h)
           CHECK(reference::largest(wide(field.attention(0, x, h)) - weights(heads[h], law, mask, wide(x))) <=
-                16 * eps * (scores + static_cast<Real>(d)) * (Law::rows_sum_to_one ? 1 : std::exp(scores)));
+                16 * eps * (scores + static_cast<Real>(d)) *
+                    (attnflow::detail::rows_sum_to_one<Law>() ? 1 : std::exp(scores)));
       }
   }
 }
@@ -162,7 +163,7 @@ void check_ascent(const Law& law) {
       }
       rate += (pull.transpose() * wide(dx.col(i)))(0, 0);
       const Real speed = wide(dx.col(i)).norm();
-      claimed += (Law::rows_sum_to_one ? mass : Real(1)) * speed * speed / n;
+      claimed += (attnflow::detail::rows_sum_to_one<Law>() ? mass : Real(1)) * speed * speed / n;
     }
     // Velocities carry ε of the drift, whose size is one: both sides are off by that, times ẋ.
     if (claimed > 1e-12L)

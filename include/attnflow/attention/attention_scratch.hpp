@@ -19,8 +19,11 @@ struct AttentionScratch {
   /// The instructions of the loops over pairs. \pre has_simd_level(level).
   SimdLevel level = simd_level();
 
+  /// Sets of points as the kernels read them.
   detail::PointLayout<Scalar> tokens, keys, values;
+  /// The packed queries.
   detail::QueryPack<Scalar> queries;
+  /// What the kernels leave.
   detail::RowSums<Scalar> sums;
   /// Images Q x, K x and V x of tokens, and sums of values.
   detail::AlignedVector<Scalar> query_images, key_images, value_images, value_sums;
