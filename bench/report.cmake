@@ -14,7 +14,7 @@ file(MAKE_DIRECTORY ${results})
 
 set(quickly)
 if(quick)
-  set(quickly --seconds=0.02 "--benchmark_filter=-(n[:/]|d/)(4096|10000|16384|20000|65536|512)|d:(64|128)/")
+  set(quickly --seconds=0.02 "--benchmark_filter=-(n[:/]|d/)(4096|10000|16384|20000|65536|512)|d:(64|128)/|heads:(8|12)/.*/n:(1024|2048)/")
 endif()
 
 # run(NAME PROGRAM ARGUMENT...): PROGRAM's results as NAME.json.
