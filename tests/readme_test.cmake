@@ -2,10 +2,11 @@
 # the output of an example is its output. Commands name presets, targets, scripts, programs and options that there are;
 # links, files, names of tests, labels of the laboratory and names of the library exist.
 #
-#     cmake -D top=DIR -D programs=FILE -D targets=FILE -D work=DIR -P readme_test.cmake
+#     cmake -D top=DIR -D programs=FILE -D targets=FILE -D work=DIR -P readme_test.cmake    (in DIR)
 #
 # programs holds lines NAME=PATH, the examples that are built; targets the names of the targets of the build.
 cmake_minimum_required(VERSION 3.24)
+include(${CMAKE_CURRENT_LIST_DIR}/../cmake/glob.cmake)
 
 set(pages README.md CONTRIBUTING.md CHANGELOG.md examples/README.md tests/README.md tests/data/README.md bench/README.md)
 set(pages_with_names README.md CONTRIBUTING.md)  # whose `names` are looked up
@@ -42,8 +43,8 @@ foreach(line IN LISTS program_lines)
   set(path_of_${CMAKE_MATCH_1} ${CMAKE_MATCH_2})
 endforeach()
 file(STRINGS ${targets} target_names)
-file(GLOB examples RELATIVE ${top}/examples ${top}/examples/*.cpp)
-list(TRANSFORM examples REPLACE "\\.cpp$" "")
+attnflow_glob(GLOB examples examples/*.cpp)
+list(TRANSFORM examples REPLACE "^.*/(.*)\\.cpp$" "\\1")
 foreach(example IN LISTS examples)
   read_plain(${top}/examples/${example}.cpp code)
   string(REGEX REPLACE "^(//[^\n]*\n)+" "" code "${code}")  # less the comment at the top
@@ -52,8 +53,8 @@ endforeach()
 file(STRINGS ${top}/examples/gallery/list.txt exhibits REGEX "^[a-z]")
 list(TRANSFORM exhibits REPLACE " .*$" "")
 
-file(GLOB_RECURSE files ${top}/include/*.hpp ${top}/include/*.inc ${top}/examples/*.cpp ${top}/examples/*.hpp ${top}/tests/*.hpp
-     ${top}/tests/*.cpp ${top}/bench/*.?pp ${top}/cmake/*.cmake ${top}/tests/*.cmake ${top}/*/CMakeLists.txt)
+attnflow_glob(GLOB_RECURSE files include/*.hpp include/*.inc examples/*.cpp examples/*.hpp tests/*.hpp
+     tests/*.cpp bench/*.?pp cmake/*.cmake tests/*.cmake */CMakeLists.txt)
 read_all(code ${files} ${top}/CMakeLists.txt ${top}/CMakePresets.json)
 string(REGEX MATCHALL "[A-Za-z_][A-Za-z0-9_]*" names "${code}")
 foreach(file IN LISTS files)
@@ -62,15 +63,15 @@ foreach(file IN LISTS files)
 endforeach()
 list(APPEND names true false null FetchContent add_compile_options target_compile_options CamelCase snake_case)  # not ours
 list(REMOVE_DUPLICATES names)
-file(GLOB_RECURSE files ${top}/tests/*_test.cpp)
+attnflow_glob(GLOB_RECURSE files tests/*_test.cpp)
 read_all(code_of_tests ${files})
-file(GLOB files ${top}/examples/theorems/*.hpp)
+attnflow_glob(GLOB files examples/theorems/*.hpp)
 read_all(code_of_laboratory ${files})
 read_all(presets ${top}/CMakePresets.json)
 
 # The sources in which the options of a program stand.
 function(sources_of program out)
-  file(GLOB files ${top}/examples/${program}.cpp ${top}/examples/${program}/*.hpp ${top}/bench/${program}.cpp)
+  attnflow_glob(GLOB files examples/${program}.cpp examples/${program}/*.hpp bench/${program}.cpp)
   if(program IN_LIST exhibits)
     list(APPEND files ${top}/examples/gallery/exhibit.cpp)
   endif()
