@@ -45,8 +45,9 @@ struct Head {
 
   Projection Q;  ///< d_k × d
   Projection K;  ///< d_k × d
-  Projection V;  ///< d_v × d; d × d where there is no O
-  Output O{};    ///< d × d_v; without entries for the identity
+  /// d_v × d; d × d where there is no O. Made d × d, without values, where d is known.
+  Projection V = Projection((Dim > 0 ? Dim : 0), (Dim > 0 ? Dim : 0));
+  Output O{};  ///< d × d_v; without entries for the identity
 
   /// Q = K = V = I in dimension d.
   [[nodiscard]] static Head identity(Eigen::Index d = Dim) {

@@ -1084,11 +1084,13 @@ TEST_CASE("options without a meaning are refused", "[simulate][refusal]") {
         {"--system: sideways, expected rescaled, tokens, sphere or layers"}},
        {usual + Arguments{"--system", "side\nways"}, {"--system: side\\x0aways, expected"}},
        {usual + Arguments{"--law", "softmin"},
-        {"--law: softmin, expected softmax, unnormalized, hardmax, sinkhorn, sigmoid, linear or l2"}},
+        {"--law: softmin, expected softmax, unnormalized, hardmax, sinkhorn, sigmoid, linear, l2, relu, "
+         "softplus, top-k, sparsemax or entmax15"}},
        {usual + Arguments{"--law", "sinkhorn", "--mask", "causal"},
         {"--mask: causal, expected none for --law sinkhorn"}},
        {usual + Arguments{"--law", "unnormalized"},
-        {"--law: unnormalized, expected softmax, hardmax, sinkhorn or l2 for --system rescaled",
+        {"--law: unnormalized, expected softmax, hardmax, sinkhorn, l2, top-k, sparsemax or entmax15 for "
+         "--system rescaled",
          "sum to one"}},
        {usual + Arguments{"--law", "sigmoid"}, {"--law: sigmoid, expected softmax, hardmax"}},
        {usual + Arguments{"--law", "top-k"}, {"--law-k: not given, expected a number of keys, at least 1"}},

@@ -61,6 +61,24 @@ template <class Scalar, int Dim>
   return heads_in_double(heads);
 }
 
+/// \throws std::invalid_argument unless x has d rows.
+template <class X>
+void require_rows(Eigen::Index d, const char* name, const X& x) {
+  if (x.rows() != d) refuse("analyze: ", name, " has ", x.rows(), " rows, expected d = ", d);
+}
+
+/// \throws std::invalid_argument unless t is a time from 0 and both states are d × n and finite.
+template <class X>
+void require_states(Eigen::Index d, double t, const X& start, const X& state) {
+  if (!(std::isfinite(t) && t >= 0)) refuse("analyze: t is ", t, ", expected a finite time, at least 0");
+  for (const auto& [name, x] : {std::pair<const char*, const X&>{"start", start}, {"state", state}}) {
+    require_rows(d, name, x);
+    if (x.cols() != start.cols())
+      refuse("analyze: ", name, " has ", x.cols(), " tokens, expected ", start.cols(), " as start has");
+    if (!x.allFinite()) refuse("analyze: ", name, " has an entry that is not finite");
+  }
+}
+
 }  // namespace detail
 
 /// The analysis of many states of one run, as analyze() makes it of one: what follows from the weights is worked out
@@ -81,17 +99,7 @@ class Analyzer {
   template <KernelScalar Scalar, int Dim>
   [[nodiscard]] Analysis at(double t, const Tokens<Scalar, Dim>& start, const Tokens<Scalar, Dim>& state,
                             const std::vector<SquareMatrix<Scalar>>& attention = {}) const {
-    if (!(std::isfinite(t) && t >= 0))
-      detail::refuse("analyze: t is ", t, ", expected a finite time, at least 0");
-    const auto check = [&](const char* name, const Tokens<Scalar, Dim>& x) {
-      require_rows(name, x);
-      if (x.cols() != start.cols())
-        detail::refuse("analyze: ", name, " has ", x.cols(), " tokens, expected ", start.cols(),
-                       " as start has");
-      if (!x.allFinite()) detail::refuse("analyze: ", name, " has an entry that is not finite");
-    };
-    check("start", start);
-    check("state", state);
+    detail::require_states(dim_, t, start, state);
     return work_.at(t, start.template cast<double>(), state.template cast<double>(),
                     static_cast<double>(std::numeric_limits<Scalar>::epsilon()),
                     detail::stochastic(attention));
@@ -101,14 +109,14 @@ class Analyzer {
   /// \throws std::invalid_argument unless the state has d rows.
   template <KernelScalar Scalar, int Dim>
   [[nodiscard]] Eigen::MatrixXd positions(double t, const Tokens<Scalar, Dim>& state) const {
-    require_rows("state", state);
+    detail::require_rows(dim_, "state", state);
     return work_.positions(t, state.template cast<double>());
   }
   /// Where they are in the subspace ℱ of the prediction; without one, their positions.
   /// \throws std::invalid_argument unless the state has d rows.
   template <KernelScalar Scalar, int Dim>
   [[nodiscard]] Eigen::MatrixXd limit_positions(double t, const Tokens<Scalar, Dim>& state) const {
-    require_rows("state", state);
+    detail::require_rows(dim_, "state", state);
     return work_.limit_positions(t, state.template cast<double>());
   }
   /// The distance up to which positions count as one cluster where no gap tells: followers are within some e^{−λt} of
@@ -120,11 +128,6 @@ class Analyzer {
   }
 
  private:
-  template <class X>
-  void require_rows(const char* name, const X& x) const {
-    if (x.rows() != dim_) detail::refuse("analyze: ", name, " has ", x.rows(), " rows, expected d = ", dim_);
-  }
-
   detail::AnalyzerInDouble work_;
   Eigen::Index dim_;
 };
@@ -144,6 +147,7 @@ template <KernelScalar Scalar, int Dim>
                                const Tokens<Scalar, Dim>& start, const Tokens<Scalar, Dim>& state,
                                const AnalyzeOptions& options = {},
                                const std::vector<SquareMatrix<Scalar>>& attention = {}) {
+  if (!heads.empty()) detail::require_states(heads[0].dim(), t, start, state);  // before what costs O(d³)
   return Analyzer(heads, options).at(t, start, state, attention);
 }
 
