@@ -203,17 +203,17 @@ concept PositionalBias = requires(const B& bias) {
 
 /// Every token attends to every token, itself included.
 struct NoMask {
-  /// All: 0, …, n − 1.
+  /// All keys: 0, …, n − 1.
   [[nodiscard]] constexpr KeyRange keys(Eigen::Index /*i*/, Eigen::Index n) const noexcept { return {0, n}; }
-  /// It is.
+  /// The mask is symmetric.
   [[nodiscard]] constexpr bool symmetric() const noexcept { return true; }
 };
 
 /// Scores carry no term that depends on the positions i and j.
 struct NoBias {
-  /// Scores do not fall.
+  /// λ = 0: scores do not depend on positions.
   static constexpr double slope = 0;
-  /// Nothing can be wrong.
+  /// There is nothing to check.
   void validate() const noexcept {}
 };
 

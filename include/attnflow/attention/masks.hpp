@@ -45,7 +45,7 @@ struct ExcludeSelf {
   [[nodiscard]] constexpr KeyRange keys(Eigen::Index /*i*/, Eigen::Index n) const noexcept { return {0, n}; }
   /// j ≠ i.
   [[nodiscard]] constexpr bool attends(Eigen::Index i, Eigen::Index j) const noexcept { return i != j; }
-  /// It is.
+  /// The mask is symmetric.
   [[nodiscard]] constexpr bool symmetric() const noexcept { return true; }
 };
 

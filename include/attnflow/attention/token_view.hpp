@@ -1,5 +1,5 @@
 /// \file
-/// Tokens read and written where they lie: in Tokens, or in memory that is somebody else's.
+/// Tokens in memory of any owner, read and written in place.
 #pragma once
 
 #include <attnflow/detail/refuse.hpp>

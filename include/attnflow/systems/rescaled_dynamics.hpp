@@ -129,7 +129,7 @@ class RescaledDynamics {
     evaluate(t, z, dz);
   }
 
-  /// The same where tokens and velocities are somebody else's: an Eigen::Map of a solver's buffers, columns of a larger
+  /// The same for tokens and velocities in memory of another owner: an Eigen::Map of a solver's buffers, columns of a larger
   /// matrix. What lies in memory as Tokens do is read and written in place; another stride costs a copy.
   /// \throws std::invalid_argument unless z has d rows and dz the shape of z, or can be resized to it.
   template <TokenSource<Scalar_, Dim_> Z, TokenTarget<Scalar_, Dim_> Out>

@@ -129,7 +129,7 @@ class TokenDynamics {
     bank_.attend(law_, mask_, bias_, detail::TokenView<Scalar, Dim>(x), dx);
   }
 
-  /// The same where tokens and velocities are somebody else's: an Eigen::Map of a solver's buffers, columns of a larger
+  /// The same for tokens and velocities in memory of another owner: an Eigen::Map of a solver's buffers, columns of a larger
   /// matrix. What lies in memory as Tokens do is read and written in place; another stride costs a copy.
   /// \throws std::invalid_argument unless x has d rows and dx the shape of x, or can be resized to it.
   template <TokenSource<Scalar_, Dim_> X, TokenTarget<Scalar_, Dim_> Out>
