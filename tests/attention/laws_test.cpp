@@ -279,7 +279,8 @@ TEMPLATE_TEST_CASE("exponentials for weight laws are exact to roundings of the s
                highest = std::log(static_cast<double>(Limits::max()));
   for (int k = 0; k < 2000; ++k) {
     const auto s = static_cast<Scalar>(reference::uniform(generator, lowest * 0.999, highest * 0.999));
-    const Real expected = std::exp(static_cast<Real>(s)), found = attnflow::pointwise::exp(s);
+    const Real expected = std::exp(static_cast<Real>(s)),
+               found = static_cast<Real>(attnflow::pointwise::exp(s));
     CHECK(std::abs(found - expected) <=
           reference::epsilon<Scalar> * (4 + std::abs(static_cast<Real>(s))) * expected);
     const auto u = static_cast<Scalar>(reference::uniform(generator, 0, 1));
