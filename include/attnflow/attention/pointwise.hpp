@@ -30,7 +30,7 @@ template <class S>
 [[nodiscard]] inline S exp(const S& s) {
   if constexpr (KernelScalar<S>) {
     using E = detail::Exp2<S>;
-    using Bits = std::conditional_t<std::is_same_v<S, double>, std::int64_t, std::int32_t>;
+    using Bits = std::conditional_t<std::is_same_v<S, double>, std::uint64_t, std::uint32_t>;
     // 2^x is exactly 0 at the lower of these and ∞ at the upper. Written so that a NaN stays one.
     constexpr S lowest = E::lowest - 1, highest = std::numeric_limits<S>::max_exponent;
     const S wanted = s * static_cast<S>(std::numbers::log2e), above = lowest > wanted ? lowest : wanted,
