@@ -86,7 +86,7 @@ struct Head {
   }
 
   /// \throws std::invalid_argument naming `owner` and the matrix at fault, unless the shapes agree (Q and K both d_k × d
-  /// with d_k ≥ 1; V d × d, or V d_v × d and O d × d_v with d_v ≥ 1) and every entry is finite.
+  /// with d_k ≥ 1; V d × d, or V d_v × d and O d × d_v with d_v ≥ 1) and every entry is finite, of O V, too. Cost: that of value().
   void validate(std::string_view owner) const {
     const auto fail = [&](const char* what, const auto& m, const std::string& expected) {
       detail::refuse(owner, ": ", what, " is ", m.rows(), " x ", m.cols(), ", expected ", expected);
@@ -108,6 +108,7 @@ struct Head {
     finite("K", K);
     finite("V", V);
     finite("O", O);
+    if (O.size() != 0) finite("O V", value());
   }
 };
 

@@ -307,6 +307,20 @@ TEST_CASE("heads whose units differ, and heads that are zero", "[attention][oper
     field(0, x, out);
     CHECK(out == tiny);
   }
+  // An O V that is below every number is zero, whatever its factors are.
+  auto lost = factored<double>(generator, d, 2, 2);
+  lost.V *= 0x1p-700;
+  lost.O *= 0x1p-700;
+  for (const auto& heads : {std::vector{lost, large}, std::vector{large, lost}}) {
+    const attnflow::TokenDynamics<double> field(heads);
+    field(0, x, out);
+    CHECK((out - alone).cwiseAbs().maxCoeff() <= 1e-15 * alone.cwiseAbs().maxCoeff());
+  }
+  auto beyond = lost;
+  beyond.V *= 0x1p1000, beyond.V *= 0x1p400;
+  beyond.O *= 0x1p1000, beyond.O *= 0x1p400;
+  CHECK_THROWS_WITH(attnflow::TokenDynamics<double>(beyond),
+                    ContainsSubstring("TokenDynamics: O V has an entry that is not finite"));
 }
 
 TEST_CASE("a head knows its output", "[attention][operator]") {

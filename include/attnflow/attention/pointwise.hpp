@@ -23,9 +23,9 @@ template <class S>
   return detail::value_of(s) > 0 ? s : S(0);
 }
 
-/// e^s, with a relative error of some ε (1 + |s|); below the range of the scalar some number between 0 and its smallest normal
-/// one, ∞ above. For float and double without a
-/// call or a branch; of other scalars, the exp that is found for them, with derivatives that are zero where e^s is.
+/// e^s, with a relative error of some ε (1 + |s|). Below the range of the scalar it is some number between 0 and the smallest
+/// normal one, above the range ∞. For float and double there is neither a call nor a branch. For other scalars it is the exp
+/// that is found for them, with derivatives that are zero where e^s is.
 template <class S>
 [[nodiscard]] inline S exp(const S& s) {
   if constexpr (KernelScalar<S>) {

@@ -51,7 +51,7 @@ struct HeadBank {
     bool counted = false;  // whether out has a head whose unit counts: one that is not zero
     const auto add_heads = [&](const auto& attend_head) {
       for (std::size_t h = 0; h < operators.size(); ++h) {
-        const bool counts = !operators[h].vanishes();
+        const bool counts = !operators[h].vanishes;
         const int exponent = h == 0 ? attend_head(operators[h], out) : attend_head(operators[h], update);
         if (h == 0) {
           unit = exponent;

@@ -164,16 +164,12 @@ struct HeadOperator {
   FormOf<Scalar, Dim, Law> form;
   ScaledValue<Scalar, Dim> value;  ///< O V
   [[no_unique_address]] Factors factors;
+  /// Whether O V = 0, also where it is below every number. A zero that may carry derivatives does not vanish.
+  bool vanishes = false;
 
   HeadOperator(const Head<Scalar, Dim>& head, const Law& law)
-      : form(form_of(head, law)), value(head.value()), factors(head) {}
-
-  /// Whether O V = 0. A zero that may carry derivatives does not vanish.
-  [[nodiscard]] bool vanishes() const {
-    if constexpr (std::floating_point<Scalar>)
-      return value.matrix.isZero(0);
-    else
-      return false;
+      : form(form_of(head, law)), value(head.value()), factors(head) {
+    if constexpr (std::floating_point<Scalar>) vanishes = value.matrix.isZero(0);
   }
 
   /// out = ∑ⱼ wᵢⱼ O V xⱼ in units of 2^e, where e is returned, for queries among the keys of `views`. `sums` is memory.
@@ -206,7 +202,7 @@ struct HeadOperator {
              Tokens<Scalar, Dim>& sums, Out& out, RowRecord* rows, AttentionScratch<Scalar>& scratch) const
       requires(KernelScalar<Scalar> && !DistanceLaw<Law>) {
     if constexpr (may_factor<Scalar, Dim, Law>)
-      if (rows == nullptr && factors.pay(layout.d, layout.n, points.count)) {
+      if (rows == nullptr && !vanishes && factors.pay(layout.d, layout.n, points.count)) {
         sums.resize(layout.d, points.count);
         if (factors.attend(law, mask, bias, layout, points, sums.data(), scratch)) {
           if (!factors.has_values()) {
