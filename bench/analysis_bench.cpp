@@ -4,13 +4,13 @@
 #include "harness.hpp"
 
 #include <attnflow/attention/attention_matrix.hpp>
-#include <attnflow/clustering/clusters.hpp>
-#include <attnflow/clustering/effective_rank.hpp>
-#include <attnflow/polytope/convex_hull.hpp>
-#include <attnflow/spectral/schur.hpp>
-#include <attnflow/spectral/spectrum.hpp>
+#include <attnflow/geometry/convex_hull.hpp>
+#include <attnflow/numerics/schur.hpp>
+#include <attnflow/observables/attention/effective_rank.hpp>
+#include <attnflow/observables/tokens/clusters.hpp>
+#include <attnflow/prediction/predict_limit.hpp>
+#include <attnflow/prediction/spectrum.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
-#include <attnflow/theory/predict_limit.hpp>
 
 namespace {
 

@@ -85,7 +85,7 @@ Text read_preprocessed(const fs::path& path) {
   for (std::string line; std::getline(in, line);) {
     if (line.starts_with('#'))
       text.has_decompositions =
-          text.has_decompositions || line.find("algebra/decompositions.hpp") != line.npos;
+          text.has_decompositions || line.find("numerics/decompositions.hpp") != line.npos;
     else if (line.find_first_not_of(" \t") != line.npos)
       ++text.lines;
   }
@@ -166,7 +166,7 @@ int measure(const fs::path& folder, const fs::path& source, const std::string& o
             const std::vector<std::string>& command) {
   fs::create_directories(folder / "headers");
   std::vector<Row> rows{
-      {"first program", source / "examples/first_program.cpp", 8},
+      {"first program", source / "examples/tutorial/first_program.cpp", 8},
       {"trajectory", source / "bench/compile_times/trajectory.cpp", 8},
       {"analyze", source / "bench/compile_times/analyze.cpp", 25, 1200},
       {"analyze and page", source / "bench/compile_times/analyze_and_page.cpp"},

@@ -55,7 +55,7 @@ build() {
 libcxx() {
   build libcxx clang++-19 -stdlib=libc++ $library $program
   "$work/libcxx.exe"
-  clang++-19 -std=c++20 -stdlib=libc++ -fsyntax-only -DATTNFLOW_EXTERN_KERNELS $library examples/simulate.cpp
+  clang++-19 -std=c++20 -stdlib=libc++ -fsyntax-only -DATTNFLOW_EXTERN_KERNELS $library -I examples examples/programs/simulate.cpp
 }
 
 # What Linux offers for threads is not there, nor what libstdc++ makes of it; and packs of one number, as with MSVC.

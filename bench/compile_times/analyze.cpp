@@ -1,5 +1,5 @@
 // A run and its analysis.
-#include <attnflow/theory/analyze.hpp>
+#include <attnflow/prediction/analyze.hpp>
 
 #include "run.hpp"
 

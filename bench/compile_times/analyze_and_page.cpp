@@ -2,7 +2,7 @@
 #include <attnflow/io/add_heads.hpp>
 #include <attnflow/io/add_limits.hpp>
 #include <attnflow/io/html.hpp>
-#include <attnflow/theory/analyze.hpp>
+#include <attnflow/prediction/analyze.hpp>
 
 #include "run.hpp"
 

@@ -1,12 +1,12 @@
-#include "exhibit.hpp"
+#include "gallery/exhibit.hpp"
 
-#include "run.hpp"
+#include "gallery/run.hpp"
 
 #include <attnflow/io/atomic_file.hpp>
-#include <attnflow/io/figure_scripts.hpp>
 #include <attnflow/io/html.hpp>
 #include <attnflow/io/npy.hpp>
-#include <attnflow/io/svg.hpp>
+#include "figures/figure_scripts.hpp"
+#include "figures/svg.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -91,8 +91,8 @@ void Exhibit::note(const std::string& text, double value) {
 
 void Exhibit::wrote(const std::string& kind, const std::string& file) { files_.push_back({kind, file}); }
 
-void Exhibit::figure(const attnflow::Figure& figure, const std::string& name) {
-  attnflow::write_svg(folder_ / (name + ".svg"), figure);
+void Exhibit::figure(const figures::Figure& figure, const std::string& name) {
+  figures::write_svg(folder_ / (name + ".svg"), figure);
   wrote("figure", name + ".svg");
 }
 
@@ -110,10 +110,10 @@ void Exhibit::data(const Run& run, const std::string& name) {
     tokens.append(std::span(z.data(), static_cast<std::size_t>(z.size())));
   tokens.finish();
   attnflow::save_npy<double>(folder / "times.npy", {static_cast<Eigen::Index>(run.times.size())}, run.times);
-  attnflow::FigureScripts scripts{.title = title_};
+  figures::FigureScripts scripts{.title = title_};
   for (Eigen::Index c = 1; c <= d; ++c)
     scripts.axes.push_back(std::string("z_{").append(std::to_string(c)).append("}"));
-  attnflow::write_figure_scripts(folder, scripts);
+  figures::write_figure_scripts(folder, scripts);
   for (const char* file : {"times.npy", "tokens.npy"}) wrote("data", name + "/" + file);
   for (const char* file : {"plot.py", "plot.gp"}) wrote("script", name + "/" + file);
 }

@@ -2,8 +2,8 @@
 // that the gallery finds.
 #pragma once
 
-#include <attnflow/io/figure.hpp>
 #include <attnflow/io/view.hpp>
+#include "figures/figure.hpp"
 
 #include <Eigen/Core>
 
@@ -42,7 +42,7 @@ class Exhibit {
   void note(const std::string& text, double value);
 
   /// Writes figure.svg, the picture of the gallery; more figures have names of their own.
-  void figure(const attnflow::Figure& figure, const std::string& name = "figure");
+  void figure(const figures::Figure& figure, const std::string& name = "figure");
   /// Writes NAME.html.
   void page(const attnflow::View& view, const std::string& name = "view");
   /// Writes NAME/times.npy (m,), NAME/tokens.npy (m, n, d), and scripts for Matplotlib and gnuplot that draw them.

@@ -2,10 +2,10 @@
 // coordinates, as the tokens of a state are.
 #pragma once
 
-#include "run.hpp"
+#include "gallery/run.hpp"
 
-#include <attnflow/io/figure.hpp>
-#include <attnflow/polytope/convex_hull.hpp>
+#include <attnflow/geometry/convex_hull.hpp>
+#include "figures/figure.hpp"
 
 #include <Eigen/Core>
 
@@ -18,7 +18,7 @@
 
 namespace gallery {
 
-using attnflow::Figure, Eigen::Index, Eigen::MatrixXd;
+using figures::Figure, Eigen::Index, Eigen::MatrixXd;
 using States = std::span<const MatrixXd>;  // d × n at each time
 
 /// Appends the columns of z to Points, a Line or a Polygon.

@@ -1,7 +1,7 @@
 // What programs with options of their own share: a line that says how far they are, and a folder.
 #pragma once
 
-#include "../system.hpp"
+#include "programs/system.hpp"
 
 #include <attnflow/io/atomic_file.hpp>
 

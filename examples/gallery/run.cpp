@@ -1,17 +1,17 @@
-#include "run.hpp"
+#include "gallery/run.hpp"
 
-#include "../page_parts.hpp"
+#include "programs/page_parts.hpp"
 
-#include <attnflow/clustering/clusters.hpp>
-#include <attnflow/clustering/effective_rank.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/io/add_limits.hpp>
+#include <attnflow/observables/attention/effective_rank.hpp>
+#include <attnflow/observables/tokens/clusters.hpp>
 #include <attnflow/observers/trajectory.hpp>
-#include <attnflow/spectral/invariant_basis.hpp>
-#include <attnflow/spectral/invariant_splitting.hpp>
+#include <attnflow/prediction/analyze.hpp>
+#include <attnflow/prediction/invariant_basis.hpp>
+#include <attnflow/prediction/invariant_splitting.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
-#include <attnflow/theory/analyze.hpp>
 
 #include <sstream>
 #include <stdexcept>

@@ -3,7 +3,7 @@
 
 #include <attnflow/integrators/plan.hpp>
 #include <attnflow/io/view.hpp>
-#include <attnflow/theory/analysis.hpp>
+#include <attnflow/prediction/analysis.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>

@@ -2,8 +2,8 @@
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/biases/alibi.hpp>
 #include <attnflow/attention/graph.hpp>
+#include <attnflow/prediction/predict_limit.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
-#include <attnflow/theory/predict_limit.hpp>
 
 #include "attention/definition.hpp"
 #include "attention/reference.hpp"

@@ -10,6 +10,7 @@
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/ensembles/ensemble.hpp>
 #include <attnflow/ensembles/statistics.hpp>
+#include <attnflow/geometry/convex_hull.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/integrate.hpp>
@@ -19,7 +20,6 @@
 #include <attnflow/observers/locate.hpp>
 #include <attnflow/observers/stop_when.hpp>
 #include <attnflow/observers/trajectory.hpp>
-#include <attnflow/polytope/convex_hull.hpp>
 #include <attnflow/systems/driven.hpp>
 #include <attnflow/systems/feed_forward.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>

@@ -2,8 +2,8 @@
 // is refused is refused by a FileError.
 #include "fuzz/fuzz.hpp"
 
-#include <attnflow/io/figure_scripts.hpp>
 #include <attnflow/io/npy.hpp>
+#include "figures/figure_scripts.hpp"
 
 #include "folder.hpp"
 
@@ -49,7 +49,7 @@ void check_scripts(const Folder& folder, std::string_view bytes, const NpyArray&
       folder / "times.npy", {array.shape[0]},
       std::vector<double>(static_cast<std::size_t>(std::min<Eigen::Index>(array.shape[0], 1000))));
   const auto scripts = asked(folder.path.string(), [&] {
-    const attnflow::FigureScripts what;
+    const figures::FigureScripts what;
     return attnflow::detail::ScriptWriter(folder.path, what).gnuplot();
   });
   if (scripts)

@@ -2,8 +2,8 @@
 // same when it is written out again; what is refused is a Mistake of one line.
 #include "fuzz/fuzz.hpp"
 
-#include "simulate/inputs.hpp"
-#include "simulate/options.hpp"
+#include "programs/simulate/inputs.hpp"
+#include "programs/simulate/options.hpp"
 
 #include <attnflow/io/atomic_file.hpp>
 

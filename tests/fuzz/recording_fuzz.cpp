@@ -2,7 +2,7 @@
 // a line of three bars.
 #include "fuzz/fuzz.hpp"
 
-#include "render/recording.hpp"
+#include "programs/render/recording.hpp"
 
 #include "folder.hpp"
 

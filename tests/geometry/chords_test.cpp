@@ -1,5 +1,5 @@
-#include <attnflow/clustering/clusters.hpp>
 #include <attnflow/geometry/chords.hpp>
+#include <attnflow/observables/tokens/clusters.hpp>
 
 #include "catch.hpp"
 #include "draws.hpp"

@@ -1,10 +1,10 @@
 #include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/integrators/constant_speed.hpp>
 #include <attnflow/integrators/integrate.hpp>
-#include <attnflow/integrators/merging.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
 #include <attnflow/observers/elapsed_time.hpp>
 #include <attnflow/systems/circle_dynamics.hpp>
+#include <attnflow/systems/merging.hpp>
 #include <attnflow/types.hpp>
 
 #include "catch.hpp"

@@ -4,7 +4,7 @@
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/observers/trajectory.hpp>
-#include <attnflow/theory/analyze.hpp>
+#include <attnflow/prediction/analyze.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 
 #include "catch.hpp"

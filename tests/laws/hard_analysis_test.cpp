@@ -1,24 +1,24 @@
 // What reads tokens, P or weights, on matrices of hostile shape and size: right by its definition or by what
 // it promises, or refused in due form.
-#include <attnflow/clustering/boolean_distance.hpp>
-#include <attnflow/clustering/clusters.hpp>
-#include <attnflow/clustering/clusters_modulo.hpp>
-#include <attnflow/clustering/convergence_rate.hpp>
-#include <attnflow/clustering/decision_margins.hpp>
-#include <attnflow/clustering/effective_rank.hpp>
-#include <attnflow/clustering/leaders.hpp>
-#include <attnflow/clustering/merge_tree.hpp>
-#include <attnflow/energies/interaction_energy.hpp>
+#include <attnflow/geometry/affine_distance.hpp>
+#include <attnflow/geometry/convex_hull.hpp>
+#include <attnflow/geometry/distance_to_hull.hpp>
 #include <attnflow/io/html.hpp>
 #include <attnflow/io/npy.hpp>
-#include <attnflow/io/svg.hpp>
-#include <attnflow/measures/mean_field.hpp>
-#include <attnflow/measures/wasserstein.hpp>
-#include <attnflow/polytope/affine_distance.hpp>
-#include <attnflow/polytope/convex_hull.hpp>
-#include <attnflow/polytope/distance_to_hull.hpp>
-#include <attnflow/polytope/limit_candidates.hpp>
-#include <attnflow/polytope/merged_vertices.hpp>
+#include <attnflow/observables/attention/boolean_distance.hpp>
+#include <attnflow/observables/attention/decision_margins.hpp>
+#include <attnflow/observables/attention/effective_rank.hpp>
+#include <attnflow/observables/attention/interaction_energy.hpp>
+#include <attnflow/observables/attention/leaders.hpp>
+#include <attnflow/observables/runs/convergence_rate.hpp>
+#include <attnflow/observables/tokens/clusters.hpp>
+#include <attnflow/observables/tokens/clusters_modulo.hpp>
+#include <attnflow/observables/tokens/merge_tree.hpp>
+#include <attnflow/observables/tokens/wasserstein.hpp>
+#include <attnflow/prediction/limit_candidates.hpp>
+#include <attnflow/prediction/merged_vertices.hpp>
+#include <attnflow/systems/mean_field.hpp>
+#include "figures/svg.hpp"
 
 #include "catch.hpp"
 #include "folder.hpp"
@@ -573,18 +573,18 @@ TEST_CASE("hostile tokens: pictures and pages", "[laws]") {
       for (Index j = 0; j < c.n; ++j) values[static_cast<std::size_t>(j)] = c.x(std::min(i, c.d - 1), j);
       return values;
     };
-    attnflow::Figure figure;
-    attnflow::Figure::Panel panel;
+    figures::Figure figure;
+    figures::Figure::Panel panel;
     panel.equal = k % 2 == 0;
     panel.x.logarithmic = k % 5 == 0 && !panel.equal;
-    attnflow::Figure::Points points{.x = row(0), .y = row(1)};
-    attnflow::Figure::Line line{.label = "a", .x = row(0), .y = row(1)};
+    figures::Figure::Points points{.x = row(0), .y = row(1)};
+    figures::Figure::Line line{.label = "a", .x = row(0), .y = row(1)};
     if (c.d == 3 && !panel.x.logarithmic) points.z = line.z = row(2);
     panel.layers = {points, line};
-    if (points.z.empty()) panel.layers.emplace_back(attnflow::Figure::HeatMap{.label = "P", .values = c.x});
+    if (points.z.empty()) panel.layers.emplace_back(figures::Figure::HeatMap{.label = "P", .values = c.x});
     figure.panels = {panel};
     const auto picture = answer(
-        "Figure", [&] { return attnflow::svg(figure); }, c.failure);
+        "Figure", [&] { return figures::svg(figure); }, c.failure);
     INFO(c.failure);
     REQUIRE(c.failure.empty());
     if (picture) {

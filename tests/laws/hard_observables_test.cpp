@@ -1,18 +1,18 @@
 // Observables on tokens of hostile shape and size: a number that can be, or a refusal in due form; never NaN.
 #include <attnflow/attention/laws/softmax.hpp>
 #include <attnflow/attention/laws/unnormalized.hpp>
-#include <attnflow/clustering/caps.hpp>
-#include <attnflow/clustering/density_modes.hpp>
-#include <attnflow/clustering/inner_products.hpp>
-#include <attnflow/clustering/merge_times.hpp>
-#include <attnflow/clustering/mode_spectrum.hpp>
-#include <attnflow/clustering/order_parameters.hpp>
-#include <attnflow/clustering/renyi_centres.hpp>
-#include <attnflow/clustering/span_dimension.hpp>
-#include <attnflow/clustering/spread.hpp>
-#include <attnflow/energies/sphere_energy.hpp>
-#include <attnflow/energies/staircase.hpp>
-#include <attnflow/polytope/hemisphere.hpp>
+#include <attnflow/geometry/hemisphere.hpp>
+#include <attnflow/observables/attention/sphere_energy.hpp>
+#include <attnflow/observables/runs/merge_times.hpp>
+#include <attnflow/observables/runs/staircase.hpp>
+#include <attnflow/observables/tokens/caps.hpp>
+#include <attnflow/observables/tokens/density_modes.hpp>
+#include <attnflow/observables/tokens/inner_products.hpp>
+#include <attnflow/observables/tokens/mode_spectrum.hpp>
+#include <attnflow/observables/tokens/order_parameters.hpp>
+#include <attnflow/observables/tokens/renyi_centres.hpp>
+#include <attnflow/observables/tokens/span_dimension.hpp>
+#include <attnflow/observables/tokens/spread.hpp>
 
 #include "catch.hpp"
 #include "laws/hard_input.hpp"

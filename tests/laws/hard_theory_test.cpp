@@ -1,11 +1,11 @@
 // The spectrum, the prediction and the analysis of weights of hostile size: what they promise, or a refusal.
-#include <attnflow/spectral/definiteness.hpp>
-#include <attnflow/spectral/good_triple.hpp>
-#include <attnflow/spectral/leading_eigenpair.hpp>
-#include <attnflow/spectral/spectrum.hpp>
-#include <attnflow/theory/analyze.hpp>
-#include <attnflow/theory/boolean_limit.hpp>
-#include <attnflow/theory/predict_limit.hpp>
+#include <attnflow/prediction/analyze.hpp>
+#include <attnflow/prediction/boolean_limit.hpp>
+#include <attnflow/prediction/definiteness.hpp>
+#include <attnflow/prediction/good_triple.hpp>
+#include <attnflow/prediction/leading_eigenpair.hpp>
+#include <attnflow/prediction/predict_limit.hpp>
+#include <attnflow/prediction/spectrum.hpp>
 
 #include "catch.hpp"
 #include "laws/hard_input.hpp"

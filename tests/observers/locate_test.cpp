@@ -2,15 +2,15 @@
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/geodesic_runge_kutta4.hpp>
 #include <attnflow/integrators/integrate.hpp>
-#include <attnflow/integrators/merging.hpp>
 #include <attnflow/integrators/on_sphere.hpp>
 #include <attnflow/integrators/runge_kutta4.hpp>
 #include <attnflow/observers/event_functions.hpp>
 #include <attnflow/observers/locate.hpp>
 #include <attnflow/observers/stop_when.hpp>
+#include <attnflow/reductions/two_tokens.hpp>
+#include <attnflow/systems/merging.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
-#include <attnflow/theory/two_tokens.hpp>
 
 #include "catch.hpp"
 #include "integrators/fields.hpp"

@@ -109,11 +109,11 @@ elseif(case STREQUAL "reordered_sums")
   )
   file(
     WRITE ${work}/predicates.cpp
-    "#include <attnflow/polytope/convex_hull.hpp>\nint main() { return attnflow::convex_hull(Eigen::MatrixXd::Random(2, 9)).empty(); }\n"
+    "#include <attnflow/geometry/convex_hull.hpp>\nint main() { return attnflow::convex_hull(Eigen::MatrixXd::Random(2, 9)).empty(); }\n"
   )
   file(
     WRITE ${work}/parts.cpp
-    "#include <attnflow/algebra/double_double.hpp>\n"
+    "#include <attnflow/numerics/double_double.hpp>\n"
     "double f(double a, double b);\ndouble f(double a, double b) { return attnflow::detail::exact_sum(a, b).low; }\n"
   )
   foreach(file kernels predicates parts)

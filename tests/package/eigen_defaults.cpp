@@ -1,10 +1,10 @@
 // What must not depend on Eigen's defaults: a run to a polytope, P, products of many rows, and files. Compiled with
 // each of them changed, assertions on.
 #include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/geometry/convex_hull.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/io/npy.hpp>
-#include <attnflow/polytope/convex_hull.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 

@@ -2,7 +2,7 @@
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/io/npy.hpp>
 #include <attnflow/observers/trajectory.hpp>
-#include <attnflow/spectral/invariant_basis.hpp>
+#include <attnflow/prediction/invariant_basis.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
 #include <attnflow/tokens/initial_laws.hpp>

@@ -1,9 +1,9 @@
-#include <attnflow/attention/kernels/series_kernels.hpp>
 #include <attnflow/attention/laws/softmax.hpp>
 #include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/parallel/threads.hpp>
 #include <attnflow/systems/circle_dynamics.hpp>
 #include <attnflow/systems/circle_series.hpp>
+#include <attnflow/systems/detail/series_kernels.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 
 #include "attention/reference.hpp"

@@ -1,13 +1,13 @@
 #include <attnflow/attention/laws/softmax.hpp>
 #include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
-#include <attnflow/energies/interaction_energy.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/euler.hpp>
 #include <attnflow/integrators/integrate.hpp>
 #include <attnflow/integrators/on_sphere.hpp>
+#include <attnflow/observables/attention/interaction_energy.hpp>
+#include <attnflow/reductions/equiangular.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
-#include <attnflow/theory/equiangular.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 
 #include "attention/reference.hpp"

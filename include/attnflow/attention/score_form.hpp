@@ -2,9 +2,9 @@
 /// The bilinear form from which the scores of a head are made.
 #pragma once
 
-#include <attnflow/algebra/products.hpp>
-#include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/detail/value_of.hpp>
+#include <attnflow/numerics/products.hpp>
+#include <attnflow/numerics/scaled_matrix.hpp>
 #include <attnflow/types.hpp>
 
 #include <numbers>

@@ -2,8 +2,8 @@
 /// Lengths and tangents of tokens whose scalar no kernel is compiled for.
 #pragma once
 
-#include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/detail/value_of.hpp>
+#include <attnflow/numerics/scaled_matrix.hpp>
 
 #include <Eigen/Core>
 

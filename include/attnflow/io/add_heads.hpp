@@ -2,11 +2,11 @@
 /// What a page needs to compute P itself: add_head(), add_rescaled_head().
 #pragma once
 
-#include <attnflow/algebra/matrix_exponential.hpp>
-#include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/attention/score_form.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/io/view.hpp>
+#include <attnflow/numerics/matrix_exponential.hpp>
+#include <attnflow/numerics/scaled_matrix.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>

@@ -4,10 +4,10 @@
 
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/io/view.hpp>
-#include <attnflow/polytope/limit_candidates.hpp>
-#include <attnflow/spectral/invariant_basis.hpp>
-#include <attnflow/spectral/invariant_splitting.hpp>
-#include <attnflow/theory/analysis.hpp>
+#include <attnflow/prediction/analysis.hpp>
+#include <attnflow/prediction/invariant_basis.hpp>
+#include <attnflow/prediction/invariant_splitting.hpp>
+#include <attnflow/prediction/limit_candidates.hpp>
 
 #include <Eigen/Core>
 

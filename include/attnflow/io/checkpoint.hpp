@@ -23,7 +23,7 @@
 ///     integrate(field, stepper, x, plan, observer);
 ///
 /// There, c.steps is what it was and step.report().steps; observers that record at given times are given those after
-/// c.t. `simulate --checkpoint` (examples/simulate/go.hpp) does all of it.
+/// c.t. `simulate --checkpoint` (examples/programs/simulate/go.hpp) does all of it.
 ///
 /// detail/checkpoint_format.hpp has the layout of the file.
 #pragma once

@@ -2,15 +2,15 @@
 /// Attention on the circle by the Fourier series of its kernel.
 #pragma once
 
-#include <attnflow/algebra/bessel.hpp>
 #include <attnflow/attention/concepts.hpp>
-#include <attnflow/attention/kernels/series_kernels.hpp>
 #include <attnflow/attention/laws/softmax.hpp>
 #include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/detail/aligned_vector.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/scratch.hpp>
+#include <attnflow/numerics/bessel.hpp>
 #include <attnflow/parallel/threads.hpp>
+#include <attnflow/systems/detail/series_kernels.hpp>
 #include <attnflow/types.hpp>
 
 #include <algorithm>

@@ -2,12 +2,12 @@
 /// What is added to the drift of attention, token by token: a constant field, the input again, a linear map.
 #pragma once
 
-#include <attnflow/algebra/multiply.hpp>
-#include <attnflow/algebra/norm_bound.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/integrators/concepts.hpp>
+#include <attnflow/numerics/multiply.hpp>
+#include <attnflow/numerics/norm_bound.hpp>
 #include <attnflow/types.hpp>
 
 #include <Eigen/Core>

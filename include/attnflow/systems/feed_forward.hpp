@@ -2,14 +2,14 @@
 /// Attention followed by a feed-forward part: ẏ = W σ(velocity + inner bias) + outer bias.
 #pragma once
 
-#include <attnflow/algebra/multiply.hpp>
-#include <attnflow/algebra/norm_bound.hpp>
 #include <attnflow/attention/generic/generic_rows.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/integrators/concepts.hpp>
+#include <attnflow/numerics/multiply.hpp>
+#include <attnflow/numerics/norm_bound.hpp>
 #include <attnflow/systems/activations.hpp>
 #include <attnflow/types.hpp>
 

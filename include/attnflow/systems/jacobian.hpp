@@ -2,9 +2,9 @@
 /// The derivative of the attention drift with respect to the tokens.
 #pragma once
 
-#include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
 #include <attnflow/detail/refuse.hpp>
+#include <attnflow/numerics/scaled_matrix.hpp>
 #include <attnflow/types.hpp>
 
 #include <algorithm>

@@ -2,10 +2,10 @@
 /// Self-attention layer by layer: the discrete residual map and its exact rescaling.
 #pragma once
 
-#include <attnflow/algebra/linear_systems.hpp>
-#include <attnflow/detail/scale.hpp>
 #include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
+#include <attnflow/numerics/linear_systems.hpp>
+#include <attnflow/numerics/scale.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
 

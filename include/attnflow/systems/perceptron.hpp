@@ -2,11 +2,11 @@
 /// A hidden layer beside attention: a perceptron, and the perceptron that is the gradient of a potential.
 #pragma once
 
-#include <attnflow/algebra/multiply.hpp>
-#include <attnflow/algebra/norm_bound.hpp>
 #include <attnflow/detail/refuse.hpp>
 #include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
+#include <attnflow/numerics/multiply.hpp>
+#include <attnflow/numerics/norm_bound.hpp>
 #include <attnflow/systems/activations.hpp>
 #include <attnflow/systems/drift_parts.hpp>
 #include <attnflow/types.hpp>

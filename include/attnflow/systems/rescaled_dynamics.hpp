@@ -2,12 +2,12 @@
 /// Self-attention dynamics seen from the frame z = e^{−tV} x, in which tokens converge.
 #pragma once
 
-#include <attnflow/algebra/matrix_exponential.hpp>
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
+#include <attnflow/numerics/matrix_exponential.hpp>
 #include <attnflow/systems/jacobian.hpp>
 #include <attnflow/types.hpp>
 

@@ -1,8 +1,8 @@
 // A second file of the program: what both instantiate (starts, stepper, hull) is one function in the program. It runs
 // before the first.
+#include <attnflow/geometry/convex_hull.hpp>
 #include <attnflow/integrators/dormand_prince.hpp>
 #include <attnflow/integrators/integrate.hpp>
-#include <attnflow/polytope/convex_hull.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/tokens/initial_laws.hpp>
 

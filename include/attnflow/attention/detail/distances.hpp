@@ -2,12 +2,12 @@
 /// Scores of distances as scores of products, in two coordinates more.
 #pragma once
 
-#include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/attention/detail/forms.hpp>
 #include <attnflow/attention/laws/softmax.hpp>
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/value_of.hpp>
+#include <attnflow/numerics/scaled_matrix.hpp>
 #include <attnflow/types.hpp>
 
 #include <algorithm>

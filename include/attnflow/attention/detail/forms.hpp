@@ -2,10 +2,10 @@
 /// What the operator takes the scores of a head from, for each scalar and law.
 #pragma once
 
-#include <attnflow/algebra/products.hpp>
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/attention/generic/generic_rows.hpp>
 #include <attnflow/attention/score_form.hpp>
+#include <attnflow/numerics/products.hpp>
 #include <attnflow/types.hpp>
 
 #include <numbers>

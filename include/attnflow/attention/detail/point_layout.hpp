@@ -2,9 +2,9 @@
 /// A set of points as the kernels of attention read it.
 #pragma once
 
-#include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/attention/kernels/kernels.hpp>
 #include <attnflow/detail/aligned_vector.hpp>
+#include <attnflow/numerics/scaled_matrix.hpp>
 #include <attnflow/types.hpp>
 
 #include <algorithm>

@@ -2,12 +2,12 @@
 /// The operator for scalars that no kernel is compiled for: long double, Eigen::AutoDiffScalar, a user's dual number.
 #pragma once
 
-#include <attnflow/algebra/scaled_matrix.hpp>
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/attention/token_view.hpp>
 #include <attnflow/detail/value_of.hpp>
+#include <attnflow/numerics/scaled_matrix.hpp>
 #include <attnflow/parallel/threads.hpp>
 #include <attnflow/types.hpp>
 

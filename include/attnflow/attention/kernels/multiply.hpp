@@ -2,10 +2,10 @@
 /// Products of a matrix with columns, by the kernels of this program's level.
 #pragma once
 
-#include <attnflow/algebra/multiply.hpp>
 #include <attnflow/attention/kernels/kernels.hpp>
 #include <attnflow/detail/aligned_vector.hpp>
 #include <attnflow/detail/scratch.hpp>
+#include <attnflow/numerics/multiply.hpp>
 #include <attnflow/parallel/threads.hpp>
 
 #include <algorithm>
