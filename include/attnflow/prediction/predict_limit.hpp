@@ -186,9 +186,9 @@ inline void predict_in_general(Prediction& prediction, const Eigen::MatrixXd& V,
   prediction.rate = good.paranormal.lambda;
 }
 
-/// predict_limit with schur_of_V() for the Schur form of V, which is asked for at most once.
+/// predict_limit with of_value() for the Schur form of V, which is asked for at most once.
 template <class Scalar, int Dim>
-[[nodiscard]] Prediction predict_limit_by(const std::function<SchurForm()>& schur_of_V,
+[[nodiscard]] Prediction predict_limit_by(const std::function<SchurForm()>& of_value,
                                           const std::vector<Head<Scalar, Dim>>& heads, double beta,
                                           double tol) {
   if (heads.empty()) refuse("predict_limit: no head given, expected at least one");
@@ -234,7 +234,7 @@ template <class Scalar, int Dim>
     else
       predict_for_scalar_value(prediction, lambda, defect, tol, M);
   } else {
-    const SchurForm form = schur_of_V();
+    const SchurForm form = of_value();
     LeadingEigenpair pair = leading_eigenpair(form, tol);
     for (const auto block : form.blocks())
       if (form.eigenvalue(block).real() > 1e-12 * pair.modulus()) prediction.unstable_dimension += block.size;
