@@ -6,9 +6,15 @@
 #
 #     cmake -D include=DIR -P umbrella_test.cmake
 cmake_minimum_required(VERSION 3.24)
+include(${CMAKE_CURRENT_LIST_DIR}/../cmake/glob.cmake)
 
 file(READ ${include}/attnflow/attnflow.hpp umbrella)
-file(GLOB_RECURSE headers RELATIVE ${include} ${include}/attnflow/*.hpp)
+attnflow_glob_below(${include} GLOB_RECURSE paths attnflow/*.hpp)
+set(headers)
+foreach(path IN LISTS paths)
+  cmake_path(RELATIVE_PATH path BASE_DIRECTORY ${include} OUTPUT_VARIABLE header)
+  list(APPEND headers ${header})
+endforeach()
 list(FILTER headers EXCLUDE REGEX "^attnflow/(attnflow.hpp|(io|simd|compat)/.*|.*/?(detail|kernels)/.*)$")
 list(LENGTH headers count)
 if(count LESS 100)

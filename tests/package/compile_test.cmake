@@ -1,5 +1,6 @@
 # One case (see CMakeLists.txt here): a program compiled by hand, `-I include -I eigen` and the flags of somebody else.
 # Cases that end in `_everything` read all headers, io too, instead of those of the first program.
+include(${CMAKE_CURRENT_LIST_DIR}/../../cmake/glob.cmake)
 set(work ${folder}/${case})
 file(REMOVE_RECURSE ${work})
 file(MAKE_DIRECTORY ${work})
@@ -7,7 +8,7 @@ set(flags -std=c++20 -O0 -I${source}/include)
 foreach(path IN LISTS eigen)
   list(APPEND flags -isystem ${path})
 endforeach()
-set(first_program ${source}/examples/first_program.cpp)
+set(first_program ${source}/examples/tutorial/first_program.cpp)
 
 # compile(FLAGS...), which has to succeed.
 function(compile)
@@ -35,11 +36,14 @@ function(expect_refused words)
 endfunction()
 
 # What our headers include of others, and all of ours or those of the first program: texts of #include lines.
-string(REPLACE "[" "[[]" pattern "${source}/include/attnflow/*.hpp")
-file(GLOB_RECURSE headers RELATIVE ${source}/include ${pattern})
+attnflow_glob_below(${source}/include GLOB_RECURSE headers attnflow/*.hpp)
+if(NOT headers)
+  message(FATAL_ERROR "no header is found below ${source}/include/attnflow")
+endif()
 set(theirs "")
 set(every_header "")
 foreach(header IN LISTS headers)
+  cmake_path(RELATIVE_PATH header BASE_DIRECTORY ${source}/include)
   if(header MATCHES "/compat/|/kernels/")
     continue()  # of libraries that may not be there; of our own programs
   endif()

@@ -70,7 +70,7 @@ elseif(case STREQUAL "other_eigens")
 elseif(case STREQUAL "own_eigen")
   expect_configured("" -D CMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON -D own_eigen=ON)
 elseif(case STREQUAL "brackets")
-  # Configured from a folder whose name is a pattern for files.
+  # Configured, and tested by scripts, from a folder whose name is a pattern for files.
   set(copy "${work}/a[b] c")
   foreach(part CMakeLists.txt cmake include examples tests bench)
     file(COPY ${source}/${part} DESTINATION ${copy})
@@ -81,6 +81,11 @@ elseif(case STREQUAL "brackets")
   )
   run(${CMAKE_COMMAND} --build ${work}/build --target first_program)
   run(${work}/build/examples/first_program)
+  run(${CMAKE_COMMAND} -D include=${copy}/include -P ${copy}/tests/umbrella_test.cmake)
+  run(
+    ${CMAKE_COMMAND} -D case=no_rtti -D source=${copy} -D folder=${work} -D compiler=${compiler} -D "eigen=${eigen}"
+    -P ${copy}/tests/package/compile_test.cmake
+  )
 elseif(case STREQUAL "other_architecture")
   # What the package was built on does not matter: a version file that looks at the size of a pointer would refuse one.
   expect_configured("" -D pointer_size=4)
@@ -98,7 +103,7 @@ elseif(case STREQUAL "compiled")
   run(
     ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/outside -B ${work}/theirs ${options} -D how=find_package
     -D CMAKE_PREFIX_PATH=${work}/prefix -D attnflow_components=compiled -D attnflow_version=${version}
-    -D attnflow_program=${source}/examples/first_program.cpp
+    -D attnflow_program=${source}/examples/tutorial/first_program.cpp
   )
   run(${CMAKE_COMMAND} --build ${work}/theirs --target outside)
   run(${work}/theirs/outside)
@@ -107,7 +112,7 @@ else()
   # where the library comes as a folder, something small.
   set(options -D CMAKE_PREFIX_PATH=${prefix})
   if(case STREQUAL "find_package")
-    list(APPEND options -D CMAKE_CXX_STANDARD=23 -D attnflow_program=${source}/examples/first_program.cpp)
+    list(APPEND options -D CMAKE_CXX_STANDARD=23 -D attnflow_program=${source}/examples/tutorial/first_program.cpp)
   elseif(case STREQUAL "fetch_content")
     list(APPEND options -D FETCHCONTENT_SOURCE_DIR_ATTNFLOW=${source})  # no network
   endif()
