@@ -88,7 +88,7 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
   if (!scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols()) || !std::isfinite(queries.largest))
     refuse("log_attention: x has an entry that is not finite");
   if (x.cols() == 0) return SquareMatrix<Scalar>(queries.count, 0);
-  constexpr RowKind kind = exact_kind(row_kind<Law, Mask, Bias>());
+  constexpr RowKind kind = exact_kind(row_kind<Law, std::remove_cvref_t<decltype(mask)>, Bias>());
   const auto kernels = exact_kernels_at<Scalar, kind>(scratch.level);
   const auto source = form == nullptr ? QuerySource<Scalar, Dim>(queries, law.beta, power * std::numbers::ln2)
                                       : QuerySource<Scalar, Dim>(queries, *form, flow);

@@ -83,8 +83,7 @@ struct HeadBank {
     if (unit != 0) scale_by_power_of_two(out, unit);
   }
 
-  [[nodiscard]] const HeadOperator<Scalar, Dim, Law, Bias>& head(std::size_t head,
-                                                                 const char* owner) const {
+  [[nodiscard]] const HeadOperator<Scalar, Dim, Law, Bias>& head(std::size_t head, const char* owner) const {
     if (head >= operators.size())
       throw std::out_of_range(std::string(owner) + "::attention: head " + std::to_string(head) + " of " +
                               std::to_string(operators.size()));

@@ -298,9 +298,8 @@ int attend_views(const PointViews<Scalar, Eigen::Dynamic>& points, int power, co
       const PointLayout<Scalar>& of_values = same ? scratch.keys : scratch.values;
       const int exponent = of_values.finite ? of_values.exponent : 0;
       const auto attend = [&](auto shared) {
-        return attend_points<Eigen::Dynamic, Eigen::Dynamic, shared.value>(source, scratch.keys, of_values,
-                                                                           Weighted::tokens, law, mask, bias,
-                                                                           out.data(), record, scratch);
+        return attend_points<Eigen::Dynamic, Eigen::Dynamic, shared.value>(
+            source, scratch.keys, of_values, Weighted::tokens, law, mask, bias, out.data(), record, scratch);
       };
       if (!(same ? attend(std::true_type()) : attend(std::false_type())))
         attend_in_double(GenericForm<double, Eigen::Dynamic>{{}, power, 0, law.beta}, nullptr,

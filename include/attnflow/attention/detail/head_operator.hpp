@@ -158,17 +158,16 @@ inline constexpr bool may_factor =
 template <class Scalar, int Dim, class Law, class Bias = NoBias>
 struct HeadOperator {
   static constexpr bool turns = RotatingPositions<Bias>;
-  static_assert(!turns || !(DistanceLaw<Law> || DoublyStochasticLaw<Law>),
-                "rotary positions are for laws of products, one row by itself: neither L2Softmax nor Sinkhorn");
+  static_assert(
+      !turns || !(DistanceLaw<Law> || DoublyStochasticLaw<Law>),
+      "rotary positions are for laws of products, one row by itself: neither L2Softmax nor Sinkhorn");
   struct Nothing {
     explicit Nothing(const Head<Scalar, Dim>&) {}
   };
   static constexpr bool factored = may_factor<Scalar, Dim, Law> && !turns;
-  using Factors =
-      std::conditional_t<turns, RotatedHead<Scalar>,
-                         std::conditional_t<factored,
-                                            HeadFactors<std::conditional_t<factored, Scalar, double>>,
-                                            Nothing>>;
+  using Factors = std::conditional_t<
+      turns, RotatedHead<Scalar>,
+      std::conditional_t<factored, HeadFactors<std::conditional_t<factored, Scalar, double>>, Nothing>>;
   FormOf<Scalar, Dim, Law> form;
   ScaledValue<Scalar, Dim> value;  ///< O V
   [[no_unique_address]] Factors factors;
@@ -191,9 +190,9 @@ struct HeadOperator {
       TurnedPoints<Scalar>& turned = *kept;
       factors.images(bias, views, turned);
       const TokenView<Scalar, Eigen::Dynamic> q(turned.queries), k(turned.keys), v(views.values.map());
-      const int exponent = attend_views(PointViews<Scalar, Eigen::Dynamic>(q, k, v, views.first_position),
-                                        turned.exponent, law, bound_mask(mask, views), NoBias{}, *kept_sums,
-                                        rows, nullptr);
+      const int exponent =
+          attend_views(PointViews<Scalar, Eigen::Dynamic>(q, k, v, views.first_position), turned.exponent,
+                       law, bound_mask(mask, views), NoBias{}, *kept_sums, rows, nullptr);
       sums = *kept_sums;
       value.apply(sums, out);
       return exponent + value.exponent;

@@ -29,6 +29,7 @@ struct TurnedPoints {
 };
 
 /// Q and K of a head under rotary positions, each in units of a power of two.
+/// \throws std::invalid_argument unless d_k is even.
 template <class Scalar>
 struct RotatedHead {
   using Matrix = ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic>;
@@ -37,6 +38,7 @@ struct RotatedHead {
 
   template <int Dim>
   explicit RotatedHead(const Head<Scalar, Dim>& head) : Q(head.Q), K(head.K) {
+    require_planes(Q.rows());
     for (Matrix* A : {&Q, &K}) {
       const int unit = exponent_of(largest_number(A->data(), A->size()));
       scale_by_power_of_two(*A, -unit);

@@ -61,9 +61,10 @@ constexpr void require_no_masses() {
 /// Refuses to compile rotary positions where scores are those of a form.
 template <class Bias>
 constexpr void require_still_positions() {
-  static_assert(!RotatingPositions<Bias>,
-                "rotary positions turn Q x and K x: they are for attend(), attention_matrix(), TokenDynamics, "
-                "SphereDynamics and Layers, with laws that are neither L2Softmax nor Sinkhorn");
+  static_assert(
+      !RotatingPositions<Bias>,
+      "rotary positions turn Q x and K x: they are for attend(), attention_matrix(), TokenDynamics, "
+      "SphereDynamics and Layers, with laws that are neither L2Softmax nor Sinkhorn");
 }
 
 /// Sinkhorn's terms of keys by Newton's method, on the numbers. Their derivatives are those of the solution: c = m holds
@@ -350,8 +351,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   const auto& mask = bound_mask(given_mask, points);
   const Eigen::Index n = points.keys.cols(), m = points.queries.cols();
   const Balance<Scalar> factors = generic_terms(form, flow, law, mask, bias, points);
-  const GenericRows<Scalar, Dim, std::remove_cvref_t<decltype(mask)>, Bias> scores(form, flow, mask, static_cast<double>(bias.slope), points, {}, {},
-                                                    &bias);
+  const GenericRows<Scalar, Dim, std::remove_cvref_t<decltype(mask)>, Bias> scores(
+      form, flow, mask, static_cast<double>(bias.slope), points, {}, {}, &bias);
   if (!scores.finite()) refuse("attention_matrix: x has an entry that is not finite");
   detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(m, n);
   result.setConstant(Scalar(0));
@@ -407,8 +408,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   if constexpr (DoublyStochasticLaw<Law>) require_balance(terms);
   const std::vector<double> term_numbers = numbers_of(terms.key_terms);
   const auto positions = positions_for<Law>(mask, bias, term_numbers);
-  const GenericRows<Scalar, Dim, std::remove_cvref_t<decltype(mask)>, Bias> scores(form, flow, mask, static_cast<double>(bias.slope), points,
-                                                    terms.key_terms, terms.corrections, &bias);
+  const GenericRows<Scalar, Dim, std::remove_cvref_t<decltype(mask)>, Bias> scores(
+      form, flow, mask, static_cast<double>(bias.slope), points, terms.key_terms, terms.corrections, &bias);
   detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(m, n);
   result.setConstant(static_cast<Scalar>(-std::numeric_limits<Number>::infinity()));
   for_each_generic_row<Scalar>(m, n, points.keys.rows(), [&](Eigen::Index i) {

@@ -69,38 +69,31 @@ struct RingRotary {
 
 namespace detail {
 
+/// Refuses coordinates that do not make planes.
+inline void require_planes(Eigen::Index d_k) {
+  if (d_k % 2 != 0) refuse("rotary positions: d_k is ", d_k, ", expected an even number");
+}
+
 /// Turns the columns of d_k × m points, which stand at the positions first, first + 1, … of n.
 /// Cost: O(m d_k).
 template <class Scalar, RotatingPositions Positions>
 void rotate(const Positions& positions, Scalar* points, Eigen::Index d_k, Eigen::Index m, Eigen::Index first,
             Eigen::Index n) {
-  if (d_k % 2 != 0) refuse("rotary positions: d_k is ", d_k, ", expected an even number");
+  require_planes(d_k);
   using Number = Value<Scalar>;
   const Eigen::Index h = d_k / 2;
   const bool adjacent = positions.planes == RotaryPlanes::adjacent;
   for (Eigen::Index k = 0; k < h; ++k) {
     const Eigen::Index a = adjacent ? 2 * k : k, b = adjacent ? 2 * k + 1 : k + h;
-    const auto step = static_cast<Number>(positions.angle(k, h, 1, n));
-    const Number cos_step = std::cos(step), sin_step = std::sin(step);
-    Number c = 1, s = 0;
     for (Eigen::Index i = 0; i < m; ++i) {
-      // One rotation after another, and from time to time anew, before their rounding counts.
-      if (i % 16 == 0) {
-        const auto angle = static_cast<Number>(positions.angle(k, h, first + i, n));
-        c = std::cos(angle);
-        s = std::sin(angle);
-      } else {
-        const Number turned = c * cos_step - s * sin_step;
-        s = s * cos_step + c * sin_step;
-        c = turned;
-      }
+      const auto angle = static_cast<Number>(positions.angle(k, h, first + i, n));
+      const auto cosine = static_cast<Scalar>(std::cos(angle)), sine = static_cast<Scalar>(std::sin(angle));
       Scalar &p = points[i * d_k + a], &q = points[i * d_k + b];
       const Scalar old = p;
-      const auto cos_of = static_cast<Scalar>(c), sin_of = static_cast<Scalar>(s);
-      p *= cos_of;
-      p -= Scalar(q * sin_of);
-      q *= cos_of;
-      q += Scalar(old * sin_of);
+      p *= cosine;
+      p -= Scalar(q * sine);
+      q *= cosine;
+      q += Scalar(old * sine);
     }
   }
 }
