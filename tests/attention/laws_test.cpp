@@ -301,8 +301,9 @@ TEST_CASE("angles of rotary positions, and what is refused", "[attention][laws]"
   CHECK(message(same, Within{0}, NoBias{}) == "Within::radius is 0, expected a positive number");
   CHECK(message(same, NoMask{}, BiasTable(Eigen::MatrixXd::Zero(6, 5))) ==
         "BiasTable: b is 6 x 5, but there are 6 queries and 6 keys");
-  CHECK(refusal([] { BiasTable(Eigen::MatrixXd::Constant(1, 2, INFINITY)); }) ==
-        "BiasTable: b(0, 0) is inf, expected a finite number");
+  CHECK(refusal([] {
+          BiasTable(Eigen::MatrixXd::Constant(1, 2, std::numeric_limits<double>::infinity()));
+        }) == "BiasTable: b(0, 0) is inf, expected a finite number");
 }
 
 TEST_CASE("limits and special cases of the laws of whole rows", "[attention][laws]") {
