@@ -5,6 +5,7 @@
 #include "harness.hpp"
 
 #include <attnflow/attention/biases/alibi.hpp>
+#include <attnflow/attention/biases/bias_table.hpp>
 #include <attnflow/attention/biases/token_masses.hpp>
 #include <attnflow/attention/graph.hpp>
 #include <attnflow/attention/laws/hardmax.hpp>
@@ -20,8 +21,12 @@
 #include <attnflow/attention/laws/top_k.hpp>
 #include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/positions/rotary.hpp>
+#include <attnflow/attention/within.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/token_dynamics.hpp>
+
+#include <Eigen/Geometry>
 
 #include <algorithm>
 #include <cmath>
@@ -34,6 +39,7 @@ namespace {
 
 using attnflow::Alibi;
 using attnflow::Band;
+using attnflow::BiasTable;
 using attnflow::Causal;
 using attnflow::Entmax15;
 using attnflow::ExcludeSelf;
@@ -45,6 +51,7 @@ using attnflow::NoBias;
 using attnflow::NoMask;
 using attnflow::PositionWeighted;
 using attnflow::ReluWeights;
+using attnflow::Rotary;
 using attnflow::Sigmoid;
 using attnflow::Sinkhorn;
 using attnflow::Softmax;
@@ -55,6 +62,7 @@ using attnflow::TokenMasses;
 using attnflow::TopK;
 using attnflow::Unnormalized;
 using attnflow::WeightFunction;
+using attnflow::Within;
 
 /// The scores of row i to the weights of a law of whole rows.
 template <class Law, class Mask>
@@ -95,8 +103,15 @@ bool is_the_law(const Law& law, const Mask& mask, const Bias& bias, Eigen::Index
   const auto x = bench::tokens<Scalar>(n, d);
   attnflow::Tokens<Scalar> dx;
   attnflow::TokenDynamics<Scalar, Eigen::Dynamic, Law, Mask, Bias>(head, law, mask, bias)(0, x, dx);
-  const Eigen::MatrixXd queries = head.Q.template cast<double>() * x.template cast<double>();
-  const Eigen::MatrixXd keys = head.K.template cast<double>() * x.template cast<double>();
+  Eigen::MatrixXd queries = head.Q.template cast<double>() * x.template cast<double>();
+  Eigen::MatrixXd keys = head.K.template cast<double>() * x.template cast<double>();
+  if constexpr (attnflow::RotatingPositions<Bias>)
+    for (Eigen::MatrixXd* points : {&queries, &keys})
+      for (Eigen::Index p = 0; p < n; ++p)
+        for (Eigen::Index k = 0; k < d / 2; ++k) {
+          const Eigen::Rotation2D<double> turn(bias.angle(k, d / 2, p, n));
+          points->block<2, 1>(2 * k, p) = turn * Eigen::Vector2d(points->block<2, 1>(2 * k, p));
+        }
   const Eigen::MatrixXd values = head.V.template cast<double>() * x.template cast<double>();
   double error = 0, scale = 0, largest_score = 1;
   Eigen::VectorXd masses = Eigen::VectorXd::Ones(n);
@@ -108,6 +123,7 @@ bool is_the_law(const Law& law, const Mask& mask, const Bias& bias, Eigen::Index
     const auto [begin, end] = mask.keys(i, n);
     bool taken = begin <= j && j < end;
     if constexpr (attnflow::PickingMask<Mask>) taken = taken && mask.attends(i, j);
+    if constexpr (attnflow::StateMask<Mask>) taken = taken && mask.takes(x.col(i).data(), x.col(j).data(), d);
     return taken;
   };
   Eigen::MatrixXd w = Eigen::MatrixXd::Zero(n, n);
@@ -120,6 +136,7 @@ bool is_the_law(const Law& law, const Mask& mask, const Bias& bias, Eigen::Index
       if constexpr (attnflow::DistanceLaw<Law>)
         score = -law.beta * law.scale * (queries.col(i) - keys.col(j)).squaredNorm();
       score -= fall;
+      if constexpr (attnflow::TabledBias<Bias>) score += bias.at(i, j);
       largest_score = std::max(largest_score, std::abs(score));
       largest = std::max(largest, score);
       if constexpr (Law::function == WeightFunction::exponential)
@@ -240,6 +257,9 @@ void add_rows_of() {
     add_law<Scalar>("causal", n, d, Softmax{}, Causal{});
     add_law<Scalar>("strict_causal", n, d, Softmax{}, StrictCausal{});
     add_law<Scalar>("alibi", n, d, Softmax{}, NoMask{}, Alibi{0.01});
+    add_law<Scalar>("bias_table", n, d, Softmax{}, NoMask{}, BiasTable(Eigen::MatrixXd::Random(n, n)));
+    add_law<Scalar>("within", n, d, Softmax{}, Within{2});
+    if (d % 2 == 0) add_law<Scalar>("rotary", n, d, Softmax{}, NoMask{}, Rotary{});
     add_law<Scalar>("causal_alibi", n, d, Softmax{}, Causal{}, Alibi{0.01});
     add_law<Scalar>("exclude_self", n, d, Softmax{}, ExcludeSelf{});
     add_law<Scalar>("band", n, d, Softmax{}, Band{n / 8, n / 8});

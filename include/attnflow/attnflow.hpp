@@ -10,6 +10,7 @@
 #include <attnflow/attention/attention_matrix.hpp>
 #include <attnflow/attention/attention_scratch.hpp>
 #include <attnflow/attention/biases/alibi.hpp>
+#include <attnflow/attention/biases/bias_table.hpp>
 #include <attnflow/attention/biases/token_masses.hpp>
 #include <attnflow/attention/concepts.hpp>
 #include <attnflow/attention/graph.hpp>
@@ -27,9 +28,11 @@
 #include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
 #include <attnflow/attention/pointwise.hpp>
+#include <attnflow/attention/positions/rotary.hpp>
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/attention/score_form.hpp>
 #include <attnflow/attention/token_view.hpp>
+#include <attnflow/attention/within.hpp>
 #include <attnflow/ensembles/ensemble.hpp>
 #include <attnflow/ensembles/statistics.hpp>
 #include <attnflow/geometry/affine_distance.hpp>

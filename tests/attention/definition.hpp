@@ -4,6 +4,8 @@
 
 #include <attnflow/attention/attend.hpp>
 #include <attnflow/attention/attention_matrix.hpp>
+#include <attnflow/attention/biases/bias_table.hpp>
+#include <attnflow/attention/graph.hpp>
 #include <attnflow/attention/laws/hardmax.hpp>
 #include <attnflow/attention/laws/l2_softmax.hpp>
 #include <attnflow/attention/laws/linear.hpp>
@@ -15,6 +17,8 @@
 #include <attnflow/attention/laws/sparsemax.hpp>
 #include <attnflow/attention/laws/top_k.hpp>
 #include <attnflow/attention/laws/unnormalized.hpp>
+#include <attnflow/attention/positions/rotary.hpp>
+#include <attnflow/attention/within.hpp>
 
 #include "attention/reference.hpp"
 #include "catch.hpp"
@@ -155,12 +159,50 @@ std::vector<Real> masses(const Bias& bias, Index n) {
   return m;
 }
 
+/// R_p of the column p, where positions turn queries and keys; n is the number of keys.
+template <class Bias>
+Wide turned(Wide points, [[maybe_unused]] const Bias& bias, [[maybe_unused]] Index n) {
+  if constexpr (attnflow::RotatingPositions<Bias>) {
+    const Index h = points.rows() / 2;
+    for (Index p = 0; p < points.cols(); ++p)
+      for (Index k = 0; k < h; ++k) {
+        const bool adjacent = bias.planes == attnflow::RotaryPlanes::adjacent;
+        const Index a = adjacent ? 2 * k : k, b = adjacent ? a + 1 : a + h;
+        const Real angle = static_cast<Real>(bias.angle(k, h, p, n)), u = points(a, p), v = points(b, p);
+        points(a, p) = std::cos(angle) * u - std::sin(angle) * v;
+        points(b, p) = std::sin(angle) * u + std::cos(angle) * v;
+      }
+  }
+  return points;
+}
+
+/// A mask of distances as a list of pairs, for as many queries as keys.
+template <class Mask>
+auto listed(const Mask& mask, [[maybe_unused]] const Wide& queries, [[maybe_unused]] const Wide& keys) {
+  if constexpr (attnflow::StateMask<Mask>) {
+    const auto near = [&](Index i, Index j) {
+      return (queries.col(i) - keys.col(j)).norm() <= static_cast<Real>(mask.radius);
+    };
+    return attnflow::Graph(keys.cols(), near);
+  } else {
+    return mask;
+  }
+}
+
+/// What a bias adds to the score of a pair.
+template <class Bias>
+Real positional(const Bias& bias, Index i, Index j) {
+  Real sum = -static_cast<Real>(bias.slope) * static_cast<Real>(std::abs(i - j));
+  if constexpr (attnflow::TabledBias<Bias>) sum += static_cast<Real>(bias.at(i, j));
+  return sum;
+}
+
 /// The weights of queries on keys, a row for each query.
 template <class Law, class Mask, class Bias>
 Wide weights(const Wide& q, const Wide& k, const Law& law, const Mask& mask, const Bias& bias) {
   const Index n = k.cols(), rows = q.cols();
   const std::vector<Real> m = masses(bias, n);
-  const Wide plain = scores(q, k, law);
+  const Wide plain = scores(turned(q, bias, n), turned(k, bias, n), law);
   Wide w = Wide::Zero(rows, n);
   std::vector<std::vector<Index>> keys(static_cast<std::size_t>(rows));
   for (Index i = 0; i < rows; ++i)
@@ -170,19 +212,16 @@ Wide weights(const Wide& q, const Wide& k, const Law& law, const Mask& mask, con
       if constexpr (attnflow::PickingMask<Mask>) taken = taken && mask.attends(i, j);
       if (taken) keys[static_cast<std::size_t>(i)].push_back(j);
     }
-  const auto positional = [&](Index i, Index j) {
-    return -static_cast<Real>(bias.slope) * static_cast<Real>(std::abs(i - j));
-  };
   for (Index i = 0; i < rows; ++i) {
     const auto& row = keys[static_cast<std::size_t>(i)];
     if (row.empty()) continue;
     Real largest = -std::numeric_limits<Real>::infinity(), sum = 0, positions = 0;
     for (const Index j : row) {
       const Real mass = m[static_cast<std::size_t>(j)];
-      w(i, j) = plain(i, j) + positional(i, j);
+      w(i, j) = plain(i, j) + positional(bias, i, j);
       if constexpr (Law::function == WeightFunction::exponential) w(i, j) += std::log(mass);
       largest = std::max(largest, w(i, j));
-      positions += std::exp(positional(i, j)) * mass;
+      positions += std::exp(positional(bias, i, j)) * mass;
     }
     for (const Index j : row) sum += std::exp(w(i, j) - largest);
     Index ties = 0;
@@ -240,12 +279,17 @@ void check_definition(std::mt19937_64& generator, Index n, Index d, const Law& l
   Tokens<Scalar> x = reference::random<Tokens<Scalar>>(generator, d, n) * static_cast<Scalar>(size);
   x.array() += static_cast<Scalar>(0.3 * size);
   const Wide X = wide(x), Q = wide(head.Q), K = wide(head.K);
-  const Wide w = weights(Q * X, K * X, law, mask, bias), sums = X * w.transpose();
+  const auto pairs = listed(mask, X, X);
+  const Wide w = weights(Q * X, K * X, law, pairs, bias), sums = X * w.transpose();
   // Roundings of the scores, and of sums of n weights, as a multiple of the largest weighted token. A score of distances
   // has terms of the size of |Q x|² and |K x|², too.
   const Wide sizes = X.cwiseAbs().transpose() * (Q.cwiseAbs().transpose() * K.cwiseAbs()) * X.cwiseAbs();
   Real score = std::abs(static_cast<Real>(law.beta)) * sizes.maxCoeff() +
                std::abs(static_cast<Real>(bias.slope)) * static_cast<Real>(n);
+  if constexpr (attnflow::TabledBias<Bias>)
+    for (Index i = 0; i < n; ++i)
+      for (Index j = 0; j < n; ++j) score = std::max(score, std::abs(positional(bias, i, j)));
+  if constexpr (attnflow::RotatingPositions<Bias>) score *= 4;  // roundings of the rotations
   if constexpr (attnflow::DistanceLaw<Law>) {
     const Wide reach = (Q.cwiseAbs() + K.cwiseAbs()) * X.cwiseAbs();
     score += 4 * std::abs(static_cast<Real>(law.beta)) * static_cast<Real>(law.scale) *
@@ -271,10 +315,10 @@ void check_definition(std::mt19937_64& generator, Index n, Index d, const Law& l
   CHECK(reference::excess(wide(P), w, relative * row) <= 1);
   for (Index i = 0; i < n; ++i) {
     const auto taken = [&](Index j) {
-      const attnflow::KeyRange keys = mask.keys(i, n);
-      return keys.begin <= j && j < keys.end && ad::is_attended(mask, i, j);
+      const attnflow::KeyRange keys = pairs.keys(i, n);
+      return keys.begin <= j && j < keys.end && ad::is_attended(pairs, i, j);
     };
-    if (ad::nearest_key(mask, i, n) < 0) {
+    if (ad::nearest_key(pairs, i, n) < 0) {
       CHECK(out.col(i).isZero(0));
       CHECK(again.col(i).isZero(0));
       CHECK(P.row(i).isZero(0));
@@ -290,12 +334,25 @@ void check_definition(std::mt19937_64& generator, Index n, Index d, const Law& l
     for (Index j = 0; j < n; ++j)
       if (!taken(j)) REQUIRE(P(i, j) == 0);
   }
-  if constexpr (!attnflow::DistanceLaw<Law> && !attnflow::DoublyStochasticLaw<Law>) {
+  if constexpr (attnflow::RotatingPositions<Bias>) {
+    // Queries, keys and values given as such; products of Q and K round once more.
+    const Tokens<Scalar> q = head.Q * x, k = head.K * x;
+    const Wide of_images =
+        wide(x) * weights(wide(q), wide(k), law, listed(mask, wide(q), wide(k)), bias).transpose();
+    for (const SimdLevel level : levels_here()) {
+      attnflow::AttentionScratch<Scalar> scratch;
+      scratch.level = level;
+      attend(q, k, x, law, mask, bias, out, nullptr, &scratch);
+      CAPTURE(std::string(attnflow::name_of(level)));
+      CHECK(reference::excess(wide(out), of_images, bound) <= 1);
+    }
+  } else if constexpr (!attnflow::DistanceLaw<Law> && !attnflow::DoublyStochasticLaw<Law> &&
+                       !attnflow::TabledBias<Bias>) {
     const auto form = attnflow::score_form(head, law.beta);
     for (const SimdLevel level : levels_here())
       for (const bool all_exact : {false, true}) {
         CAPTURE(std::string(attnflow::name_of(level)), all_exact);
-        CHECK(reference::excess(wide(attend_at(level, form, law, mask, bias, x, all_exact)), sums, bound) <=
+        CHECK(reference::excess(wide(attend_at(level, form, law, pairs, bias, x, all_exact)), sums, bound) <=
               1);
       }
   }

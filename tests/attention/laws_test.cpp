@@ -6,6 +6,7 @@
 #include "catch.hpp"
 
 #include <cfenv>
+#include <numbers>
 #include <type_traits>
 #include <utility>
 
@@ -160,9 +161,9 @@ TEMPLATE_TEST_CASE("weights of queries on keys are their definition", "[attentio
     return refusal([&] { (void)attention_matrix(of, on, Softmax{1}, NoMask{}, NoBias{}); });
   };
   CHECK(refused(Tokens<Scalar>::Ones(2, 1), keys) ==
-        "log_attention: queries have 2 rows, expected 1 as keys have");
+        "attention_matrix: queries have 2 rows, expected 1 as keys have");
   CHECK(refused(Tokens<Scalar>(0, 1), Tokens<Scalar>(0, 1)) ==
-        "log_attention: keys have 0 rows, expected d_k, at least 1");
+        "attention_matrix: keys have 0 rows, expected d_k, at least 1");
   const Tokens<Scalar> bad = Tokens<Scalar>::Constant(1, 2, std::numeric_limits<Scalar>::infinity());
   CHECK_THAT(refused(bad, keys), ContainsSubstring("not finite"));
   CHECK_THAT(refused(query, bad), ContainsSubstring("not finite"));
@@ -237,6 +238,72 @@ TEMPLATE_TEST_CASE("functions of a score, and laws of whole rows, are their defi
       check_definition<Scalar>(generator, n, d, Entmax15{1}, any_graph(n), Alibi{0.1}, 1);
       check_definition<Scalar>(generator, n, d, Entmax15{0.1}, Causal{}, NoBias{}, 1);
     }
+}
+
+TEMPLATE_TEST_CASE(
+    "rotary positions, tables of biases and masks of distances are their definition at every level",
+    "[attention][laws]", float, double) {
+  using Scalar = TestType;
+  using namespace attnflow;
+  std::mt19937_64 generator(24);
+  for (const Index n : {1, 2, 17, 70}) {
+    const BiasTable table(reference::random<Tokens<double>>(generator, n, n + 2, -2, 2));
+    const BiasFunction relative{[](Index i, Index j) { return std::sin(static_cast<double>(j - i)); }};
+    for (const Index d : {2, 6, 12}) {
+      const double beta = 1.5 / static_cast<double>(d);
+      check_definition<Scalar>(generator, n, d, Softmax{beta}, NoMask{}, Rotary{}, 1);
+      check_definition<Scalar>(generator, n, d, Softmax{beta}, Causal{}, Rotary{100, RotaryPlanes::halves},
+                               2);
+      check_definition<Scalar>(generator, n, d, Unnormalized{beta}, Band{3, 2}, RingRotary{{3, -1}}, 1);
+      check_definition<Scalar>(generator, n, d, Hardmax{}, ExcludeSelf{}, RingRotary{}, 1);
+      check_definition<Scalar>(generator, n, d, SoftplusWeights{1}, NoMask{}, Rotary{}, 1);
+      check_definition<Scalar>(generator, n, d, Sparsemax{1}, any_graph(n), Rotary{}, 1);
+    }
+    for (const Index d : {1, 3, 12}) {
+      const double beta = 1.5 / static_cast<double>(d), near = std::sqrt(static_cast<double>(d));
+      check_definition<Scalar>(generator, n, d, Softmax{beta}, NoMask{}, table, 1);
+      check_definition<Scalar>(generator, n, d, PositionWeighted{beta}, Causal{}, relative, 1);
+      check_definition<Scalar>(generator, n, d, L2Softmax{beta, 0.5}, NoMask{}, table, 1);
+      check_definition<Scalar>(generator, n, d, Sigmoid{1, 0.5}, any_graph(n), relative, 1);
+      check_definition<Scalar>(generator, n, d, Hardmax{}, NoMask{}, table, 1);
+      check_definition<Scalar>(generator, n, d, Entmax15{1}, ExcludeSelf{}, table, 1);
+      check_definition<Scalar>(generator, n, d, Softmax{beta}, Within{near}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, Unnormalized{beta}, Within{near}, Alibi{0.2}, 1);
+      check_definition<Scalar>(generator, n, d, L2Softmax{beta, 0.5}, Within{near}, NoBias{}, 1);
+      check_definition<Scalar>(generator, n, d, ReluWeights{1}, Within{near}, relative, 1);
+      check_definition<Scalar>(generator, n, d, TopK{2}, Within{near}, NoBias{}, 1);
+    }
+  }
+  check_definition<Scalar>(generator, 17, 4, Softmax{1}, Within{1.5}, Rotary{}, 1);
+  check_definition<Scalar>(generator, 17, 40, Softmax{0.1}, Within{6}, NoBias{}, 1);
+}
+
+TEST_CASE("angles of rotary positions, and what is refused", "[attention][laws]") {
+  using namespace attnflow;
+  CHECK(Rotary{}.angle(0, 4, 7, 100) == 7);
+  CHECK(std::abs(Rotary{}.angle(2, 4, 7, 100) - 0.07) < 1e-16);
+  CHECK(std::abs(RingRotary{{0, 3}}.angle(1, 2, 5, 16) - 2 * std::numbers::pi * 15 / 16) < 1e-15);
+  CHECK(RingRotary{{0, 3}}.angle(1, 2, 16, 16) == 0);
+  CHECK(RingRotary{{1}}.angle(1, 2, 5, 16) == 0);
+  // Scores depend on the difference of positions alone; on a ring modulo n.
+  const Tokens<double> same = Tokens<double>::Constant(4, 6, 0.5);
+  const auto P = attention_matrix(same, same, Softmax{1}, Causal{}, Rotary{}),
+             ring = attention_matrix(same, same, Softmax{1}, NoMask{}, RingRotary{{1, 2}});
+  CHECK(std::abs(P(3, 1) / P(3, 2) - P(5, 3) / P(5, 4)) < 1e-14);
+  for (Index i = 0; i < 6; ++i)
+    for (Index j = 0; j < 6; ++j) CHECK(std::abs(ring(i, j) - ring(0, (j - i + 6) % 6)) < 1e-15);
+  const auto message = [&](const Tokens<double>& x, const auto& mask, const auto& bias) {
+    return refusal([&] { (void)attention_matrix(x, x, Softmax{1}, mask, bias); });
+  };
+  CHECK(message(Tokens<double>::Ones(3, 2), NoMask{}, Rotary{}) ==
+        "rotary positions: d_k is 3, expected an even number");
+  CHECK(message(same, NoMask{}, Rotary{-1}) == "Rotary::base is -1, expected a finite positive number");
+  CHECK(message(same, Within{0}, NoBias{}) == "Within::radius is 0, expected a positive number");
+  CHECK(message(same, NoMask{}, BiasTable(Eigen::MatrixXd::Zero(6, 5))) ==
+        "BiasTable: b is 6 x 5, but there are 6 queries and 6 keys");
+  CHECK(refusal([] {
+          BiasTable(Eigen::MatrixXd::Constant(1, 2, std::numeric_limits<double>::infinity()));
+        }) == "BiasTable: b(0, 0) is inf, expected a finite number");
 }
 
 TEST_CASE("limits and special cases of the laws of whole rows", "[attention][laws]") {

@@ -2,8 +2,12 @@
 // what it refuses and in which words, and how it ends when the numbers do.
 #include "programs/simulate_run.hpp"
 
+#include <attnflow/attention/graph.hpp>
+#include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/positions/rotary.hpp>
 #include <attnflow/parallel/threads.hpp>
 #include <attnflow/simd/level.hpp>
+#include <attnflow/systems/token_dynamics.hpp>
 #include <attnflow/version.hpp>
 
 #include <Eigen/Core>
@@ -243,7 +247,7 @@ TEST_CASE("a run writes the saved times, tokens, attention, a report and a page"
 
     const json& options = r.at("options");
     for (const char* key : {"tokens", "gaussian", "uniform_sphere", "query", "key", "value", "law_k", "alibi",
-                            "dt", "save_every", "times"}) {
+                            "rope", "within", "dt", "save_every", "times"}) {
       INFO(key);
       CHECK(options.at(key).is_null());
     }
@@ -386,14 +390,14 @@ TEST_CASE("--help names every option, --version the version", "[simulate]") {
   const Said help = simulate({"--help"});
   CHECK(help.status == 0);
   CHECK(help.err.empty());
-  for (const char* option : {"--tokens",    "--uniform-box", "--gaussian",   "--uniform-sphere",
-                             "--seed",      "--query",       "--key",        "--value",
-                             "--system",    "--law",         "--beta",       "--mask",
-                             "--alibi",     "--stepper",     "--dt",         "--rtol",
-                             "--atol",      "--t-end",       "--save-every", "--times",
-                             "--attention", "--precision",   "--threads",    "--quiet",
-                             "--out",       "--force",       "--checkpoint", "--checkpoint-every",
-                             "--resume"}) {
+  for (const char* option :
+       {"--tokens",     "--uniform-box", "--gaussian",  "--uniform-sphere", "--seed",
+        "--query",      "--key",         "--value",     "--system",         "--law",
+        "--beta",       "--mask",        "--alibi",     "--rope",           "--within",
+        "--stepper",    "--dt",          "--rtol",      "--atol",           "--t-end",
+        "--save-every", "--times",       "--attention", "--precision",      "--threads",
+        "--quiet",      "--out",         "--force",     "--checkpoint",     "--checkpoint-every",
+        "--resume"}) {
     INFO(option);
     CHECK_THAT(help.out,
                ContainsSubstring(std::string(option) + " ") || ContainsSubstring(std::string(option) + "\n"));
@@ -824,6 +828,40 @@ TEST_CASE("with a causal mask and a steep ALiBi a token attends to itself alone"
   CHECK(report(folder / "flat").at("prediction").at("case") == "polytope");
 }
 
+TEST_CASE("simulate --rope and --within run the systems of the library", "[simulate]") {
+  const RunFolder folder;
+  const Arguments usual{"--uniform-box", "9,4,-1,1", "--system", "tokens", "--stepper",    "euler",
+                        "--dt",          "0.25",     "--t-end",  "0.25",   "--save-every", "0.25",
+                        "--attention",   "--beta",   "2",        "--mask", "causal"};
+  const auto check = [&](const std::string& option, const std::string& value, const auto& system) {
+    Arguments arguments = usual;
+    arguments.insert(arguments.end(), {"--" + option, value});
+    run(arguments, folder / option);
+    const Values tokens(folder / (option + "/tokens.npy")), attention(folder / (option + "/attention.npy"));
+    const MatrixXd x = tokens_at(tokens, 0), P = system.attention(0, x);
+    MatrixXd dx;
+    system(0, x, dx);
+    CHECK(distance(tokens_at(tokens, 1), x + 0.25 * dx) < 1e-15);
+    for (Index i = 0; i < 9; ++i)
+      for (Index j = 0; j < 9; ++j) CHECK(std::abs(attention(0, i, j) - P(i, j)) < 1e-15);
+    const json r = report(folder / option);
+    CHECK(r.at("options").at(option) == std::stod(value));
+    CHECK(r.at("prediction").at("case") == "none");
+    CHECK_THAT(r.at("prediction").at("reason").get<std::string>(), ContainsSubstring("--" + option));
+  };
+  const auto head = attnflow::Head<double>::identity(4);
+  const attnflow::Softmax law{2};
+  check("rope", "100",
+        attnflow::TokenDynamics<double, -1, attnflow::Softmax, attnflow::Causal, attnflow::Rotary>(
+            head, law, {}, attnflow::Rotary{100}));
+  // The mask of both at once, as a graph.
+  const MatrixXd x = tokens_at(Values(folder / "rope/tokens.npy"), 0);
+  const attnflow::Graph near(9,
+                             [&](Index i, Index j) { return j <= i && (x.col(i) - x.col(j)).norm() <= 1.1; });
+  check("within", "1.1",
+        attnflow::TokenDynamics<double, -1, attnflow::Softmax, attnflow::Graph>(head, law, near));
+}
+
 TEST_CASE("on the sphere all tokens meet, and the report counts them there", "[simulate]") {
   const RunFolder folder;
   // With V = diag(1, −1/2) positions in R^d would be taken modulo its second eigenvector, and tokens that differ in
@@ -1101,6 +1139,17 @@ TEST_CASE("options without a meaning are refused", "[simulate][refusal]") {
        {usual + Arguments{"--alibi", "inf"}, {"--alibi: inf, expected a finite number"}},
        {usual + Arguments{"--alibi", "nan"}, {"--alibi: nan, expected a finite number"}},
        {usual + Arguments{"--alibi", "steep"}, {"--alibi: steep, expected a number"}},
+       {usual + Arguments{"--rope", "100"}, {"--rope: 100, expected --system tokens, sphere or layers"}},
+       {usual + Arguments{"--system", "tokens", "--within", "-1"},
+        {"--within: -1, expected a positive number"}},
+       {usual + Arguments{"--system", "tokens", "--within", "1", "--law", "linear"},
+        {"--law: linear, expected softmax or unnormalized with --within"}},
+       {usual + Arguments{"--system", "tokens", "--within", "1", "--rope", "2"},
+        {"--within: 1, expected to be absent with --rope"}},
+       {usual + Arguments{"--system", "tokens", "--alibi", "1", "--rope", "2"},
+        {"--alibi: 1, expected to be absent with --rope"}},
+       {Arguments{"--uniform-box", "5,3,-1,1", "--t-end", "1", "--system", "tokens", "--rope", "2"},
+        {"--rope: Q has 3 rows, expected an even number"}},
        {usual + Arguments{"--stepper", "ab2"}, {"--stepper: ab2, expected dopri5, rk4 or euler"}},
        {usual + Arguments{"--precision", "half"}, {"--precision: half, expected double or float"}},
        {usual + Arguments{"--query", ""}, {"--query: empty, expected a value"}},

@@ -16,6 +16,8 @@
 #include <attnflow/attention/laws/top_k.hpp>
 #include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/positions/rotary.hpp>
+#include <attnflow/attention/within.hpp>
 #include <attnflow/geometry/sphere.hpp>
 #include <attnflow/prediction/invariant_basis.hpp>
 #include <attnflow/systems/layers.hpp>
@@ -99,6 +101,16 @@ struct AnyMask {
     }
     return attnflow::NoMask{}.keys(i, n);
   }
+};
+
+/// The same, of which tokens within a distance are left.
+struct AnyNearMask : AnyMask {
+  attnflow::Within near;
+
+  [[nodiscard]] bool takes(const auto* query, const auto* key, Index d) const {
+    return near.takes(query, key, d);
+  }
+  void validate() const { near.validate(); }
 };
 
 // --- A system, whichever it is -----------------------------------------------------------------------------
@@ -263,7 +275,16 @@ Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Sca
                      : o.mask == "strict-causal" ? AnyMask::Kind::strict_causal
                                                  : AnyMask::Kind::none};
   const attnflow::Alibi bias{.slope = o.alibi.value_or(0)};
-  if (o.law == "hardmax")
+  const AnyLaw exponentials{.beta = o.beta, .normalized = o.law == "softmax"};
+  if (o.rope) {
+    for (const Head<Scalar>& head : own)
+      if (head.Q.rows() % 2 != 0)
+        refuse("--rope: Q has ", head.Q.rows(),
+               " rows, expected an even number: rotary positions turn planes");
+    set_drift(run, o, own, exponentials, mask, attnflow::Rotary{.base = *o.rope});
+  } else if (o.within) {
+    set_drift(run, o, own, exponentials, AnyNearMask{mask, {.radius = *o.within}}, bias);
+  } else if (o.law == "hardmax")
     set_system(run, o, own, attnflow::Hardmax{.beta = o.beta}, mask, bias);
   else if (o.law == "sinkhorn")
     set_system(run, o, own, attnflow::Sinkhorn{.beta = o.beta}, attnflow::NoMask{}, bias);
@@ -284,7 +305,7 @@ Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Sca
   else if (o.law == "l2")
     set_system(run, o, own, attnflow::L2Softmax{.beta = o.beta}, mask, bias);
   else
-    set_system(run, o, own, AnyLaw{.beta = o.beta, .normalized = o.law == "softmax"}, mask, bias);
+    set_system(run, o, own, exponentials, mask, bias);
   return run;
 }
 

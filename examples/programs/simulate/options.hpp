@@ -57,7 +57,7 @@ struct Options {
   std::string stepper, precision = "double", times, out, checkpoint, resume;
   std::uint64_t seed = 0;
   double beta = 1, t_end = attnflow::required;
-  std::optional<double> alibi, dt, rtol, atol, save_every, checkpoint_every;
+  std::optional<double> alibi, rope, within, dt, rtol, atol, save_every, checkpoint_every;
   std::optional<int> threads, law_k;
   bool attention = false, quiet = false, force = false;
 };
@@ -80,6 +80,8 @@ void for_each_run_option(OptionsRef& o, const Visit& visit) {
   visit("beta", o.beta);
   visit("mask", o.mask);
   visit("alibi", o.alibi);
+  visit("rope", o.rope);
+  visit("within", o.within);
   visit("t-end", o.t_end);
   visit("stepper", o.stepper);
   visit("dt", o.dt);
@@ -146,6 +148,10 @@ inline Options parse(int argc, char** argv) {
   model->add_option("--beta", o.beta, "factor of the scores (default 1)")->check(require_number<double>);
   model->add_option("--mask", o.mask, "none (default) | causal: j <= i | strict-causal: j < i");
   model->add_option("--alibi", o.alibi, "slope L of a bias: scores fall by L |i - j|")
+      ->check(require_number<double>);
+  model->add_option("--rope", o.rope, "rotary positions: Qx and Kx turn by i BASE^(-2k / d_k) in plane k")
+      ->check(require_number<double>);
+  model->add_option("--within", o.within, "tokens attend to those at a distance of at most R")
       ->check(require_number<double>);
 
   auto* run = group("Run");
@@ -257,7 +263,7 @@ inline bool rows_sum_to_one(const Options& o) {
 
 /// Whether attention is the papers': softmax of all scores as they are.
 inline bool is_plain(const Options& o) {
-  return o.law == "softmax" && o.mask == "none" && o.alibi.value_or(0) == 0;
+  return o.law == "softmax" && o.mask == "none" && o.alibi.value_or(0) == 0 && !o.rope && !o.within;
 }
 
 inline bool has_fixed_steps(const Options& o) { return o.system == "layers" || o.stepper != "dopri5"; }
@@ -275,6 +281,17 @@ inline void check(Options& o) {
   if (o.law_k && *o.law_k < 1) refuse("--law-k: ", *o.law_k, ", expected at least 1");
   require_one_of("--mask", o.mask, {"none", "causal", "strict-causal"});
   if (o.alibi && !std::isfinite(*o.alibi)) refuse("--alibi: ", *o.alibi, ", expected a finite number");
+  for (const auto& [option, value] : {std::pair{"--rope", o.rope}, {"--within", o.within}}) {
+    require_positive(option, value);
+    if (!value) continue;
+    if (o.system == "rescaled")
+      refuse(option, ": ", *value,
+             ", expected --system tokens, sphere or layers: it is not for rescaled tokens");
+    if (o.law != "softmax" && o.law != "unnormalized")
+      refuse("--law: ", o.law, ", expected softmax or unnormalized with ", option);
+  }
+  if (o.rope && o.within) refuse("--within: ", *o.within, ", expected to be absent with --rope");
+  if (o.rope && o.alibi) refuse("--alibi: ", *o.alibi, ", expected to be absent with --rope");
   if (o.system == "rescaled" && !rows_sum_to_one(o))
     refuse(
         "--law: ", o.law,

@@ -128,7 +128,7 @@ class PageBuilder {
   /// The weights, from which the page computes P.
   void add_heads() {
     const auto numbers = static_cast<double>(heads_.size() * view_.times.size()) * view_.dim * view_.dim;
-    if (numbers > 1e6) return;
+    if (numbers > 1e6 || options_.rope || options_.within) return;  // of which the page knows nothing
     view_.law = options_.law;
     view_.mask = options_.mask;
     view_.slope = options_.alibi.value_or(0);
@@ -176,6 +176,8 @@ inline std::vector<attnflow::View::Parameter> parameters_of(const Options& o, In
   rows.push_back({"β", compact(o.beta)});
   if (o.mask != "none") rows.push_back({"mask", o.mask});
   if (o.alibi) rows.push_back({"ALiBi slope", compact(*o.alibi)});
+  if (o.rope) rows.push_back({"rotary base", compact(*o.rope)});
+  if (o.within) rows.push_back({"attends within", compact(*o.within)});
   if (o.system != "layers") rows.push_back({"stepper", o.stepper});
   if (o.dt) rows.push_back({"step", compact(*o.dt)});
   if (o.rtol) rows.push_back({"tolerance", compact(*o.rtol) + ", " + compact(*o.atol)});

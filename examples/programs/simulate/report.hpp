@@ -49,6 +49,8 @@ inline std::string outside_theory(const Options& o) {
           ")");
   add(o.mask != "none", "a mask (--mask " + o.mask + ")");
   add(o.alibi.value_or(0) != 0, "a positional bias (--alibi)");
+  add(o.rope.has_value(), "rotary positions (--rope)");
+  add(o.within.has_value(), "a mask of distances (--within)");
   return "the theorems of arXiv:2305.05465 are of softmax attention in R^d without mask and bias; here: " +
          because;
 }
@@ -56,8 +58,8 @@ inline std::string outside_theory(const Options& o) {
 /// What is known of such a system otherwise.
 inline std::string expected_of(const Options& o, const std::vector<Head<double>>& heads) {
   const Head<double>& h = heads[0];
-  if (o.system != "sphere" || heads.size() > 1 || h.dim() < 2 || o.alibi.value_or(0) != 0 || !(o.beta >= 0) ||
-      !h.V.isIdentity(0))
+  if (o.system != "sphere" || heads.size() > 1 || h.dim() < 2 || o.alibi.value_or(0) != 0 || o.rope ||
+      o.within || !(o.beta >= 0) || !h.V.isIdentity(0))
     return "";
   if (o.mask == "none" && h.Q.isIdentity(0) && h.K.isIdentity(0) &&
       (o.law == "softmax" || o.law == "unnormalized"))
@@ -179,6 +181,8 @@ inline Json resolved(const Options& o, Index n, Index d, std::size_t heads, std:
           {"mask", o.mask},
           {"law_k", o.law_k ? Json(*o.law_k) : Json()},
           {"alibi", number(o.alibi)},
+          {"rope", number(o.rope)},
+          {"within", number(o.within)},
           {"stepper", o.system == "layers" ? Json(nullptr) : Json(o.stepper)},
           {"dt", number(o.dt)},
           {"rtol", number(o.rtol)},

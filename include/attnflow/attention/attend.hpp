@@ -52,7 +52,9 @@ requires(!DoublyStochasticLaw<Law> &&
     detail::refuse("attend: there are ", values.cols(), " values, expected ", keys.cols(),
                    ", one for each key");
   const detail::TokenView<Scalar, Eigen::Dynamic> q(queries), k(keys), v(values);
-  detail::attend_views(q, k, v, law, mask, bias, out, rows, scratch);
+  const int exponent = detail::attend_views(detail::PointViews<Scalar, Eigen::Dynamic>(q, k, v, 0), 0, law,
+                                            mask, bias, out, rows, scratch);
+  if (exponent != 0) detail::scale_by_power_of_two(out, exponent);
 }
 
 /// Self-attention with scores given as a form (see ScoreForm) and e^{tV} = E applied to the tokens first:
@@ -86,7 +88,7 @@ void attend(const Head<Scalar, Dim>& head, const Law& law, const Mask& mask, con
   bias.validate();
   detail::require_dimension("attend", x, head.dim());
   Tokens<Scalar, Dim> sums;
-  const detail::HeadOperator<Scalar, Dim, Law> attention(head, law);
+  const detail::HeadOperator<Scalar, Dim, Law, Bias> attention(head, law);
   const detail::TokenView<Scalar, Dim> view(x);
   const int exponent =
       attention.attend(law, mask, bias, detail::PointViews<Scalar, Dim>(view), sums, out, rows);
@@ -108,7 +110,7 @@ requires(!DoublyStochasticLaw<Law> &&
   detail::require_dimension("attend", x, head.dim());
   if (y.rows() != head.dim()) detail::refuse("attend: y has ", y.rows(), " rows, expected d = ", head.dim());
   Tokens<Scalar, Dim> sums;
-  const detail::HeadOperator<Scalar, Dim, Law> attention(head, law);
+  const detail::HeadOperator<Scalar, Dim, Law, Bias> attention(head, law);
   const detail::TokenView<Scalar, Dim> queries(y), keys(x);
   const int exponent = attention.attend(
       law, mask, bias, detail::PointViews<Scalar, Dim>(queries, keys, keys, 0), sums, out, rows);

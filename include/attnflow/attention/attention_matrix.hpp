@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -55,34 +56,47 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
   return result;
 }
 
-/// The same for queries on keys with scores β ⟨qᵢ, kⱼ⟩ or of the form of a head (null: none).
+/// The same for queries on keys with scores of the form of a head, or β 2^power ⟨qᵢ, kⱼ⟩ where it is null.
 template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
 [[nodiscard]] SquareMatrix<Scalar> log_weights_of_points(const ScoreForm<Dim>* form,
-                                                         const ScaledMatrix<Dim>* flow, const Law& law,
-                                                         const Mask& mask, const Bias& bias,
+                                                         const ScaledMatrix<Dim>* flow, int power,
+                                                         const Law& law, const Mask& given_mask,
+                                                         const Bias& bias,
                                                          const PointViews<Scalar, Dim>& points) {
+  require_still_positions<Bias>();
   const TokenView<Scalar, Dim>& x = points.keys;
+  const auto& mask = bound_mask(given_mask, points);
+  // In plain loops, on doubles.
+  const auto in_double = [&] {
+    const auto widen = [](const TokenView<Scalar, Dim>& of) -> Tokens<double, Dim> {
+      return of.map().template cast<double>();
+    };
+    const Tokens<double, Dim> wide_queries = widen(points.queries), wide_keys = widen(x);
+    const bool one = points.queries.data() == x.data();
+    const TokenView<double, Dim> q(wide_queries), k(wide_keys);
+    return SquareMatrix<Scalar>(
+        log_weights<double>(form == nullptr ? GenericForm<double, Dim>{{}, power, 0, law.beta}
+                                            : generic_form_of<double>(*form),
+                            flow, law, mask, bias,
+                            PointViews<double, Dim>(one ? k : q, k, k, points.first_position))
+            .template cast<Scalar>());
+  };
+  if constexpr (TabledBias<Bias>) return in_double();
   auto& scratch = AttentionScratch<Scalar>::of_this_thread();
   auto queries = query_points(points.queries, x);
   queries.first_position = points.first_position;
   if (!scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols()) || !std::isfinite(queries.largest))
     refuse("log_attention: x has an entry that is not finite");
   if (x.cols() == 0) return SquareMatrix<Scalar>(queries.count, 0);
-  constexpr RowKind kind = exact_kind(row_kind<Law, Mask, Bias>());
+  constexpr RowKind kind = exact_kind(row_kind<Law, std::remove_cvref_t<decltype(mask)>, Bias>());
   const auto kernels = exact_kernels_at<Scalar, kind>(scratch.level);
-  const auto source = form == nullptr ? QuerySource<Scalar, Dim>(queries, law.beta)
+  const auto source = form == nullptr ? QuerySource<Scalar, Dim>(queries, law.beta, power * std::numbers::ln2)
                                       : QuerySource<Scalar, Dim>(queries, *form, flow);
   std::vector<double> terms;
   if constexpr (MassiveBias<Bias>) log_relative_masses(bias, x.cols(), terms);
   if constexpr (DoublyStochasticLaw<Law>) {
     Balance<double> balanced = balance_rows(source, scratch.tokens, law, mask, bias, kernels, scratch, terms);
-    if (!balanced.settled) {
-      const Tokens<double, Dim> wide = x.map().template cast<double>();
-      const TokenView<double, Dim> view(wide);
-      return log_weights<double>(generic_form_of<double>(*form), flow, law, mask, bias,
-                                 PointViews<double, Dim>(view))
-          .template cast<Scalar>();
-    }
+    if (!balanced.settled) return in_double();
     require_balance(balanced);
     terms = std::move(balanced.key_terms);
   }
@@ -95,7 +109,7 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
                                                const std::type_identity_t<ScaledMatrix<Dim>>* flow,
                                                const Law& law, const Mask& mask, const Bias& bias,
                                                const std::type_identity_t<PointViews<Scalar, Dim>>& points) {
-  return log_weights_of_points(&form, flow, law, mask, bias, points);
+  return log_weights_of_points(&form, flow, 0, law, mask, bias, points);
 }
 
 /// The same for a law of distances.
@@ -117,8 +131,9 @@ void exponentiate(SquareMatrix<Scalar>& P) {
       p = exponential(p);
 }
 
-/// The weights themselves, of the same arguments. Laws that are no exponentials have no other way: plain loops.
-template <class Scalar, int Dim, class FormType, class Law, class Mask, class Bias>
+/// The weights themselves, or their logarithms, of the same arguments. Laws that are no exponentials have no logarithms, and
+/// take plain loops.
+template <class Scalar, int Dim, bool Logarithms = false, class FormType, class Law, class Mask, class Bias>
 [[nodiscard]] SquareMatrix<Scalar> weights(const FormType& form, const ScaledMatrix<Dim>* flow,
                                            const Law& law, const Mask& mask, const Bias& bias,
                                            const PointViews<Scalar, Dim>& points) {
@@ -128,10 +143,49 @@ template <class Scalar, int Dim, class FormType, class Law, class Mask, class Bi
       P = log_weights<Scalar>(form, flow, law, mask, bias, points.keys);
     else
       P = log_weights<Scalar>(form, flow, law, mask, bias, points);
-    exponentiate(P);
+    if (!Logarithms) exponentiate(P);
     return P;
   } else {
     return function_weights(generic_form_of<Scalar>(form), flow, law, mask, bias, points);
+  }
+}
+
+/// The same of queries on keys with scores β 2^power ⟨qᵢ, kⱼ⟩.
+template <class Scalar, bool Logarithms = false, class Law, class Mask, class Bias>
+[[nodiscard]] SquareMatrix<Scalar> weights_of_points(const PointViews<Scalar, Eigen::Dynamic>& points,
+                                                     int power, const Law& law, const Mask& mask,
+                                                     const Bias& bias) {
+  if constexpr (RotatingPositions<Bias>) {
+    TurnedPoints<Scalar> turned{points.queries.map(), points.keys.map()};
+    turned.turn(bias, points.first_position);
+    const TokenView<Scalar, Eigen::Dynamic> q(turned.queries), k(turned.keys);
+    return weights_of_points<Scalar, Logarithms>(
+        PointViews<Scalar, Eigen::Dynamic>(q, k, k, points.first_position), power, law,
+        bound_mask(mask, points), NoBias{});
+  } else if constexpr (KernelScalar<Scalar> && Law::function == WeightFunction::exponential) {
+    auto P = log_weights_of_points<Scalar, Eigen::Dynamic>(nullptr, nullptr, power, law, mask, bias, points);
+    if (!Logarithms) exponentiate(P);
+    return P;
+  } else {
+    return weights<Scalar, Eigen::Dynamic, Logarithms>(
+        GenericForm<Scalar, Eigen::Dynamic>{{}, power, 0, law.beta}, nullptr, law, mask, bias, points);
+  }
+}
+
+/// The same of a head.
+template <class Scalar, bool Logarithms = false, int Dim, class Law, class Mask, class Bias>
+[[nodiscard]] SquareMatrix<Scalar> weights_of_head(const HeadOperator<Scalar, Dim, Law, Bias>& head,
+                                                   const Law& law, const Mask& mask, const Bias& bias,
+                                                   const PointViews<Scalar, Dim>& points) {
+  if constexpr (RotatingPositions<Bias>) {
+    TurnedPoints<Scalar> turned;
+    head.factors.images(bias, points, turned);
+    const TokenView<Scalar, Eigen::Dynamic> q(turned.queries), k(turned.keys);
+    return weights_of_points<Scalar, Logarithms>(
+        PointViews<Scalar, Eigen::Dynamic>(q, k, k, points.first_position), turned.exponent, law,
+        bound_mask(mask, points), NoBias{});
+  } else {
+    return weights<Scalar, Dim, Logarithms>(head.form, nullptr, law, mask, bias, points);
   }
 }
 
@@ -188,12 +242,8 @@ requires(Law::function == WeightFunction::exponential && !DoublyStochasticLaw<La
   using Scalar = typename Queries::Scalar;
   detail::require_points("log_attention", queries, keys, law, bias);
   const detail::TokenView<Scalar, Eigen::Dynamic> q(queries.derived()), k(keys);
-  const detail::PointViews<Scalar, Eigen::Dynamic> points(q, k, k, 0);
-  if constexpr (KernelScalar<Scalar>)
-    return detail::log_weights_of_points<Scalar, Eigen::Dynamic>(nullptr, nullptr, law, mask, bias, points);
-  else
-    return detail::log_weights<Scalar>(detail::GenericForm<Scalar, Eigen::Dynamic>{{}, 0, 0, law.beta},
-                                       nullptr, law, mask, bias, points);
+  return detail::weights_of_points<Scalar, true>(detail::PointViews<Scalar, Eigen::Dynamic>(q, k, k, 0), 0,
+                                                 law, mask, bias);
 }
 
 /// P itself, for all laws whose rows stand alone: zero where the mask leaves j out. Else as log_attention.
@@ -204,16 +254,10 @@ requires(!DoublyStochasticLaw<Law> && !DistanceLaw<Law>)
         const Eigen::MatrixBase<Queries>& queries, const Keys& keys, const Law& law, const Mask& mask,
         const Bias& bias) {
   using Scalar = typename Queries::Scalar;
-  if constexpr (Law::function == WeightFunction::exponential) {
-    SquareMatrix<Scalar> P = log_attention(queries, keys, law, mask, bias);
-    detail::exponentiate(P);
-    return P;
-  } else {
-    detail::require_points("attention_matrix", queries, keys, law, bias);
-    const detail::TokenView<Scalar, Eigen::Dynamic> q(queries.derived()), k(keys);
-    return detail::function_weights(detail::GenericForm<Scalar, Eigen::Dynamic>{{}, 0, 0, law.beta}, nullptr,
-                                    law, mask, bias, detail::PointViews<Scalar, Eigen::Dynamic>(q, k, k, 0));
-  }
+  detail::require_points("attention_matrix", queries, keys, law, bias);
+  const detail::TokenView<Scalar, Eigen::Dynamic> q(queries.derived()), k(keys);
+  return detail::weights_of_points<Scalar>(detail::PointViews<Scalar, Eigen::Dynamic>(q, k, k, 0), 0, law,
+                                           mask, bias);
 }
 
 /// The weights that m points y give to n tokens x through a head, P = law(β ⟨Q yᵢ, K xⱼ⟩ + bias(i, j)), m × n.
@@ -230,8 +274,8 @@ requires(!DoublyStochasticLaw<Law> && !DistanceLaw<Law>)
   if (y.rows() != head.dim())
     detail::refuse("attention_matrix: y has ", y.rows(), " rows, expected d = ", head.dim());
   const detail::TokenView<Scalar, Dim> queries(y), keys(x);
-  return detail::weights<Scalar, Dim>(detail::form_of(head, law), nullptr, law, mask, bias,
-                                      detail::PointViews<Scalar, Dim>(queries, keys, keys, 0));
+  return detail::weights_of_head<Scalar>(detail::HeadOperator<Scalar, Dim, Law, Bias>(head, law), law, mask,
+                                         bias, detail::PointViews<Scalar, Dim>(queries, keys, keys, 0));
 }
 
 /// log P of one head on tokens x, P = law(β ⟨Q xᵢ, K xⱼ⟩ + bias(i, j)); −∞ where the mask leaves j out. For laws of
@@ -247,8 +291,9 @@ template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw Law 
   detail::validate_law(law);
   bias.validate();
   detail::require_dimension("log_attention", x, head.dim());
-  return detail::log_weights<Scalar>(detail::form_of(head, law), nullptr, law, mask, bias,
-                                     detail::TokenView<Scalar, Dim>(x));
+  const detail::TokenView<Scalar, Dim> view(x);
+  return detail::weights_of_head<Scalar, true>(detail::HeadOperator<Scalar, Dim, Law, Bias>(head, law), law,
+                                               mask, bias, detail::PointViews<Scalar, Dim>(view));
 }
 
 /// The weights of one head on tokens x; rows sum to one where the law says so [GLPR23, eq. (P)], and are zero where
@@ -258,19 +303,13 @@ template <RealScalar Scalar, int Dim, TokenSource<Scalar, Dim> X, WeightLaw Law 
 [[nodiscard]] SquareMatrix<Scalar> attention_matrix(const Head<Scalar, Dim>& head, const X& x,
                                                     const Law& law = {}, const Mask& mask = {},
                                                     const Bias& bias = {}) {
-  if constexpr (Law::function == WeightFunction::exponential) {
-    SquareMatrix<Scalar> P = log_attention(head, x, law, mask, bias);
-    detail::exponentiate(P);
-    return P;
-  } else {
-    head.validate("attention_matrix");
-    detail::validate_law(law);
-    bias.validate();
-    detail::require_dimension("attention_matrix", x, head.dim());
-    const detail::TokenView<Scalar, Dim> view(x);
-    return detail::weights<Scalar, Dim>(detail::form_of(head, law), nullptr, law, mask, bias,
-                                        detail::PointViews<Scalar, Dim>(view));
-  }
+  head.validate("attention_matrix");
+  detail::validate_law(law);
+  bias.validate();
+  detail::require_dimension("attention_matrix", x, head.dim());
+  const detail::TokenView<Scalar, Dim> view(x);
+  return detail::weights_of_head<Scalar>(detail::HeadOperator<Scalar, Dim, Law, Bias>(head, law), law, mask,
+                                         bias, detail::PointViews<Scalar, Dim>(view));
 }
 
 }}  // namespace attnflow

@@ -193,12 +193,35 @@ concept PickingMask = AttentionMask<M> && requires(const M& mask, Eigen::Index i
   { mask.attends(i, j) } -> std::same_as<bool>;
 };
 
+/// A mask of where the points are: takes(query, key, d), on pointers to d coordinates each, says whether the query takes the
+/// key among those of its range, see Within.
+template <class M>
+concept StateMask = AttentionMask<M> && requires(const M& mask, const double* point, Eigen::Index d) {
+  { mask.takes(point, point, d) } -> std::same_as<bool>;
+  { mask.validate() } -> std::same_as<void>;
+};
+
 /// What is added to a score for the positions i and j: −slope |i − j|. A bias may also have masses: a factor
-/// n mⱼ / ∑ₗ mₗ of the weights of key j, see TokenMasses.
+/// n mⱼ / ∑ₗ mₗ of the weights of key j, see TokenMasses; any table or function of i and j, see TabledBias; or, in place of all
+/// these, it turns queries and keys, see RotatingPositions.
 template <class B>
 concept PositionalBias = requires(const B& bias) {
   { bias.slope } -> std::convertible_to<double>;
   { bias.validate() } -> std::same_as<void>;
+};
+
+/// A bias with a further term at(i, j), see BiasTable.
+template <class B>
+concept TabledBias = PositionalBias<B> && requires(const B& bias, Eigen::Index i, Eigen::Index j) {
+  { bias.at(i, j) } -> std::convertible_to<double>;
+};
+
+/// Positions that turn queries and keys: angle(k, h, p, n) is the angle of plane k < h at position p of n keys, and
+/// `planes` says which coordinates make a plane, see Rotary.
+template <class B>
+concept RotatingPositions = PositionalBias<B> && requires(const B& bias, Eigen::Index i) {
+  { bias.angle(i, i, i, i) } -> std::convertible_to<double>;
+  bias.planes;
 };
 
 /// Every token attends to every token, itself included.

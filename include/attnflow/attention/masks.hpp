@@ -54,6 +54,7 @@ namespace detail {
 /// The range of keys of query i that there are: a query may stand behind all n keys.
 template <class Mask>
 [[nodiscard]] KeyRange key_range(const Mask& mask, Eigen::Index i, Eigen::Index n) {
+  static_assert(!StateMask<Mask>, "this system does not take a mask of the tokens' distances (Within)");
   KeyRange range = mask.keys(i, n);
   range.end = (std::min)(range.end, n);
   return range;

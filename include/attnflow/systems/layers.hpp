@@ -83,6 +83,8 @@ template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw Law = Softmax
 class RescaledLayers {
   static_assert(detail::rows_sum_to_one<Law>(),
                 "RescaledLayers needs a weight law whose rows sum to one, such as Softmax");
+  static_assert(!StateMask<Mask>,
+                "RescaledLayers do not take Within: rescaled coordinates have other distances than tokens");
 
  public:
   using Scalar = Scalar_;

@@ -102,6 +102,9 @@ template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw Law = Softmax
 class RescaledDynamics {
   static_assert(detail::rows_sum_to_one<Law>(),
                 "RescaledDynamics needs a weight law whose rows sum to one, such as Softmax");
+  static_assert(
+      !StateMask<Mask>,
+      "RescaledDynamics does not take Within: rescaled coordinates have other distances than tokens");
 
  public:
   using Scalar = Scalar_;

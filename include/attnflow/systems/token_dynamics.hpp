@@ -23,10 +23,10 @@ namespace attnflow { inline namespace ATTNFLOW_ABI {
 namespace detail {
 
 /// The heads of one layer, validated, each with its operator.
-template <class Scalar, int Dim, class Law>
+template <class Scalar, int Dim, class Law, class Bias = NoBias>
 struct HeadBank {
   std::vector<Head<Scalar, Dim>> heads;
-  std::vector<HeadOperator<Scalar, Dim, Law>> operators;
+  std::vector<HeadOperator<Scalar, Dim, Law, Bias>> operators;
 
   HeadBank(std::vector<Head<Scalar, Dim>> given, const Law& law, const std::string& owner)
       : heads(std::move(given)) {
@@ -42,7 +42,7 @@ struct HeadBank {
   }
 
   /// out = ∑ₕ ∑ⱼ wʰᵢⱼ Oₕ Vₕ xⱼ, to Tokens or to a map of their shape. The tokens are laid out once for all heads.
-  template <class Mask, class Bias, class Out>
+  template <class Mask, class Out>
   void attend(const Law& law, const Mask& mask, const Bias& bias, const TokenView<Scalar, Dim>& x,
               Out& out) const {
     static constinit thread_local Scratch<Tokens<Scalar, Dim>> kept_sums, kept_update;
@@ -68,7 +68,7 @@ struct HeadBank {
         counted = counted || counts;
       }
     };
-    if constexpr (KernelScalar<Scalar> && !DistanceLaw<Law>) {
+    if constexpr (KernelScalar<Scalar> && !DistanceLaw<Law> && !RotatingPositions<Bias>) {
       auto& scratch = AttentionScratch<Scalar>::of_this_thread();
       scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols());
       add_heads([&](const auto& head, auto& to) {
@@ -83,11 +83,11 @@ struct HeadBank {
     if (unit != 0) scale_by_power_of_two(out, unit);
   }
 
-  [[nodiscard]] const FormOf<Scalar, Dim, Law>& form(std::size_t head, const char* owner) const {
+  [[nodiscard]] const HeadOperator<Scalar, Dim, Law, Bias>& head(std::size_t head, const char* owner) const {
     if (head >= operators.size())
       throw std::out_of_range(std::string(owner) + "::attention: head " + std::to_string(head) + " of " +
                               std::to_string(operators.size()));
-    return operators[head].form;
+    return operators[head];
   }
 };
 
@@ -146,8 +146,9 @@ class TokenDynamics {
   template <TokenSource<Scalar_, Dim_> X>
   [[nodiscard]] SquareMatrix<Scalar> attention(double /*t*/, const X& x, std::size_t head = 0) const {
     detail::require_dimension("TokenDynamics", x, dim());
-    return detail::weights<Scalar, Dim>(bank_.form(head, "TokenDynamics"), nullptr, law_, mask_, bias_,
-                                        detail::TokenView<Scalar, Dim>(x));
+    const detail::TokenView<Scalar, Dim> view(x);
+    return detail::weights_of_head<Scalar>(bank_.head(head, "TokenDynamics"), law_, mask_, bias_,
+                                           detail::PointViews<Scalar, Dim>(view));
   }
 
   /// The derivative of the drift, nd × nd; token i owns rows and columns i d … i d + d − 1. For
@@ -160,7 +161,7 @@ class TokenDynamics {
   /// \throws std::invalid_argument unless x has d rows and is finite, std::overflow_error where an entry is beyond
   /// double.
   [[nodiscard]] Eigen::MatrixXd jacobian(double t, const State& x) const
-      requires(KernelScalar<Scalar_>&& detail::HasKnownRows<Law>) {
+      requires(KernelScalar<Scalar_>&& detail::HasKnownRows<Law> && !RotatingPositions<Bias>) {
     detail::require_dimension("TokenDynamics::jacobian", x, dim());
     detail::require_known_rows(law_, x.cols(), "TokenDynamics");
     const Eigen::Index size = x.size();
@@ -184,7 +185,7 @@ class TokenDynamics {
   [[nodiscard]] const Law& law() const noexcept { return law_; }
 
  private:
-  detail::HeadBank<Scalar, Dim, Law> bank_;
+  detail::HeadBank<Scalar, Dim, Law, Bias> bank_;
   Law law_;
   [[no_unique_address]] Mask mask_;
   [[no_unique_address]] Bias bias_;

@@ -9,11 +9,13 @@
 #include <attnflow/attention/detail/forms.hpp>
 #include <attnflow/attention/detail/position_sums.hpp>
 #include <attnflow/attention/detail/query_pack.hpp>
+#include <attnflow/attention/detail/rotated_head.hpp>
 #include <attnflow/attention/generic/generic_attend.hpp>
 #include <attnflow/attention/kernels/kernels.hpp>
 #include <attnflow/attention/laws/linear.hpp>
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/attention/token_view.hpp>
+#include <attnflow/attention/within.hpp>
 #include <attnflow/detail/scratch.hpp>
 #include <attnflow/types.hpp>
 
@@ -22,6 +24,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numbers>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -124,6 +127,7 @@ template <int Dim, int ValueDim, bool KeysAreValues, KernelScalar Scalar, class 
                                  const Mask& mask, const Bias& bias, Scalar* out, RowRecord* record,
                                  AttentionScratch<Scalar>& scratch, bool all_exact = false) {
   constexpr RowKind kind = row_kind<Law, Mask, Bias>();
+  if constexpr (TabledBias<Bias>) return false;  // for plain loops
   clear(record, source.count);
   const Eigen::Index size = values.d * source.count, n = keys.n;
   if (!keys.finite || !values.finite) {
@@ -218,10 +222,12 @@ void attend_in_double(const GenericForm<double, Dim>& form,
 /// the queries are made of. \param views  the same queries and tokens.
 template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
 int attend_tokens(const ScoreForm<Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
-                  Weighted what, const Law& law, const Mask& mask, const Bias& bias,
+                  Weighted what, const Law& law, const Mask& given_mask, const Bias& bias,
                   const PointLayout<Scalar>& layout, const QueryPoints<Scalar>& points,
                   const PointViews<Scalar, Dim>& views, Tokens<Scalar, Dim>& out, RowRecord* record,
                   AttentionScratch<Scalar>& scratch) {
+  require_still_positions<Bias>();
+  const auto& mask = bound_mask(given_mask, views);
   eigen_assert(views.keys.data() != out.data() || views.keys.cols() == 0);
   out.resize(views.values.rows(), points.count);
   if (!attend_points<Dim, Dim, true>(QuerySource<Scalar, Dim>(points, form, flow), layout, layout, what, law,
@@ -263,37 +269,47 @@ template <KernelScalar Scalar, int Dim>
           queries.data() == keys.data() && queries.cols() == keys.cols()};
 }
 
-/// The operator on three sets of points (attend.hpp), whose shapes agree, in plain units.
+/// The operator on three sets of points (attend.hpp), whose shapes agree, with scores β 2^power ⟨qᵢ, kⱼ⟩. In units of
+/// 2^e: writes out · 2^{−e} and returns e.
 template <class Scalar, class Law, class Mask, class Bias>
-void attend_views(const TokenView<Scalar, Eigen::Dynamic>& queries,
-                  const TokenView<Scalar, Eigen::Dynamic>& keys,
-                  const TokenView<Scalar, Eigen::Dynamic>& values, const Law& law, const Mask& mask,
-                  const Bias& bias, Tokens<Scalar>& out, RowRecord* record,
-                  [[maybe_unused]] AttentionScratch<Scalar>* given) {
-  out.resize(values.rows(), queries.cols());
-  const PointViews<Scalar, Eigen::Dynamic> points(queries, keys, values, 0);
-  int exponent = 0;
-  if constexpr (KernelScalar<Scalar>) {
-    AttentionScratch<Scalar>& scratch =
-        given == nullptr ? AttentionScratch<Scalar>::of_this_thread() : *given;
-    scratch.keys.read(keys.data(), keys.rows(), keys.cols());
-    const bool same = values.data() == keys.data() && values.rows() == keys.rows();
-    if (!same) scratch.values.read(values.data(), values.rows(), values.cols());
-    const QuerySource<Scalar> source(query_points(queries, keys), law.beta);
-    if (!std::isfinite(source.largest)) scratch.keys.finite = false;  // nothing is computed of them
-    const auto attend = [&](auto shared, const PointLayout<Scalar>& of_values) {
-      exponent = of_values.finite ? of_values.exponent : 0;
-      return attend_points<Eigen::Dynamic, Eigen::Dynamic, shared.value>(
-          source, scratch.keys, of_values, Weighted::tokens, law, mask, bias, out.data(), record, scratch);
-    };
-    if (!(same ? attend(std::true_type(), scratch.keys) : attend(std::false_type(), scratch.values)))
-      attend_in_double(GenericForm<double, Eigen::Dynamic>{{}, 0, 0, law.beta}, nullptr, Weighted::tokens,
-                       law, mask, bias, points, exponent, out, record);
+int attend_views(const PointViews<Scalar, Eigen::Dynamic>& points, int power, const Law& law,
+                 const Mask& given_mask, const Bias& bias, Tokens<Scalar>& out, RowRecord* record,
+                 [[maybe_unused]] std::type_identity_t<AttentionScratch<Scalar>>* given) {
+  const auto& [queries, keys, values, first_position] = points;
+  if constexpr (RotatingPositions<Bias>) {
+    TurnedPoints<Scalar> turned{queries.map(), keys.map()};
+    turned.turn(bias, first_position);
+    const TokenView<Scalar, Eigen::Dynamic> q(turned.queries), k(turned.keys);
+    return attend_views(PointViews<Scalar, Eigen::Dynamic>(q, k, values, first_position), power, law,
+                        bound_mask(given_mask, points), NoBias{}, out, record, given);
   } else {
-    exponent = attend_generically(GenericForm<Scalar, Eigen::Dynamic>{{}, 0, 0, law.beta}, nullptr,
-                                  Weighted::tokens, law, mask, bias, points, out, record);
+    const auto& mask = bound_mask(given_mask, points);
+    out.resize(values.rows(), queries.cols());
+    if constexpr (KernelScalar<Scalar>) {
+      AttentionScratch<Scalar>& scratch =
+          given == nullptr ? AttentionScratch<Scalar>::of_this_thread() : *given;
+      scratch.keys.read(keys.data(), keys.rows(), keys.cols());
+      const bool same = values.data() == keys.data() && values.rows() == keys.rows();
+      if (!same) scratch.values.read(values.data(), values.rows(), values.cols());
+      auto of_queries = query_points(queries, keys);
+      of_queries.first_position = first_position;
+      const QuerySource<Scalar> source(of_queries, law.beta, power * std::numbers::ln2);
+      if (!std::isfinite(source.largest)) scratch.keys.finite = false;  // nothing is computed of them
+      const PointLayout<Scalar>& of_values = same ? scratch.keys : scratch.values;
+      const int exponent = of_values.finite ? of_values.exponent : 0;
+      const auto attend = [&](auto shared) {
+        return attend_points<Eigen::Dynamic, Eigen::Dynamic, shared.value>(
+            source, scratch.keys, of_values, Weighted::tokens, law, mask, bias, out.data(), record, scratch);
+      };
+      if (!(same ? attend(std::true_type()) : attend(std::false_type())))
+        attend_in_double(GenericForm<double, Eigen::Dynamic>{{}, power, 0, law.beta}, nullptr,
+                         Weighted::tokens, law, mask, bias, points, exponent, out, record);
+      return exponent;
+    } else {
+      return attend_generically(GenericForm<Scalar, Eigen::Dynamic>{{}, power, 0, law.beta}, nullptr,
+                                Weighted::tokens, law, mask, bias, points, out, record);
+    }
   }
-  if (exponent != 0) scale_by_power_of_two(out, exponent);
 }
 
 }}}  // namespace attnflow::detail

@@ -151,9 +151,11 @@ struct LiftedTokens {
 /// attend_scaled (attend_points.hpp) for a law of distances: softmax of the lifted tokens.
 template <class Scalar, class Wide, int Dim, class Law, class Mask, class Bias, class... Scratch>
 int attend_scaled(const DistanceForm<Wide, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
-                  Weighted what, const Law& law, const Mask& mask, const Bias& bias,
+                  Weighted what, const Law& law, const Mask& given_mask, const Bias& bias,
                   const std::type_identity_t<TokenView<Scalar, Dim>>& x, Tokens<Scalar, Dim>& out,
                   RowRecord* rows, Scratch&... scratch) {
+  const PointViews<Scalar, Dim> views(x);
+  const auto& mask = bound_mask(given_mask, views);
   const Eigen::Index d = x.rows(), n = x.cols();
   const LiftedTokens<Scalar, Wide, Dim> lifted(form, flow, x);
   out.resize(d, n);
@@ -191,7 +193,9 @@ int attend_scaled(const DistanceForm<Wide, Dim>& form, const std::type_identity_
 template <class Scalar, class Wide, int Dim, class Law, class Mask, class Bias>
 [[nodiscard]] ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> log_weights_of_distances(
     const DistanceForm<Wide, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const Law&,
-    const Mask& mask, const Bias& bias, const TokenView<Scalar, Dim>& x) {
+    const Mask& given_mask, const Bias& bias, const TokenView<Scalar, Dim>& x) {
+  const PointViews<Scalar, Dim> views(x);
+  const auto& mask = bound_mask(given_mask, views);
   const LiftedTokens<Scalar, Wide, Dim> lifted(form, flow, x);
   if (!lifted.finite) refuse("log_attention: x has an entry that is not finite");
   if (x.cols() == 0) return {0, 0};

@@ -5,8 +5,11 @@
 #include <attnflow/attention/detail/attend_points.hpp>
 #include <attnflow/attention/detail/distances.hpp>
 #include <attnflow/attention/detail/forms.hpp>
+#include <attnflow/attention/detail/rotated_head.hpp>
 #include <attnflow/attention/kernels/multiply.hpp>
 #include <attnflow/attention/token_view.hpp>
+#include <attnflow/attention/within.hpp>
+#include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/types.hpp>
 
@@ -151,16 +154,20 @@ template <class Scalar, int Dim, class Law>
 inline constexpr bool may_factor =
     KernelScalar<Scalar> && !is_small<Dim> && !DistanceLaw<Law> && !DoublyStochasticLaw<Law>;
 
-/// One head of a layer: the form of its scores, O V, and its factors.
-template <class Scalar, int Dim, class Law>
+/// One head of a layer: the form of its scores, O V, and its factors; under rotary positions Q and K.
+template <class Scalar, int Dim, class Law, class Bias = NoBias>
 struct HeadOperator {
+  static constexpr bool turns = RotatingPositions<Bias>;
+  static_assert(
+      !turns || !(DistanceLaw<Law> || DoublyStochasticLaw<Law>),
+      "rotary positions are for laws of products, one row by itself: neither L2Softmax nor Sinkhorn");
   struct Nothing {
     explicit Nothing(const Head<Scalar, Dim>&) {}
   };
-  using Factors =
-      std::conditional_t<may_factor<Scalar, Dim, Law>,
-                         HeadFactors<std::conditional_t<may_factor<Scalar, Dim, Law>, Scalar, double>>,
-                         Nothing>;
+  static constexpr bool factored = may_factor<Scalar, Dim, Law> && !turns;
+  using Factors = std::conditional_t<
+      turns, RotatedHead<Scalar>,
+      std::conditional_t<factored, HeadFactors<std::conditional_t<factored, Scalar, double>>, Nothing>>;
   FormOf<Scalar, Dim, Law> form;
   ScaledValue<Scalar, Dim> value;  ///< O V
   [[no_unique_address]] Factors factors;
@@ -173,11 +180,23 @@ struct HeadOperator {
   }
 
   /// out = ∑ⱼ wᵢⱼ O V xⱼ in units of 2^e, where e is returned, for queries among the keys of `views`. `sums` is memory.
-  template <class Mask, class Bias, class Out>
+  template <class Mask, class Out>
   int attend(const Law& law, const Mask& mask, const Bias& bias, const PointViews<Scalar, Dim>& views,
              Tokens<Scalar, Dim>& sums, Out& out, RowRecord* rows = nullptr) const {
     const TokenView<Scalar, Dim>& x = views.keys;
-    if constexpr (KernelScalar<Scalar> && !DistanceLaw<Law>) {
+    if constexpr (turns) {
+      static constinit thread_local Scratch<TurnedPoints<Scalar>> kept;
+      static constinit thread_local Scratch<Tokens<Scalar>> kept_sums;
+      TurnedPoints<Scalar>& turned = *kept;
+      factors.images(bias, views, turned);
+      const TokenView<Scalar, Eigen::Dynamic> q(turned.queries), k(turned.keys), v(views.values.map());
+      const int exponent =
+          attend_views(PointViews<Scalar, Eigen::Dynamic>(q, k, v, views.first_position), turned.exponent,
+                       law, bound_mask(mask, views), NoBias{}, *kept_sums, rows, nullptr);
+      sums = *kept_sums;
+      value.apply(sums, out);
+      return exponent + value.exponent;
+    } else if constexpr (KernelScalar<Scalar> && !DistanceLaw<Law>) {
       auto& scratch = AttentionScratch<Scalar>::of_this_thread();
       scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols());
       auto points = query_points(views.queries, x);
@@ -196,12 +215,13 @@ struct HeadOperator {
   }
 
   /// The same of tokens that are laid out.
-  template <class Mask, class Bias, class Out>
-  int attend(const Law& law, const Mask& mask, const Bias& bias, const PointLayout<Scalar>& layout,
+  template <class Mask, class Out>
+  int attend(const Law& law, const Mask& given_mask, const Bias& bias, const PointLayout<Scalar>& layout,
              const QueryPoints<Scalar>& points, const PointViews<Scalar, Dim>& views,
              Tokens<Scalar, Dim>& sums, Out& out, RowRecord* rows, AttentionScratch<Scalar>& scratch) const
-      requires(KernelScalar<Scalar> && !DistanceLaw<Law>) {
-    if constexpr (may_factor<Scalar, Dim, Law>)
+      requires(KernelScalar<Scalar> && !DistanceLaw<Law> && !turns) {
+    const auto& mask = bound_mask(given_mask, views);
+    if constexpr (factored)
       if (rows == nullptr && !vanishes && factors.pay(layout.d, layout.n, points.count)) {
         sums.resize(layout.d, points.count);
         if (factors.attend(law, mask, bias, layout, points, sums.data(), scratch)) {

@@ -49,7 +49,7 @@ struct PositionSums {
   [[nodiscard]] double log_sum(Eigen::Index i, Eigen::Index n) const {
     const auto slope = static_cast<double>(bias.slope);
     const KeyRange range = key_range(mask, i, n);
-    if constexpr (!PickingMask<Mask>)
+    if constexpr (!PickingMask<Mask> && !TabledBias<Bias>)
       if (terms.empty()) {
         const double before =
             range.begin <= i ? log_geometric_sum(slope, i - (std::min)(i, range.end - 1), i - range.begin)
@@ -60,7 +60,8 @@ struct PositionSums {
     double sum = -std::numeric_limits<double>::infinity();
     for (Eigen::Index j = range.begin; j < range.end; ++j) {
       if (!is_attended(mask, i, j)) continue;
-      const double term = terms.empty() ? 0 : terms[static_cast<std::size_t>(j)];
+      double term = terms.empty() ? 0 : terms[static_cast<std::size_t>(j)];
+      if constexpr (TabledBias<Bias>) term += bias.at(i, j);
       sum = log_sum_of(sum, term - slope * std::abs(static_cast<double>(i - j)));
     }
     return sum;

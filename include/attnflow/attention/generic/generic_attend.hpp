@@ -12,6 +12,7 @@
 #include <attnflow/attention/pointwise.hpp>
 #include <attnflow/attention/row_record.hpp>
 #include <attnflow/attention/token_view.hpp>
+#include <attnflow/attention/within.hpp>
 #include <attnflow/detail/scratch.hpp>
 #include <attnflow/detail/value_of.hpp>
 #include <attnflow/types.hpp>
@@ -55,6 +56,15 @@ constexpr void require_no_masses() {
                 "Hardmax, TopK, Sparsemax and Entmax15 do not take masses: a mass is a factor of a weight, "
                 "and these laws compare "
                 "scores");
+}
+
+/// Refuses to compile rotary positions where scores are those of a form.
+template <class Bias>
+constexpr void require_still_positions() {
+  static_assert(
+      !RotatingPositions<Bias>,
+      "rotary positions turn Q x and K x: they are for attend(), attention_matrix(), TokenDynamics, "
+      "SphereDynamics and Layers, with laws that are neither L2Softmax nor Sinkhorn");
 }
 
 /// Sinkhorn's terms of keys by Newton's method, on the numbers. Their derivatives are those of the solution: c = m holds
@@ -131,6 +141,9 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
                                             const Law& law, const Mask& mask, const Bias& bias,
                                             const PointViews<Scalar, Dim>& points) {
   const TokenView<Scalar, Dim>& x = points.keys;
+  static_assert(!(DoublyStochasticLaw<Law> && TabledBias<Bias>), "Sinkhorn does not take a table of biases");
+  if constexpr (requires { bias.require_size(x.cols(), x.cols()); })
+    bias.require_size(points.first_position + points.queries.cols(), x.cols());
   Balance<Scalar> terms;
   if constexpr (MassiveBias<Bias>) {
     std::vector<double> logs;
@@ -189,7 +202,7 @@ template <class Scalar>
 template <class Scalar, int Dim, class Law, class Mask, class Bias>
 int attend_generically(const GenericForm<Scalar, Dim>& form,
                        const std::type_identity_t<ScaledMatrix<Dim>>* flow, Weighted what, const Law& law,
-                       const Mask& mask, const Bias& bias,
+                       const Mask& given_mask, const Bias& bias,
                        const std::type_identity_t<PointViews<Scalar, Dim>>& points, Tokens<Scalar, Dim>& out,
                        RowRecord* rows) {
   using Number = Value<Scalar>;
@@ -197,6 +210,8 @@ int attend_generically(const GenericForm<Scalar, Dim>& form,
                  hard = Law::function == WeightFunction::maximum,
                  whole = Law::function == WeightFunction::row;
   require_no_masses<Law, Bias>();
+  require_still_positions<Bias>();
+  const auto& mask = bound_mask(given_mask, points);
   const Eigen::Index n = points.keys.cols(), m = points.queries.cols(), d = points.values.rows();
   out.resize(d, m);
   clear(rows, m);
@@ -217,9 +232,10 @@ int attend_generically(const GenericForm<Scalar, Dim>& form,
   }
   const std::vector<double> term_numbers = numbers_of(terms.key_terms);
   const auto positions = positions_for<Law>(mask, bias, term_numbers);
-  const GenericRows<Scalar, Dim, Mask> scores(
+  const GenericRows<Scalar, Dim, std::remove_cvref_t<decltype(mask)>, Bias> scores(
       form, flow, mask, static_cast<double>(bias.slope), points,
-      exponentials ? std::span<const Scalar>(terms.key_terms) : std::span<const Scalar>(), terms.corrections);
+      exponentials ? std::span<const Scalar>(terms.key_terms) : std::span<const Scalar>(), terms.corrections,
+      &bias);
   const ScaledPoints<Scalar> scaled_values(points.values.data(), d * n);
   const Scalar* values = scaled_values.data;
   const auto zero = [&](Eigen::Index c) {  // with derivatives that are zero
@@ -330,10 +346,13 @@ int attend_generically(const GenericForm<Scalar, Dim>& form,
 template <class Scalar, int Dim, class Law, class Mask, class Bias>
 [[nodiscard]] detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> function_weights(
     const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const Law& law,
-    const Mask& mask, const Bias& bias, const PointViews<Scalar, Dim>& points) {
+    const Mask& given_mask, const Bias& bias, const PointViews<Scalar, Dim>& points) {
+  require_still_positions<Bias>();
+  const auto& mask = bound_mask(given_mask, points);
   const Eigen::Index n = points.keys.cols(), m = points.queries.cols();
   const Balance<Scalar> factors = generic_terms(form, flow, law, mask, bias, points);
-  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), points);
+  const GenericRows<Scalar, Dim, std::remove_cvref_t<decltype(mask)>, Bias> scores(
+      form, flow, mask, static_cast<double>(bias.slope), points, {}, {}, &bias);
   if (!scores.finite()) refuse("attention_matrix: x has an entry that is not finite");
   detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(m, n);
   result.setConstant(Scalar(0));
@@ -377,8 +396,10 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
 template <class Scalar, int Dim, class Law, class Mask, class Bias>
 [[nodiscard]] detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> log_weights(
     const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow, const Law& law,
-    const Mask& mask, const Bias& bias, const std::type_identity_t<PointViews<Scalar, Dim>>& points) {
+    const Mask& given_mask, const Bias& bias, const std::type_identity_t<PointViews<Scalar, Dim>>& points) {
   using Number = Value<Scalar>;
+  require_still_positions<Bias>();
+  const auto& mask = bound_mask(given_mask, points);
   const Eigen::Index n = points.keys.cols(), m = points.queries.cols();
   for (const TokenView<Scalar, Dim>* x : {&points.keys, &points.queries})
     if (!std::isfinite(largest_number(x->data(), x->rows() * x->cols())))
@@ -387,8 +408,8 @@ template <class Scalar, int Dim, class Law, class Mask, class Bias>
   if constexpr (DoublyStochasticLaw<Law>) require_balance(terms);
   const std::vector<double> term_numbers = numbers_of(terms.key_terms);
   const auto positions = positions_for<Law>(mask, bias, term_numbers);
-  const GenericRows<Scalar, Dim, Mask> scores(form, flow, mask, static_cast<double>(bias.slope), points,
-                                              terms.key_terms, terms.corrections);
+  const GenericRows<Scalar, Dim, std::remove_cvref_t<decltype(mask)>, Bias> scores(
+      form, flow, mask, static_cast<double>(bias.slope), points, terms.key_terms, terms.corrections, &bias);
   detail::ColumnMajor<Scalar, Eigen::Dynamic, Eigen::Dynamic> result(m, n);
   result.setConstant(static_cast<Scalar>(-std::numeric_limits<Number>::infinity()));
   for_each_generic_row<Scalar>(m, n, points.keys.rows(), [&](Eigen::Index i) {

@@ -142,7 +142,9 @@ struct ScaledPoints {
 
 /// The rows of one evaluation, by plain loops in the scalar of the tokens: with queries q, keys y and p = first_position + i,
 ///
-///     sᵢⱼ = F ⟨uᵢ, yⱼ⟩ − slope |p − j|,   uᵢ = Eᵀ Mᵀ E qᵢ,   F = β 2^{exponent} e^{log}.
+///     sᵢⱼ = F ⟨uᵢ, yⱼ⟩ − slope |p − j| + b(p, j),   uᵢ = Eᵀ Mᵀ E qᵢ,   F = β 2^{exponent} e^{log},
+///
+/// where b is the table of a TabledBias.
 ///
 /// Overflow-safe as the kernels' exact rows are, see ExactRow: the key of largest score first, found on the numbers
 /// alone; differences of tokens before products; the scale F kept apart as the square of a number that is finite, so
@@ -154,7 +156,7 @@ struct ScaledPoints {
 /// ±∞ or NaN; the number beside it does not suffer.
 ///
 /// Cost: O(n d) a row and O(d³) once; O(n d) memory.
-template <class Scalar, int Dim, class Mask>
+template <class Scalar, int Dim, class Mask, class Bias = NoBias>
 class GenericRows {
   using Number = Value<Scalar>;
   using Wide = std::common_type_t<Number, double>;
@@ -163,11 +165,14 @@ class GenericRows {
   /// \param points  the queries and the keys. \param terms  added to the scores of each key: n numbers, or none. They outlive
   /// the rows. \param corrections  small numbers that are added to them after differences have been taken, by make() alone:
   /// two vectors of corrections with the same terms differ by themselves, whatever the size of scores and terms.
+  /// \param bias  whose table is added, which outlives the rows; its slope is the argument. Null: none.
   GenericRows(const GenericForm<Scalar, Dim>& form, const std::type_identity_t<ScaledMatrix<Dim>>* flow,
               const Mask& mask, double slope, const PointViews<Scalar, Dim>& points,
-              std::span<const Scalar> terms = {}, std::span<const Scalar> corrections = {})
+              std::span<const Scalar> terms = {}, std::span<const Scalar> corrections = {},
+              const Bias* bias = nullptr)
       : form_(form),
         mask_(mask),
+        bias_(bias),
         slope_(slope),
         terms_(terms),
         corrections_(corrections),
@@ -219,7 +224,7 @@ class GenericRows {
         continue;
       }
       Scalar s = score(product_with_difference(row, j, r), half);
-      if (slope_ != 0) s += static_cast<Scalar>(static_cast<Number>(fall(i, r) - fall(i, j)));
+      if (falls()) s += static_cast<Scalar>(static_cast<Number>(fall(i, r) - fall(i, j)));
       if (!terms_.empty()) s += term(j) - term(r);
       const Number number = value_of(s);
       if (number == -std::numeric_limits<Number>::infinity())
@@ -259,7 +264,7 @@ class GenericRows {
         size += std::abs(value_of(row.query[static_cast<std::size_t>(c)]) *
                          (numbers_[static_cast<std::size_t>(j * d_ + c)] -
                           numbers_[static_cast<std::size_t>(r * d_ + c)]));
-      if (slope_ != 0) {
+      if (falls()) {
         delta = (delta * half) * half + static_cast<Number>(fall(i, r) - fall(i, j));
         size = (size * half) * half;
       }
@@ -273,8 +278,12 @@ class GenericRows {
 
  private:
   [[nodiscard]] double fall(Eigen::Index i, Eigen::Index j) const {
-    return slope_ * std::abs(static_cast<double>(first_position_ + i - j));
+    double result = slope_ == 0 ? 0 : slope_ * std::abs(static_cast<double>(first_position_ + i - j));
+    if constexpr (TabledBias<Bias>) result -= static_cast<double>(bias_->at(first_position_ + i, j));
+    return result;
   }
+  /// Whether scores have a part of the positions, −fall(i, j).
+  [[nodiscard]] bool falls() const noexcept { return TabledBias<Bias> || slope_ != 0; }
   [[nodiscard]] const Scalar& term(Eigen::Index j) const { return terms_[static_cast<std::size_t>(j)]; }
   /// Adds the corrections to the differences, which are then counted from the key that is the largest with them.
   void correct(GenericRow<Scalar>& row) const {
@@ -323,7 +332,7 @@ class GenericRows {
       product += part;
     }
     Scalar s = score(product, half);
-    if (slope_ != 0) s -= static_cast<Scalar>(static_cast<Number>(fall(i, j)));
+    if (falls()) s -= static_cast<Scalar>(static_cast<Number>(fall(i, j)));
     if (!terms_.empty()) s += term(j);
     return s;
   }
@@ -384,7 +393,7 @@ class GenericRows {
                    (numbers_[static_cast<std::size_t>(j * d_ + c)] -
                     numbers_[static_cast<std::size_t>(best * d_ + c)]);
       Number rise = (product * half) * half;
-      if (slope_ != 0) rise += static_cast<Number>(fall(i, best) - fall(i, j));
+      if (falls()) rise += static_cast<Number>(fall(i, best) - fall(i, j));
       if (!terms_.empty()) rise += value_of(term(j)) - value_of(term(best));
       if (rise > 0) best = j;
     }
@@ -393,6 +402,7 @@ class GenericRows {
 
   const GenericForm<Scalar, Dim>& form_;
   const Mask& mask_;
+  const Bias* bias_;
   double slope_;
   std::span<const Scalar> terms_, corrections_;
   Eigen::Index n_, d_, first_position_;
