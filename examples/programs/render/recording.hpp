@@ -56,15 +56,8 @@ inline Options parse(int argc, char** argv) {
   app.add_option("--svg", o.svg, "a figure of the trajectories, too");
   app.add_option("--title", o.title, "of the page and the figure (default: the file's name)");
   app.add_flag("--force", o.force, "replace files that exist");
-  for (int k = 1; k < argc; ++k)  // such as "$OUT" with OUT not set
-    if (std::string(argv[k]).empty()) refuse(k > 1 ? argv[k - 1] : "render", ": empty, expected a value");
-  const auto takes_value = [&](const char* name) {
-    const CLI::Option* const option = app.get_option_no_throw(name);
-    return option != nullptr && option->get_expected_min() > 0;
-  };
-  if (const int k = programs::option_without_value(argc, argv, takes_value))
-    refuse(argv[k], ": ", argv[k + 1], ", expected a value (a name that starts with -- is written ./",
-           argv[k + 1], ")");
+  if (const std::string mistake = programs::mistake_of_values(app, argc, argv); !mistake.empty())
+    refuse(mistake);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
