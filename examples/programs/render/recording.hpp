@@ -38,7 +38,7 @@ struct Recording {
   Index m = 0, n = 0, d = 0;
   std::vector<double> times;      ///< m, increasing
   std::vector<double> positions;  ///< m × n × d in C order
-  std::vector<double> attention;  ///< m × n × n in C order; or none
+  std::vector<double> attention;  ///< m × n × n in C order, finite and not negative; or none
 
   using Moment = Eigen::Map<const Eigen::MatrixXd>;
   /// The tokens at moment k, d × n.
@@ -124,6 +124,14 @@ inline Recording read(const Options& o) {
     refuse("--attention: ", o.attention, " has shape ", attnflow::detail::shape_text(P.shape), ", expected ",
            attnflow::detail::shape_text(all), " as the tokens have",
            r.m == 1 ? ", or that of one moment" : "");
+  for (std::size_t k = 0; k < P.values.size(); ++k) {
+    const double weight = P.values[k];
+    if (std::isfinite(weight) && weight >= 0) continue;
+    const auto entry = static_cast<Index>(k);
+    refuse("--attention: ", o.attention, " has ", exact(weight), " at frame ", entry / (r.n * r.n), ", row ",
+           entry / r.n % r.n, ", column ", entry % r.n,
+           ", expected weights that are finite and not negative (counted from 0)");
+  }
   r.attention = std::move(P.values);
   return r;
 }
