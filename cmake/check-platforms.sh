@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The library where most of us do not work: with LLVM's standard library, on a system that is not Linux, with Eigen 5, on
 # 64-bit ARM (emulated), on Windows (MinGW and wine), without vectors. One program (tests/package/platform.cpp) is built and
-# run on each; besides it the test of the kernels on ARM.
+# run on each; besides it the test of the kernels on ARM, and simulate on Windows.
 #
-#   bash cmake/check-platforms.sh [NAME...]     all of it, or the legs named: arm_kernels libcxx eigen5 windows
-#                                               other_system arm
+#   bash cmake/check-platforms.sh [NAME...]     all of it, or the legs named: arm_kernels windows_simulate libcxx eigen5
+#                                               windows other_system arm
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -89,8 +89,39 @@ windows() {
   for _ in 1 2 3 4 5; do timeout 300 wine "$work/windows.exe"; done
 }
 
+# same_tokens FOLDER FOLDER: what two runs of simulate have written of their tokens is the same up to 1e-12.
+same_tokens() {
+  python3 -c '
+import array, math, sys
+def tokens(folder):
+    with open(folder + "/tokens.npy", "rb") as file:
+        start = file.read(10)  # NUMPY, version 1.0, the length of the header
+        header = file.read(int.from_bytes(start[8:], "little"))
+        return header, array.array("d", file.read())
+(shape, a), (other_shape, b) = map(tokens, sys.argv[1:])
+assert shape == other_shape and b"f8" in shape and len(a) == len(b) > 0, (shape, other_shape)
+apart = max(map(lambda x, y: abs(x - y) if math.isfinite(x) else math.inf, a, b))
+print("tokens differ by", apart)
+assert apart <= 1e-12, apart' "$@"
+}
+
+# The program itself, on threads: beside one that is built here in the same way, and twice into one folder.
+windows_simulate() {
+  local sources="examples/programs/simulate.cpp cmake/kernels.cpp" k
+  build simulate_windows $windows_compiler -DATTNFLOW_EXTERN_KERNELS $library -I examples $sources
+  build simulate_here g++ -DATTNFLOW_EXTERN_KERNELS $library -I examples $sources
+  rm -rf "$work/ran_on_windows" "$work/ran_here"
+  local run="--uniform-box 300,3,-2,2 --seed 1 --t-end 1 --threads 4 --checkpoint-every 0"
+  "$work/simulate_here.exe" $run --out "$work/ran_here" --checkpoint "$work/here.checkpoint"
+  for ((k = 0; k < 3; ++k)); do
+    timeout 100 wine "$work/simulate_windows.exe" $run --out "$work/ran_on_windows" --force \
+      --checkpoint "$work/windows.checkpoint"
+    same_tokens "$work/ran_on_windows" "$work/ran_here"
+  done
+}
+
 # The longest first, two at a time.
-legs=(arm_kernels libcxx eigen5 windows other_system arm)
-export -f leg build "${legs[@]}"
+legs=(arm_kernels windows_simulate libcxx eigen5 windows other_system arm)
+export -f leg build same_tokens "${legs[@]}"
 [[ $# -gt 0 ]] && legs=("$@")
 printf '%s\n' "${legs[@]}" | xargs -P 2 -I '{}' bash -c 'leg {}'

@@ -85,7 +85,7 @@ check_theorems() {
     }
     grep ' statements, ' build/theorems.log
   done
-  ctest --preset release --tests-regex '^options_'
+  ctest --preset release --tests-regex '^options_(theorems|phase_diagram)$'
 }
 
 # Every figure with its claims, and every page of the gallery in a browser.

@@ -1,5 +1,6 @@
 #include "gallery/exhibit.hpp"
 
+#include "gallery/program.hpp"
 #include "gallery/run.hpp"
 
 #include <attnflow/io/atomic_file.hpp>
@@ -10,13 +11,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <span>
+#include <stdexcept>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -32,7 +32,7 @@ std::string compact(double value) {
 }
 
 [[noreturn]] void refuse(const std::string& program, const std::string& mistake) {
-  std::cerr << program << ": " << mistake << '\n';
+  std::cerr << program << ": " << attnflow::detail::printable(mistake, false) << '\n';  // one line
   std::exit(2);
 }
 
@@ -45,25 +45,32 @@ Exhibit::Exhibit(std::filesystem::path folder, std::string name, std::string tit
       sentence_(std::move(sentence)),
       folder_(std::move(folder)),
       quiet_(quiet),
-      terminal_(isatty(STDERR_FILENO) != 0) {
+      terminal_(programs::stderr_is_terminal()) {
+  try {
+    make_folder(folder_.string(), "exhibit.json");
+  } catch (const std::runtime_error& mistake) {
+    refuse(name_, mistake.what());
+  }
   std::error_code error;
-  std::filesystem::create_directories(folder_, error);
-  if (error) refuse(name_, "--out: " + folder_.string() + " cannot be created: " + error.message());
   std::filesystem::remove(folder_ / "exhibit.json", error);  // of an earlier run: this one may not end
 }
 
 Exhibit::Exhibit(int argc, char** argv, std::string name, std::string title, std::string sentence)
     : Exhibit(
           [&] {
+            const std::string mistake = programs::mistake_of_values(
+                argc, argv, [](std::string_view option) { return option == "--out"; });
+            if (!mistake.empty()) refuse(name, mistake);
             std::filesystem::path folder = name;
             for (int k = 1; k < argc; ++k) {
               const std::string_view option = argv[k];
               if (option == "--quiet") continue;
               if (option == "--help") {
                 std::cout << title << "\n" << sentence << "\n\nusage: " << name << " [--out DIR] [--quiet]\n";
-                std::exit(0);
+                std::exit(programs::said_all(name.c_str()) ? 0 : 2);
               }
-              if (option != "--out" || k + 1 == argc)
+              if (option == "--out" && k + 1 == argc) refuse(name, "--out: without a value, expected one");
+              if (option != "--out")
                 refuse(name, "unexpected '" + std::string(option) + "', expected [--out DIR] [--quiet]");
               folder = argv[++k];
             }
@@ -156,6 +163,7 @@ int Exhibit::finish() {
   file.write(exhibit.dump(2) + "\n");
   file.commit();
   if (!quiet_) std::cout << "written: " << folder_.string() << '\n';
+  if (!programs::said_all(name_.c_str())) return 2;
   return passed ? 0 : 1;
 }
 

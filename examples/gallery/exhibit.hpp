@@ -56,7 +56,8 @@ class Exhibit {
 
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
 
-  /// Prints the claims and writes exhibit.json, last of all files. \returns the exit status: 0 if all claims hold.
+  /// Prints the claims and writes exhibit.json, last of all files. \returns the exit status: 0 if all claims hold, 1 if not, 2 if
+  /// standard output cannot be written.
   int finish();
 
  private:

@@ -48,11 +48,9 @@ class ProgressLine {
   bool wanted_, shown_ = false;
 };
 
-/// Creates the folder that --out names. \throws std::runtime_error if that fails, if `file` cannot be created there, and
-/// for an option in the place of the name: refused before a run, not after it.
+/// Creates the folder that --out names. \throws std::runtime_error if that fails or if `file` cannot be created there:
+/// refused before a run, not after it.
 inline void make_folder(const std::string& out, const char* file) {
-  if (out.empty() || out.starts_with("--"))
-    throw std::runtime_error("--out: '" + out + "', expected the name of a folder");
   std::error_code error;
   std::filesystem::create_directories(out, error);
   if (error || !std::filesystem::is_directory(out, error))

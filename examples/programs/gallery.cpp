@@ -1,11 +1,14 @@
 // The gallery: runs the examples that examples/gallery/list.txt names, each into a folder of its own, and writes
 // index.html with their pictures, what they claim, and whether it held.
 
+#include "gallery/program.hpp"
+#include "programs/gallery/exhibit_file.hpp"
+
+#include <attnflow/detail/words.hpp>
 #include <attnflow/io/atomic_file.hpp>
 #include <attnflow/version.hpp>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -32,7 +35,6 @@
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
 /// A line of the list: a program, and what it is given besides `--out DIR`.
 struct Entry {
@@ -44,9 +46,10 @@ struct Entry {
 struct Result {
   int status = -1;
   double seconds = 0;
-  std::optional<Json> exhibit;  ///< what it wrote about itself
+  std::optional<gallery::ExhibitFile> exhibit;  ///< what it wrote about itself
+  std::string mistake;                          ///< why that cannot be read, if so
 
-  [[nodiscard]] bool good() const { return status == 0 && exhibit && exhibit->value("passed", false); }
+  [[nodiscard]] bool good() const { return status == 0 && exhibit && exhibit->passed; }
 };
 
 struct Options {
@@ -103,9 +106,12 @@ Result show(const Entry& entry, const Options& o) {
   Result result;
   result.status = run(fs::path(o.programs) / entry.name, arguments, folder / "output.txt");
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  if (std::ifstream in(folder / "exhibit.json"); in) {
-    Json exhibit = Json::parse(in, nullptr, false);
-    if (!exhibit.is_discarded()) result.exhibit = std::move(exhibit);
+  if (fs::exists(folder / "exhibit.json", error)) {
+    try {
+      result.exhibit = gallery::read_exhibit(folder / "exhibit.json");
+    } catch (const std::runtime_error& mistake) {
+      result.mistake = mistake.what();
+    }
   }
   for (const fs::directory_entry& file : fs::recursive_directory_iterator(o.sources, error))
     if (file.path().filename() == entry.name + ".cpp")
@@ -146,10 +152,10 @@ std::string with_scripts(const std::string& text) {
   return out;
 }
 
-std::string number(const Json& value) {
-  if (!value.is_number()) return "not finite";
+std::string number(const std::optional<double>& value) {
+  if (!value) return "not finite";
   char text[40];
-  std::snprintf(text, sizeof text, "%.3g", value.get<double>());
+  std::snprintf(text, sizeof text, "%.3g", *value);
   return text;
 }
 
@@ -188,27 +194,28 @@ std::string link(const std::string& to, const std::string& text) {
 /// One entry of the page.
 std::string card(const Entry& entry, const Result& result) {
   const std::string folder = entry.name + "/";
-  const Json exhibit = result.exhibit.value_or(
-      Json{{"title", entry.name}, {"sentence", ""}, {"claims", Json::array()}, {"files", Json::array()}});
+  gallery::ExhibitFile exhibit;
+  exhibit.title = entry.name;
+  if (result.exhibit) exhibit = *result.exhibit;
   std::string picture, links, claims;
-  for (const Json& file : exhibit["files"]) {
-    const std::string name = file["file"], kind = file["kind"];
+  for (const auto& [kind, name] : exhibit.files) {
     if (kind == "figure" && picture.empty()) picture = name;
     links += link(folder + name, kind == "page" ? "play: " + name : name);
   }
   links += link(folder + entry.name + ".cpp", "source") + link(folder + "output.txt", "output");
-  if (result.status != 0)
-    claims += "<li class=\"fails\">ended with status " + std::to_string(result.status) + "</li>";
-  else if (!result.exhibit)
-    claims += "<li class=\"fails\">said nothing about itself</li>";
-  for (const Json& c : exhibit["claims"]) {
-    const bool claimed = c["claimed"];
+  const auto fails = [&](const std::string& what) { claims += "<li class=\"fails\">" + what + "</li>"; };
+  if (result.status != 0) fails("ended with status " + std::to_string(result.status));
+  if (!result.mistake.empty())
+    fails(escaped(result.mistake));
+  else if (result.status == 0 && !result.exhibit)
+    fails("said nothing about itself");
+  for (const auto& c : exhibit.claims) {
     claims += std::string("<li") +
-              (!claimed                 ? ""
-               : c["holds"].get<bool>() ? " class=\"holds\""
-                                        : " class=\"fails\"") +
-              ">" + with_scripts(c["text"]) + ": <b>" + number(c["value"]) + "</b>" +
-              (claimed ? ", expected " + with_scripts(c["expected"]) : "") + "</li>";
+              (!c.claimed ? ""
+               : c.holds  ? " class=\"holds\""
+                          : " class=\"fails\"") +
+              ">" + with_scripts(c.text) + ": <b>" + number(c.value) + "</b>" +
+              (c.claimed ? ", expected " + with_scripts(c.expected) : "") + "</li>";
   }
   char seconds[20];
   std::snprintf(seconds, sizeof seconds, "%.1f s", result.seconds);
@@ -216,8 +223,8 @@ std::string card(const Entry& entry, const Result& result) {
          (picture.empty()
               ? ""
               : "<a href=\"" + escaped(folder + picture) + "\"><img loading=\"lazy\" src=\"" +
-                    escaped(folder + picture) + "\" alt=\"" + escaped(exhibit["title"]) + "\"></a>") +
-         "<div><h2>" + with_scripts(exhibit["title"]) + "</h2><p>" + with_scripts(exhibit["sentence"]) +
+                    escaped(folder + picture) + "\" alt=\"" + escaped(exhibit.title) + "\"></a>") +
+         "<div><h2>" + with_scripts(exhibit.title) + "</h2><p>" + with_scripts(exhibit.sentence) +
          "</p><ul>" + claims + "</ul><p class=\"links\">" + links + "<span>" + seconds +
          "</span></p></div></article>\n";
 }
@@ -229,10 +236,10 @@ void write_index(const Options& o, const std::vector<Entry>& entries, const std:
     cards += card(entries[k], results[k]);
     whole += static_cast<std::size_t>(results[k].good());
     if (!results[k].exhibit) continue;
-    for (const Json& c : (*results[k].exhibit)["claims"]) {
-      if (!c["claimed"].get<bool>()) continue;
+    for (const auto& c : results[k].exhibit->claims) {
+      if (!c.claimed) continue;
       ++claims;
-      held += static_cast<std::size_t>(c["holds"].get<bool>());
+      held += static_cast<std::size_t>(c.holds);
     }
   }
   const std::string summary = std::to_string(entries.size()) + " examples, " + std::to_string(whole) +
@@ -256,6 +263,11 @@ void write_index(const Options& o, const std::vector<Entry>& entries, const std:
   std::cout << summary << "\nwritten: " << (fs::path(o.out) / "index.html").string() << '\n';
 }
 
+/// One line on stderr.
+void complain(const std::string& what) {
+  std::cerr << "gallery: " << attnflow::detail::printable(what, false) << '\n';
+}
+
 int build(const Options& o) {
   std::vector<Entry> entries = read_list(o.list);
   for (const std::string& name : o.only)
@@ -263,6 +275,7 @@ int build(const Options& o) {
       throw std::runtime_error("'" + name + "' is not in " + o.list);
   if (!o.only.empty())
     std::erase_if(entries, [&](const Entry& e) { return std::ranges::find(o.only, e.name) == o.only.end(); });
+  gallery::make_folder(o.out, "index.html");
   std::vector<Result> results(entries.size());
   std::atomic<std::size_t> next = 0;
   std::size_t done = 0;
@@ -278,6 +291,7 @@ int build(const Options& o) {
         return;
       }
       const std::scoped_lock lock(saying);
+      if (!results[k].mistake.empty()) complain(results[k].mistake);
       std::printf("[%zu/%zu] %s: %s, %.1f s\n", ++done, entries.size(), entries[k].name.c_str(),
                   results[k].good() ? "all claims hold" : "FAILED", results[k].seconds);
       std::fflush(stdout);
@@ -289,6 +303,7 @@ int build(const Options& o) {
   }
   if (failure) std::rethrow_exception(failure);
   write_index(o, entries, results);
+  if (!programs::said_all("gallery")) return 2;
   return std::ranges::all_of(results, &Result::good) ? 0 : 1;
 }
 
@@ -310,12 +325,15 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   try {
+    if (const std::string mistake = programs::mistake_of_values(app, argc, argv); !mistake.empty())
+      throw std::runtime_error(mistake);
     app.parse(argc, argv);
     return build(o);
   } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
+    const int status = app.exit(help);
+    return programs::said_all("gallery") ? status : 2;
   } catch (const std::exception& error) {
-    std::cerr << "gallery: " << error.what() << '\n';
+    complain(error.what());
     return 2;
   }
 }

@@ -21,6 +21,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
@@ -29,7 +30,6 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -46,21 +46,36 @@ namespace fs = std::filesystem;
 #endif
 }
 
-/// The place in argv of an option that was given without its value, so that the next option stands there: as --out in
-/// `--out --quiet`. 0 if there is none. \param takes_value  whether an option takes one.
+/// What is wrong with the values on a command line, whoever reads it: one is empty, as "$OUT" with OUT not set, or is
+/// not there, so that the next option stands in its place, as --quiet in `--out --quiet`. Empty if nothing is wrong.
+/// \param takes_value  whether an option, such as "--out", takes a value.
 template <class TakesValue>
-[[nodiscard]] int option_without_value(int argc, char** argv, const TakesValue& takes_value) {
-  for (int k = 1; k + 1 < argc; ++k)
-    if (std::string_view(argv[k]).starts_with("--") && std::string_view(argv[k + 1]).starts_with("--") &&
-        takes_value(argv[k]))
-      return k;
-  return 0;
+[[nodiscard]] std::string mistake_of_values(int argc, char** argv, const TakesValue& takes_value) {
+  for (int k = 1; k < argc; ++k) {
+    const std::string word = argv[k], next = k + 1 < argc ? argv[k + 1] : "";
+    if (word.empty()) return std::string(k > 1 ? argv[k - 1] : "command line") + ": empty, expected a value";
+    if (!word.starts_with("--")) continue;
+    if (word.find('=') == word.size() - 1)
+      return word.substr(0, word.size() - 1) + ": empty, expected a value";
+    if (next.starts_with("--") && takes_value(word))
+      return word + ": " + next + ", expected a value (a name that starts with -- is written ./" + next + ")";
+  }
+  return {};
+}
+/// Of the options of a CLI::App.
+template <class App>
+[[nodiscard]] std::string mistake_of_values(const App& app, int argc, char** argv) {
+  return mistake_of_values(argc, argv, [&](const std::string& name) {
+    const auto* const option = app.get_option_no_throw(name);
+    return option != nullptr && option->get_expected_min() > 0;
+  });
 }
 
-/// Whether all that was said on standard output has arrived; if not, says so on standard error.
+/// Whether all that was said on standard output has arrived, by std::cout or by printf; if not, says so on standard
+/// error.
 [[nodiscard]] inline bool said_all(const char* program) {
   errno = 0;
-  if (std::cout.flush()) return true;
+  if (std::cout.flush() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return true;
   std::cerr << program << ": standard output cannot be written"
             << (errno != 0 ? ": " + std::generic_category().message(errno) : std::string()) << '\n';
   return false;

@@ -87,6 +87,8 @@ Options parse(int argc, char** argv) {
       app.add_option("--out", options.out, "folder for theorems.md, theorems.json and the picture");
   app.add_flag("--list", options.list, "list the statements and run nothing");
   app.add_flag("--quiet", options.quiet, "say nothing but which statements fail");
+  if (const std::string mistake = programs::mistake_of_values(app, argc, argv); !mistake.empty())
+    throw Mistake(mistake);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -173,7 +175,7 @@ int run(const Options& options) {
     for (const Row& row : rows) document["statements"].push_back(json_of(row));
     save_text(fs::path(options.out) / "theorems.json", document.dump(2) + "\n");
     save_text(fs::path(options.out) / "theorems.md", introduction + table);
-    exhibit(options.out, rows, options.settings, options.quiet);
+    return exhibit(options.out, rows, options.settings, options.quiet);
   }
   if (!programs::said_all("theorems")) return 2;
   return failed == 0 ? 0 : 1;

@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <iostream>
 #include <limits>
+#include <thread>
 
 namespace {
 
@@ -86,6 +87,18 @@ void on_threads() {
   require(many == one, "the number of threads does not change a bit", (many - one).norm());
 }
 
+/// Each thread has scratch space of its own, which goes with it: also where its thread_local objects go first.
+void on_threads_that_end() {
+  attnflow::Generator generator(4);
+  const attnflow::Tokens<double> x = attnflow::uniform_box<double>(generator, 30, 6, -1, 1);
+  const attnflow::TokenDynamics<double> dynamics(attnflow::Head<double>::identity(6));
+  for (int k = 0; k < 50; ++k) {
+    attnflow::Tokens<double> dx;
+    std::thread([&] { dynamics(0, x, dx); }).join();
+    require((dx - drift(x)).norm() < 1e-12, "a thread that ends has computed the drift", k);
+  }
+}
+
 /// A name with a letter beyond ASCII, in a folder with a space.
 void files() {
   namespace fs = std::filesystem;
@@ -124,6 +137,7 @@ int main() {
     drift_and_run<double>(d);
   }
   files();
+  on_threads_that_end();
   on_threads();  // last: its threads have not yet fallen asleep when the program ends
   return 0;
 }

@@ -113,6 +113,62 @@ TEST_CASE("gallery: what fails is shown as failed, and is the exit status", "[ga
   }
 }
 
+TEST_CASE("gallery: an exhibit.json with other contents is a failure that names file and key", "[gallery]") {
+  const Workshop shop;
+  const auto whole = [](const std::string& claims, const std::string& files) {
+    return R"({"title": "T", "sentence": "S", "passed": true, "claims": )" + claims + R"(, "files": )" +
+           files + "}";
+  };
+  struct Contents {
+    std::string json, complaint;
+  };
+  const std::string claim = R"([{"text": "a", "value": 1, "expected": "b", "claimed": true, "holds": )";
+  const Contents cases[] = {
+      {"", " is not JSON, expected an object"},
+      {"{\"title\": \"T\"", " is not JSON, expected an object"},
+      {"\"\xff\"", " is not JSON, expected an object"},
+      {std::string(100000, '['), " is not JSON, expected an object"},
+      {std::string(100000, '[') + std::string(100000, ']'), " is an array, expected an object"},
+      {"[]", " is an array, expected an object"},
+      {"17", " is a number, expected an object"},
+      {"null", " is null, expected an object"},
+      {"\"text\"", " is a string, expected an object"},
+      {"{}", ": title is missing"},
+      {R"({"title": 1})", ": title is a number, expected a string"},
+      {R"({"title": "T", "sentence": null})", ": sentence is null, expected a string"},
+      {R"({"title": "T", "sentence": "S", "passed": "yes"})", ": passed is a string, expected true or false"},
+      {R"({"title": "T", "sentence": "S", "passed": true})", ": claims is missing"},
+      {whole("{}", "[]"), ": claims is an object, expected an array"},
+      {whole("[1]", "[]"), ": claims[0] is a number, expected an object"},
+      {whole(claim + "1}]", "[]"), ": claims[0].holds is a number, expected true or false"},
+      {whole(claim + "true}, {}]", "[]"), ": claims[1].text is missing"},
+      {whole(R"([{"text": "a", "expected": "b", "value": "1"}])", "[]"),
+       ": claims[0].value is a string, expected a number or null"},
+      {whole("[]", "null"), ": files is null, expected an array"},
+      {whole("[]", R"([{"kind": "figure", "file": []}])"), ": files[0].file is an array, expected a string"},
+  };
+  write(shop.root / "list.txt", "odd\ngood\n");
+  shop.add("good", exhibit("The others are shown", holds, true));
+  for (const auto& [json, complaint] : cases) {
+    write(shop.root / "contents", json);
+    shop.add("odd", "for folder; do :; done\ncp \"" + (shop.root / "contents").string() +
+                        "\" \"$folder/exhibit.json\"\n");
+    INFO(json.substr(0, 200));
+    CHECK(shop.run() == 1);
+    CHECK(read(shop.root / "complained") ==
+          "gallery: " + (shop.root / "out/odd/exhibit.json").string() + complaint + "\n");
+    CHECK(shop.says("<li class=\"fails\">" + (shop.root / "out/odd/exhibit.json").string() + complaint +
+                    "</li>"));
+    CHECK(read(shop.root / "said").find("odd: FAILED") != std::string::npos);
+    CHECK(shop.says("<h2>The others are shown</h2>"));
+    CHECK(shop.says("2 examples, 1 of them whole; 1 of 1 claims hold."));
+  }
+  shop.add("odd", "for folder; do :; done\nmkdir \"$folder/exhibit.json\"\n");
+  CHECK(shop.run() == 1);
+  CHECK(read(shop.root / "complained").find("exhibit.json cannot be read, expected a file\n") !=
+        std::string::npos);
+}
+
 TEST_CASE("gallery: mistakes of the caller", "[gallery]") {
   const Workshop shop;
   shop.add("one", exhibit("One", holds, true));
@@ -121,5 +177,12 @@ TEST_CASE("gallery: mistakes of the caller", "[gallery]") {
   write(shop.root / "list.txt", "one\n");
   CHECK(shop.run("two") == 2);
   CHECK(read(shop.root / "complained").find("'two' is not in") != std::string::npos);
+  CHECK(shop.run("one --jobs --list") == 2);
+  CHECK(read(shop.root / "complained").find("gallery: --jobs: --list, expected a value") == 0);
   CHECK(shop.run("one") == 0);
+  fs::remove_all(shop.root / "out");
+  write(shop.root / "out", "a file");
+  CHECK(shop.run("one") == 2);
+  CHECK(read(shop.root / "complained").find("gallery: --out: ") == 0);
+  CHECK(read(shop.root / "complained").find("expected a folder") != std::string::npos);
 }

@@ -92,8 +92,7 @@ TEST_CASE("the page shows the arrays as they are", "[render]") {
     some[10] = infinity;
     put(folder / "x.npy", {2, 4, 2}, some);
     std::vector<double> P = weights;
-    P[16] = infinity;  // as an unnormalized law may give
-    P[17] = not_a_number;
+    P[16] = 1e300;  // as an unnormalized law may give
     put(folder / "P.npy", {2, 4, 4}, P);
     const Said said = render({x, "--attention", folder / "P.npy", "--out", out});
     CHECK(said.status == 0);
@@ -174,10 +173,18 @@ TEST_CASE("what makes no sense is refused, and nothing is written", "[render][re
   const auto file = [&](const std::string& name, const Shape& shape, const std::vector<double>& values) {
     return put(folder / name, shape, values);
   };
+  const auto with_weight = [&](const std::string& name, std::size_t at, double weight) {
+    std::vector<double> P_changed = weights;
+    P_changed[at] = weight;
+    return file(name, {2, 4, 4}, P_changed);
+  };
   const std::string flat = file("flat.npy", {3}, {1, 2, 3}), deep = file("deep.npy", {1, 1, 1, 1}, {1}),
                     none = file("none.npy", {2, 0, 2}, {}), three = file("three.npy", {3}, {0, 1, 2}),
                     equal = file("equal.npy", {2}, {1.0000001, 1.0000001}),
                     back = file("back.npy", {2}, {1, 0.5}), never = file("never.npy", {2}, {0, not_a_number}),
+                    odd[] = {with_weight("nan.npy", 0, not_a_number), with_weight("inf.npy", 7, infinity),
+                             with_weight("minus_inf.npy", 16, -infinity),
+                             with_weight("negative.npy", 30, -1e-30)},
                     one = file("one.npy", {4, 4}, {weights.begin(), weights.begin() + 16});
   write(folder / "text.npy", "1 2\n3 4\n5 6\n");
   std::string bytes = read(x);
@@ -206,6 +213,13 @@ TEST_CASE("what makes no sense is refused, and nothing is written", "[render][re
       {{x, never, "--out", out}, {"times: ", "never.npy", "nan at [1]", "finite"}},
       {{x, "--attention", x, "--out", out}, {"--attention: ", "x.npy", "(2, 4, 2)", "expected (2, 4, 4)"}},
       {{x, "--attention", one, "--out", out}, {"--attention: ", "one.npy", "(4, 4)", "expected (2, 4, 4)"}},
+      {{x, "--attention", odd[0], "--out", out},
+       {"--attention: ", "nan.npy has nan at frame 0, row 0, column 0, expected", "finite and not negative"}},
+      {{x, "--attention", odd[1], "--out", out}, {"inf.npy has inf at frame 0, row 1, column 3, expected"}},
+      {{x, "--attention", odd[2], "--out", out},
+       {"minus_inf.npy has -inf at frame 1, row 0, column 0, expected"}},
+      {{x, "--attention", odd[3], "--out", out},
+       {"negative.npy has -1e-30 at frame 1, row 3, column 2, expected"}},
       {{x, "--attention", folder / "absent.npy", "--out", out}, {"--attention: ", "absent.npy"}},
       {{x}, {"--out", "required"}},
       {{"--out", out}, {"x.npy", "required"}},

@@ -3,6 +3,7 @@
 #include "programs/simulate_run.hpp"
 
 #include <attnflow/io/checkpoint.hpp>
+#include <attnflow/version.hpp>
 
 #ifdef __linux__
 #include <sys/ptrace.h>
@@ -14,7 +15,10 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -293,7 +297,30 @@ TEST_CASE("a resumed run replaces no file that it did not write", "[simulate][re
     fs::remove(out + "/" + name);
   }
   REQUIRE(mkfifo((out + "/report.json").c_str(), 0600) == 0);
-  check_refusal(folder, {{"--resume", file}, {"out holds report.json of another run"}}, "");
+  check_refusal(folder, {{"--resume", file}, {"--out: " + out + "/report.json cannot be read"}}, "");
+  fs::remove(out + "/report.json");
+  const std::string version = R"({"version": ")" + std::string(attnflow::version) + "\"";
+  const std::vector<std::pair<std::string, std::string>> reports{
+      {"", " is not JSON, expected an object"},
+      {"{\"version", " is not JSON, expected an object"},
+      {"[1]", " is an array, expected an object"},
+      {"17", " is a number, expected an object"},
+      {"null", " is null, expected an object"},
+      {"{}", ": version is missing"},
+      {R"({"version": 1})", ": version is a number, expected a string"},
+      {version + "}", ": options is missing"},
+      {version + R"(, "options": []})", ": options is an array, expected an object"},
+  };
+  for (const auto& [contents, complaint] : reports) {
+    write(out + "/report.json", contents);
+    check_refusal(folder, {{"--resume", file}, {"--out: " + out + "/report.json" + complaint, "--force"}},
+                  "");
+    CHECK(read(out + "/report.json") == contents);
+  }
+  for (const std::string options : {R"({})", R"({"seed": []})"}) {
+    write(out + "/report.json", version + ", \"options\": " + options + "}");
+    check_refusal(folder, {{"--resume", file}, {"out holds report.json of another run", "--force"}}, "");
+  }
 }
 
 #if defined(__linux__) && defined(PTRACE_GET_SYSCALL_INFO)

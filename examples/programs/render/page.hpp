@@ -66,7 +66,7 @@ inline std::vector<Index> leaders_of(const Recording& r) {
     const double* const row = r.attention.data() + ((r.m - 1) * r.n + i) * r.n;
     Index best = 0;
     for (Index j = 0; j < r.n; ++j)
-      if (row[j] > row[best] || std::isnan(row[best])) best = j;
+      if (row[j] > row[best]) best = j;
     if (row[best] > 0) leaders.push_back(best);  // a row of zeros has none
   }
   std::ranges::sort(leaders);
@@ -86,8 +86,7 @@ inline attnflow::View view_of(const Recording& r, const Options& o) {
   view.leaders = leaders_of(r);
   constexpr auto most = static_cast<double>(std::numeric_limits<float>::max());
   for (const double weight : r.attention)
-    view.attention.push_back(
-        static_cast<float>(std::isnan(weight) ? weight : std::clamp(weight, -most, most)));
+    view.attention.push_back(static_cast<float>(std::min(weight, most)));
   if (r.n <= most_counted) {
     std::vector<double> counts;
     for (Index k = 0; k < r.m; ++k) {

@@ -38,7 +38,7 @@ struct Recording {
   Index m = 0, n = 0, d = 0;
   std::vector<double> times;      ///< m, increasing
   std::vector<double> positions;  ///< m × n × d in C order
-  std::vector<double> attention;  ///< m × n × n in C order; or none
+  std::vector<double> attention;  ///< m × n × n in C order, finite and not negative; or none
 
   using Moment = Eigen::Map<const Eigen::MatrixXd>;
   /// The tokens at moment k, d × n.
@@ -56,15 +56,8 @@ inline Options parse(int argc, char** argv) {
   app.add_option("--svg", o.svg, "a figure of the trajectories, too");
   app.add_option("--title", o.title, "of the page and the figure (default: the file's name)");
   app.add_flag("--force", o.force, "replace files that exist");
-  for (int k = 1; k < argc; ++k)  // such as "$OUT" with OUT not set
-    if (std::string(argv[k]).empty()) refuse(k > 1 ? argv[k - 1] : "render", ": empty, expected a value");
-  const auto takes_value = [&](const char* name) {
-    const CLI::Option* const option = app.get_option_no_throw(name);
-    return option != nullptr && option->get_expected_min() > 0;
-  };
-  if (const int k = programs::option_without_value(argc, argv, takes_value))
-    refuse(argv[k], ": ", argv[k + 1], ", expected a value (a name that starts with -- is written ./",
-           argv[k + 1], ")");
+  if (const std::string mistake = programs::mistake_of_values(app, argc, argv); !mistake.empty())
+    refuse(mistake);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
@@ -131,6 +124,14 @@ inline Recording read(const Options& o) {
     refuse("--attention: ", o.attention, " has shape ", attnflow::detail::shape_text(P.shape), ", expected ",
            attnflow::detail::shape_text(all), " as the tokens have",
            r.m == 1 ? ", or that of one moment" : "");
+  for (std::size_t k = 0; k < P.values.size(); ++k) {
+    const double weight = P.values[k];
+    if (std::isfinite(weight) && weight >= 0) continue;
+    const auto entry = static_cast<Index>(k);
+    refuse("--attention: ", o.attention, " has ", exact(weight), " at frame ", entry / (r.n * r.n), ", row ",
+           entry / r.n % r.n, ", column ", entry % r.n,
+           ", expected weights that are finite and not negative (counted from 0)");
+  }
   r.attention = std::move(P.values);
   return r;
 }

@@ -1,6 +1,7 @@
 // Where files may be written: nothing of another run is replaced unasked, and two runs do not write to one place.
 #pragma once
 
+#include "programs/json_place.hpp"
 #include "programs/simulate/checkpoint.hpp"
 #include "programs/simulate/report.hpp"
 #include "programs/system.hpp"
@@ -9,8 +10,8 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -24,17 +25,21 @@ inline constexpr const char* lock_name = ".attnflow-lock";
 
 /// Whether the folder of a run that is resumed holds nothing but what the run left there itself: a report with the same
 /// options, as of a run that was stopped, or, without a report, the lock of a process of this run that was killed.
+/// Refuses a report that is not one, unless it may be replaced.
 inline bool holds_same_run(const Options& o, Json options, const std::string& left, const std::string& run) {
   std::error_code error;
   const fs::path report = fs::path(o.out) / "report.json";
   if (!fs::exists(report, error)) return line_after(left, "run ") == run;
-  std::ifstream in;
-  if (fs::is_regular_file(report, error)) in.open(report);
-  Json found = Json::parse(in, nullptr, false);
-  if (!found.is_object() || found["version"] != std::string(attnflow::version) ||
-      !found["options"].is_object())
-    return false;
-  found = Json(found["options"]);
+  Json found;
+  try {
+    const programs::JsonPlace::Json json = programs::JsonPlace::load(report);
+    const programs::JsonPlace place(json, report.string());
+    if (place["version"].text() != attnflow::version) return false;
+    found = place["options"].object();
+  } catch (const std::runtime_error& mistake) {
+    if (o.force) return false;
+    refuse("--out: ", mistake.what(), " in the report of a run (or --force to replace it)");
+  }
   options = Json::parse(text_of(options));
   for (const char* free :
        {"threads", "out", "checkpoint", "checkpoint_every", "resume"}) {  // without effect on it

@@ -187,20 +187,8 @@ inline Options parse(int argc, char** argv) {
       "checkpoint file of a run that did not end: goes on to the same bits; takes --out, --checkpoint, "
       "--checkpoint-every, --threads, --force and --quiet beside it");
 
-  for (int k = 1; k < argc; ++k) {  // such as "$Q" with Q not set
-    const std::string argument = argv[k];
-    if (!argument.empty() && (argument.rfind("--", 0) != 0 || argument.find('=') != argument.size() - 1))
-      continue;
-    if (argument.empty()) refuse(k > 1 ? argv[k - 1] : "command line", ": empty, expected a value");
-    refuse(argument.substr(0, argument.size() - 1), ": empty, expected a value");
-  }
-  const auto takes_value = [&](const char* name) {
-    const CLI::Option* const option = app.get_option_no_throw(name);
-    return option != nullptr && option->get_expected_min() > 0;
-  };
-  if (const int k = programs::option_without_value(argc, argv, takes_value))
-    refuse(argv[k], ": ", argv[k + 1], ", expected a value (a name that starts with -- is written ./",
-           argv[k + 1], ")");
+  if (const std::string mistake = programs::mistake_of_values(app, argc, argv); !mistake.empty())
+    refuse(mistake);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version

@@ -56,9 +56,9 @@ inline figures::Figure picture(const std::vector<Row>& rows, const Settings& set
   return figure;
 }
 
-/// Writes the picture and exhibit.json for the gallery.
-inline void exhibit(const std::filesystem::path& folder, const std::vector<Row>& rows,
-                    const Settings& settings, bool quiet) {
+/// Writes the picture and exhibit.json for the gallery. \returns the exit status.
+inline int exhibit(const std::filesystem::path& folder, const std::vector<Row>& rows,
+                   const Settings& settings, bool quiet) {
   gallery::Exhibit exhibit(
       folder, "theorems", "Every theorem on random draws",
       "Each statement of the paper is tried on random weights and starts, with tolerances that "
@@ -76,7 +76,7 @@ inline void exhibit(const std::filesystem::path& folder, const std::vector<Row>&
   exhibit.figure(picture(rows, settings));
   exhibit.wrote("data", "theorems.md");
   exhibit.wrote("data", "theorems.json");
-  exhibit.finish();
+  return exhibit.finish();
 }
 
 }  // namespace laboratory
