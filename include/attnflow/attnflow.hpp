@@ -116,8 +116,10 @@
 #include <attnflow/systems/circle_dynamics.hpp>
 #include <attnflow/systems/circle_series.hpp>
 #include <attnflow/systems/convex_layers.hpp>
+#include <attnflow/systems/cross_attention.hpp>
 #include <attnflow/systems/drift_parts.hpp>
 #include <attnflow/systems/driven.hpp>
+#include <attnflow/systems/frozen.hpp>
 #include <attnflow/systems/feed_forward.hpp>
 #include <attnflow/systems/fisher_rao.hpp>
 #include <attnflow/systems/gaussian_closure.hpp>

@@ -247,7 +247,7 @@ TEST_CASE("a run writes the saved times, tokens, attention, a report and a page"
 
     const json& options = r.at("options");
     for (const char* key : {"tokens", "gaussian", "uniform_sphere", "query", "key", "value", "law_k", "alibi",
-                            "rope", "within", "dt", "save_every", "times"}) {
+                            "rope", "within", "frozen", "dt", "save_every", "times"}) {
       INFO(key);
       CHECK(options.at(key).is_null());
     }
@@ -390,14 +390,38 @@ TEST_CASE("--help names every option, --version the version", "[simulate]") {
   const Said help = simulate({"--help"});
   CHECK(help.status == 0);
   CHECK(help.err.empty());
-  for (const char* option :
-       {"--tokens",     "--uniform-box", "--gaussian",  "--uniform-sphere", "--seed",
-        "--query",      "--key",         "--value",     "--system",         "--law",
-        "--beta",       "--mask",        "--alibi",     "--rope",           "--within",
-        "--stepper",    "--dt",          "--rtol",      "--atol",           "--t-end",
-        "--save-every", "--times",       "--attention", "--precision",      "--threads",
-        "--quiet",      "--out",         "--force",     "--checkpoint",     "--checkpoint-every",
-        "--resume"}) {
+  for (const char* option : {"--tokens",
+                             "--uniform-box",
+                             "--gaussian",
+                             "--uniform-sphere",
+                             "--seed",
+                             "--query",
+                             "--key",
+                             "--value",
+                             "--system",
+                             "--law",
+                             "--beta",
+                             "--mask",
+                             "--alibi",
+                             "--rope",
+                             "--within",
+                             "--frozen",
+                             "--stepper",
+                             "--dt",
+                             "--rtol",
+                             "--atol",
+                             "--t-end",
+                             "--save-every",
+                             "--times",
+                             "--attention",
+                             "--precision",
+                             "--threads",
+                             "--quiet",
+                             "--out",
+                             "--force",
+                             "--checkpoint",
+                             "--checkpoint-every",
+                             "--resume"}) {
     INFO(option);
     CHECK_THAT(help.out,
                ContainsSubstring(std::string(option) + " ") || ContainsSubstring(std::string(option) + "\n"));
@@ -862,6 +886,28 @@ TEST_CASE("simulate --rope and --within run the systems of the library", "[simul
         attnflow::TokenDynamics<double, -1, attnflow::Softmax, attnflow::Graph>(head, law, near));
 }
 
+TEST_CASE("frozen tokens stay where they are in every system", "[simulate]") {
+  const RunFolder folder;
+  for (const std::string system : {"tokens", "sphere", "layers", "rescaled"}) {
+    CAPTURE(system);
+    Arguments arguments{"--uniform-box", "8,3,-1,1", "--system",     system, "--frozen", "3",
+                        "--t-end",       "1",        "--save-every", "1"};
+    if (system == "layers") arguments.insert(arguments.end(), {"--dt", "0.25"});
+    run(arguments, folder / system);
+    const Values tokens(folder / (system + "/tokens.npy"));
+    const MatrixXd start = tokens_at(tokens, 0), end = tokens_at(tokens, 1);
+    // What rests is x = e^{t} z.
+    const double scale = system == "rescaled" ? std::exp(1.0) : 1;
+    CHECK(distance((scale * end).leftCols(3), start.leftCols(3)) < 1e-9);
+    CHECK(distance((scale * end).rightCols(5), start.rightCols(5)) > 0.1);
+    const json r = report(folder / system);
+    CHECK(r.at("options").at("frozen") == 3);
+    CHECK(r.at("prediction").at("case") == "none");
+    CHECK_THAT(r.at("prediction").at("reason").get<std::string>(),
+               ContainsSubstring("frozen tokens (--frozen)"));
+  }
+}
+
 TEST_CASE("on the sphere all tokens meet, and the report counts them there", "[simulate]") {
   const RunFolder folder;
   // With V = diag(1, −1/2) positions in R^d would be taken modulo its second eigenvector, and tokens that differ in
@@ -1139,6 +1185,8 @@ TEST_CASE("options without a meaning are refused", "[simulate][refusal]") {
        {usual + Arguments{"--alibi", "inf"}, {"--alibi: inf, expected a finite number"}},
        {usual + Arguments{"--alibi", "nan"}, {"--alibi: nan, expected a finite number"}},
        {usual + Arguments{"--alibi", "steep"}, {"--alibi: steep, expected a number"}},
+       {usual + Arguments{"--frozen", "-1"}, {"--frozen: -1, expected at least 0"}},
+       {usual + Arguments{"--frozen", "99"}, {"--frozen: 99, expected at most 4, the number of tokens"}},
        {usual + Arguments{"--rope", "100"}, {"--rope: 100, expected --system tokens, sphere or layers"}},
        {usual + Arguments{"--system", "tokens", "--within", "-1"},
         {"--within: -1, expected a positive number"}},

@@ -20,6 +20,7 @@
 #include <attnflow/attention/within.hpp>
 #include <attnflow/geometry/sphere.hpp>
 #include <attnflow/prediction/invariant_basis.hpp>
+#include <attnflow/systems/frozen.hpp>
 #include <attnflow/systems/layers.hpp>
 #include <attnflow/systems/rescaled_dynamics.hpp>
 #include <attnflow/systems/sphere_dynamics.hpp>
@@ -157,12 +158,12 @@ std::vector<Head<Scalar>> cast_heads(const std::vector<Head<double>>& heads) {
 
 /// The rescaled system with one law, mask and bias.
 template <class Scalar, class Law, class Mask, class Bias>
-void set_rescaled(Run<Scalar>& run, const Head<Scalar>& head, const Law& law, const Mask& mask,
+void set_rescaled(Run<Scalar>& run, Index frozen, const Head<Scalar>& head, const Law& law, const Mask& mask,
                   const Bias& bias) {
   using State = Tokens<Scalar>;
+  using Dynamics = attnflow::RescaledDynamics<Scalar, Eigen::Dynamic, Law, Mask, Bias>;
   const auto system =
-      std::make_shared<const attnflow::RescaledDynamics<Scalar, Eigen::Dynamic, Law, Mask, Bias>>(head, law,
-                                                                                                  mask, bias);
+      std::make_shared<const attnflow::Frozen<Dynamics>>(Dynamics(head, law, mask, bias), frozen);
   run.field.velocity = [system](double t, const State& z, State& dz) { (*system)(t, z, dz); };
   run.field.longest_step = system->max_step();
   run.field.one_scale_in_row = system->rows_have_one_scale();
@@ -171,7 +172,9 @@ void set_rescaled(Run<Scalar>& run, const Head<Scalar>& head, const Law& law, co
   };
   run.pattern = run.attention;
   if constexpr (std::is_same_v<Law, attnflow::Sinkhorn>)
-    run.marginal_error = [system](double t, const State& z) { return system->rows(t, z).marginal_error; };
+    run.marginal_error = [system](double t, const State& z) {
+      return system->system().rows(t, z).marginal_error;
+    };
 }
 
 /// Rows of positive weights as shares.
@@ -189,6 +192,7 @@ void set_drift(Run<Scalar>& run, const Options& o, const std::vector<Head<Scalar
                const Mask& mask, const Bias& bias) {
   using State = Tokens<Scalar>;
   constexpr int any = Eigen::Dynamic;
+  const Index frozen = o.frozen.value_or(0);
   // Weights depend on where tokens are, not on how they move: those of all systems are these.
   using Drift = attnflow::TokenDynamics<Scalar, any, Law, Mask, Bias>;
   const auto weights_by = [&](const Law& weight_law) {
@@ -222,15 +226,18 @@ void set_drift(Run<Scalar>& run, const Options& o, const std::vector<Head<Scalar
       return largest;
     };
   if (o.system == "layers") {
+    using Layers = attnflow::Layers<Scalar, any, Law, Mask, Bias>;
     const auto layers =
-        std::make_shared<const attnflow::Layers<Scalar, any, Law, Mask, Bias>>(heads, *o.dt, law, mask, bias);
+        std::make_shared<const attnflow::Frozen<Layers>>(Layers(heads, *o.dt, law, mask, bias), frozen);
     run.layer = [layers](State& x) { layers->apply(x); };
   } else if (o.system == "sphere") {
-    const auto system = std::make_shared<const attnflow::SphereDynamics<Scalar, any, Law, Mask, Bias>>(
-        heads, law, mask, bias);
+    using Sphere = attnflow::SphereDynamics<Scalar, any, Law, Mask, Bias>;
+    const auto system =
+        std::make_shared<const attnflow::Frozen<Sphere>>(Sphere(heads, law, mask, bias), frozen);
     run.field.velocity = [system](double t, const State& x, State& dx) { (*system)(t, x, dx); };
   } else {
-    const auto system = std::make_shared<const Drift>(heads, law, mask, bias);
+    const auto system =
+        std::make_shared<const attnflow::Frozen<Drift>>(Drift(heads, law, mask, bias), frozen);
     run.field.velocity = [system](double t, const State& x, State& dx) { (*system)(t, x, dx); };
   }
 }
@@ -241,15 +248,17 @@ void set_system(Run<Scalar>& run, const Options& o, const std::vector<Head<Scala
                 const Mask& mask, const Bias& bias) {
   if (o.system != "rescaled") return set_drift(run, o, heads, law, mask, bias);
   if constexpr (std::is_same_v<Law, AnyLaw>)
-    set_rescaled(run, heads[0], attnflow::Softmax{.beta = law.beta}, mask, bias);
+    set_rescaled(run, o.frozen.value_or(0), heads[0], attnflow::Softmax{.beta = law.beta}, mask, bias);
   else if constexpr (attnflow::detail::rows_sum_to_one<Law>())
-    set_rescaled(run, heads[0], law, mask, bias);
+    set_rescaled(run, o.frozen.value_or(0), heads[0], law, mask, bias);
 }
 
 /// Sets up the system; moves x to the coordinates that are integrated, or onto the sphere.
 template <class Scalar>
 Run<Scalar> set_up(const Options& o, std::vector<Head<double>> heads, Tokens<Scalar>& x) {
   Run<Scalar> run;
+  if (o.frozen.value_or(0) > x.cols())
+    refuse("--frozen: ", *o.frozen, ", expected at most ", x.cols(), ", the number of tokens");
   if (o.system == "sphere") attnflow::sphere::normalize(x);
   if (o.system == "rescaled") {
     const attnflow::InvariantBasis coordinates =

@@ -58,7 +58,7 @@ struct Options {
   std::uint64_t seed = 0;
   double beta = 1, t_end = attnflow::required;
   std::optional<double> alibi, rope, within, dt, rtol, atol, save_every, checkpoint_every;
-  std::optional<int> threads, law_k;
+  std::optional<int> threads, law_k, frozen;
   bool attention = false, quiet = false, force = false;
 };
 
@@ -82,6 +82,7 @@ void for_each_run_option(OptionsRef& o, const Visit& visit) {
   visit("alibi", o.alibi);
   visit("rope", o.rope);
   visit("within", o.within);
+  visit("frozen", o.frozen);
   visit("t-end", o.t_end);
   visit("stepper", o.stepper);
   visit("dt", o.dt);
@@ -153,6 +154,8 @@ inline Options parse(int argc, char** argv) {
       ->check(require_number<double>);
   model->add_option("--within", o.within, "tokens attend to those at a distance of at most R")
       ->check(require_number<double>);
+  model->add_option("--frozen", o.frozen, "the first N tokens act and do not move")
+      ->check(require_number<int>);
 
   auto* run = group("Run");
   run->add_option("--t-end", o.t_end, "final time, from 0 (required)")->check(require_number<double>);
@@ -278,6 +281,7 @@ inline void check(Options& o) {
     if (o.law != "softmax" && o.law != "unnormalized")
       refuse("--law: ", o.law, ", expected softmax or unnormalized with ", option);
   }
+  if (o.frozen && *o.frozen < 0) refuse("--frozen: ", *o.frozen, ", expected at least 0");
   if (o.rope && o.within) refuse("--within: ", *o.within, ", expected to be absent with --rope");
   if (o.rope && o.alibi) refuse("--alibi: ", *o.alibi, ", expected to be absent with --rope");
   if (o.system == "rescaled" && !rows_sum_to_one(o))

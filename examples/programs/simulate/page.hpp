@@ -177,6 +177,7 @@ inline std::vector<attnflow::View::Parameter> parameters_of(const Options& o, In
   if (o.mask != "none") rows.push_back({"mask", o.mask});
   if (o.alibi) rows.push_back({"ALiBi slope", compact(*o.alibi)});
   if (o.rope) rows.push_back({"rotary base", compact(*o.rope)});
+  if (o.frozen) rows.push_back({"frozen tokens", std::to_string(*o.frozen)});
   if (o.within) rows.push_back({"attends within", compact(*o.within)});
   if (o.system != "layers") rows.push_back({"stepper", o.stepper});
   if (o.dt) rows.push_back({"step", compact(*o.dt)});

@@ -35,7 +35,9 @@ Json optional_json(const std::optional<T>& value, const Read& read) {
 }
 
 /// Whether the theorems of [GLPR23] are of such a system: softmax of all scores as they are, in ℝᵈ.
-inline bool theory_speaks_of(const Options& o) { return is_plain(o) && o.system != "sphere"; }
+inline bool theory_speaks_of(const Options& o) {
+  return is_plain(o) && o.system != "sphere" && o.frozen.value_or(0) == 0;
+}
 
 /// Why they are not.
 inline std::string outside_theory(const Options& o) {
@@ -51,6 +53,7 @@ inline std::string outside_theory(const Options& o) {
   add(o.alibi.value_or(0) != 0, "a positional bias (--alibi)");
   add(o.rope.has_value(), "rotary positions (--rope)");
   add(o.within.has_value(), "a mask of distances (--within)");
+  add(o.frozen.value_or(0) > 0, "frozen tokens (--frozen)");
   return "the theorems of arXiv:2305.05465 are of softmax attention in R^d without mask and bias; here: " +
          because;
 }
@@ -59,7 +62,7 @@ inline std::string outside_theory(const Options& o) {
 inline std::string expected_of(const Options& o, const std::vector<Head<double>>& heads) {
   const Head<double>& h = heads[0];
   if (o.system != "sphere" || heads.size() > 1 || h.dim() < 2 || o.alibi.value_or(0) != 0 || o.rope ||
-      o.within || !(o.beta >= 0) || !h.V.isIdentity(0))
+      o.within || o.frozen.value_or(0) > 0 || !(o.beta >= 0) || !h.V.isIdentity(0))
     return "";
   if (o.mask == "none" && h.Q.isIdentity(0) && h.K.isIdentity(0) &&
       (o.law == "softmax" || o.law == "unnormalized"))
@@ -183,6 +186,7 @@ inline Json resolved(const Options& o, Index n, Index d, std::size_t heads, std:
           {"alibi", number(o.alibi)},
           {"rope", number(o.rope)},
           {"within", number(o.within)},
+          {"frozen", o.frozen ? Json(*o.frozen) : Json()},
           {"stepper", o.system == "layers" ? Json(nullptr) : Json(o.stepper)},
           {"dt", number(o.dt)},
           {"rtol", number(o.rtol)},

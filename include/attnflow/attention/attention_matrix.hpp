@@ -83,10 +83,9 @@ template <KernelScalar Scalar, int Dim, class Law, class Mask, class Bias>
   };
   if constexpr (TabledBias<Bias>) return in_double();
   auto& scratch = AttentionScratch<Scalar>::of_this_thread();
-  auto queries = query_points(points.queries, x);
-  queries.first_position = points.first_position;
-  if (!scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols()) || !std::isfinite(queries.largest))
-    refuse("log_attention: x has an entry that is not finite");
+  scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols());
+  const auto queries = query_points(points, scratch.tokens);
+  if (!scratch.tokens.finite) refuse("log_attention: x has an entry that is not finite");
   if (x.cols() == 0) return SquareMatrix<Scalar>(queries.count, 0);
   constexpr RowKind kind = exact_kind(row_kind<Law, std::remove_cvref_t<decltype(mask)>, Bias>());
   const auto kernels = exact_kernels_at<Scalar, kind>(scratch.level);

@@ -207,6 +207,14 @@ class RescaledDynamics {
   /// control measures that against the largest token in this coordinate.
   [[nodiscard]] static constexpr bool rows_have_one_scale() noexcept { return true; }
 
+  /// Writes the velocity of a token whose x rests to its column of dz: żᵢ = −V zᵢ. \pre dz is as z.
+  void rest(const State& z, Eigen::Index i, State& dz) const {
+    State token = z.col(i), velocity;
+    value_.apply(token, velocity);
+    detail::scale_by_power_of_two(velocity, value_.exponent);
+    dz.col(i) = -velocity;
+  }
+
   /// d, the dimension of the tokens.
   [[nodiscard]] Eigen::Index dim() const noexcept { return head_.dim(); }
   /// The weights.

@@ -41,9 +41,10 @@ struct HeadBank {
     }
   }
 
-  /// out = ∑ₕ ∑ⱼ wʰᵢⱼ Oₕ Vₕ xⱼ, to Tokens or to a map of their shape. The tokens are laid out once for all heads.
+  /// outᵢ = ∑ₕ ∑ⱼ wʰᵢⱼ Oₕ Vₕ xⱼ for queries on tokens x, to Tokens or to a map of their shape. The tokens are laid out once
+  /// for all heads.
   template <class Mask, class Out>
-  void attend(const Law& law, const Mask& mask, const Bias& bias, const TokenView<Scalar, Dim>& x,
+  void attend(const Law& law, const Mask& mask, const Bias& bias, const PointViews<Scalar, Dim>& views,
               Out& out) const {
     static constinit thread_local Scratch<Tokens<Scalar, Dim>> kept_sums, kept_update;
     Tokens<Scalar, Dim>&sums = *kept_sums, &update = *kept_update;
@@ -70,15 +71,14 @@ struct HeadBank {
     };
     if constexpr (KernelScalar<Scalar> && !DistanceLaw<Law> && !RotatingPositions<Bias>) {
       auto& scratch = AttentionScratch<Scalar>::of_this_thread();
+      const TokenView<Scalar, Dim>& x = views.keys;
       scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols());
+      const auto points = query_points(views, scratch.tokens);
       add_heads([&](const auto& head, auto& to) {
-        return head.attend(law, mask, bias, scratch.tokens, QueryPoints<Scalar>::of(scratch.tokens),
-                           PointViews<Scalar, Dim>(x), sums, to, nullptr, scratch);
+        return head.attend(law, mask, bias, scratch.tokens, points, views, sums, to, nullptr, scratch);
       });
     } else {
-      add_heads([&](const auto& head, auto& to) {
-        return head.attend(law, mask, bias, PointViews<Scalar, Dim>(x), sums, to);
-      });
+      add_heads([&](const auto& head, auto& to) { return head.attend(law, mask, bias, views, sums, to); });
     }
     if (unit != 0) scale_by_power_of_two(out, unit);
   }
@@ -126,7 +126,8 @@ class TokenDynamics {
   /// \throws std::invalid_argument unless x has d rows.
   void operator()(double /*t*/, const State& x, State& dx) const {
     detail::require_dimension("TokenDynamics", x, dim());
-    bank_.attend(law_, mask_, bias_, detail::TokenView<Scalar, Dim>(x), dx);
+    const detail::TokenView<Scalar, Dim> view(x);
+    bank_.attend(law_, mask_, bias_, detail::PointViews<Scalar, Dim>(view), dx);
   }
 
   /// The same for tokens and velocities in memory of another owner: an Eigen::Map of a solver's buffers, columns of a larger
@@ -135,8 +136,9 @@ class TokenDynamics {
   template <TokenSource<Scalar_, Dim_> X, TokenTarget<Scalar_, Dim_> Out>
   void operator()(double /*t*/, const X& x, Out&& dx) const {
     detail::require_dimension("TokenDynamics", x, dim());
+    const detail::TokenView<Scalar, Dim> view(x);
     detail::write_in_place<Scalar, Dim>("TokenDynamics", x.rows(), x.cols(), dx, [&](auto& out) {
-      bank_.attend(law_, mask_, bias_, detail::TokenView<Scalar, Dim>(x), out);
+      bank_.attend(law_, mask_, bias_, detail::PointViews<Scalar, Dim>(view), out);
     });
   }
 

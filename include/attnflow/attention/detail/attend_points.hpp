@@ -259,14 +259,17 @@ int attend_scaled(const GenericForm<Scalar, Dim>& form, const std::type_identity
   return attend_generically(form, flow, what, law, mask, bias, PointViews<Scalar, Dim>(x), out, record);
 }
 
-/// Queries at the first positions among keys that are other points, or the same where they lie in one place.
-/// \returns points whose `largest` is not finite where a coordinate is not.
+/// The queries of an evaluation whose keys are laid out; where they are the keys themselves, their sizes are known. A query that
+/// is not finite makes the layout one that is not.
 template <KernelScalar Scalar, int Dim>
-[[nodiscard]] QueryPoints<Scalar> query_points(const TokenView<Scalar, Dim>& queries,
-                                               const TokenView<Scalar, Dim>& keys) {
-  return {queries.data(), queries.cols(),
-          static_cast<double>(largest_number(queries.data(), queries.rows() * queries.cols())), 0,
-          queries.data() == keys.data() && queries.cols() == keys.cols()};
+[[nodiscard]] QueryPoints<Scalar> query_points(const PointViews<Scalar, Dim>& views,
+                                               PointLayout<Scalar>& keys) {
+  const TokenView<Scalar, Dim>& queries = views.queries;
+  if (queries.data() == views.keys.data() && queries.cols() == views.keys.cols() && views.first_position == 0)
+    return QueryPoints<Scalar>::of(keys);
+  const auto largest = largest_number(queries.data(), queries.rows() * queries.cols());
+  if (!std::isfinite(largest)) keys.finite = false;
+  return {queries.data(), queries.cols(), static_cast<double>(largest), views.first_position, false};
 }
 
 /// The operator on three sets of points (attend.hpp), whose shapes agree, with scores β 2^power ⟨qᵢ, kⱼ⟩. In units of
@@ -291,10 +294,8 @@ int attend_views(const PointViews<Scalar, Eigen::Dynamic>& points, int power, co
       scratch.keys.read(keys.data(), keys.rows(), keys.cols());
       const bool same = values.data() == keys.data() && values.rows() == keys.rows();
       if (!same) scratch.values.read(values.data(), values.rows(), values.cols());
-      auto of_queries = query_points(queries, keys);
-      of_queries.first_position = first_position;
-      const QuerySource<Scalar> source(of_queries, law.beta, power * std::numbers::ln2);
-      if (!std::isfinite(source.largest)) scratch.keys.finite = false;  // nothing is computed of them
+      const QuerySource<Scalar> source(query_points(points, scratch.keys), law.beta,
+                                       power * std::numbers::ln2);
       const PointLayout<Scalar>& of_values = same ? scratch.keys : scratch.values;
       const int exponent = of_values.finite ? of_values.exponent : 0;
       const auto attend = [&](auto shared) {

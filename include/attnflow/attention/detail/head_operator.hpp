@@ -199,9 +199,7 @@ struct HeadOperator {
     } else if constexpr (KernelScalar<Scalar> && !DistanceLaw<Law>) {
       auto& scratch = AttentionScratch<Scalar>::of_this_thread();
       scratch.tokens.template read<Dim>(x.data(), x.rows(), x.cols());
-      auto points = query_points(views.queries, x);
-      points.first_position = views.first_position;
-      if (!std::isfinite(points.largest)) scratch.tokens.finite = false;
+      const auto points = query_points(views, scratch.tokens);
       return attend(law, mask, bias, scratch.tokens, points, views, sums, out, rows, scratch);
     } else {
       int exponent = 0;
