@@ -50,7 +50,7 @@ void check_scripts(const Folder& folder, std::string_view bytes, const NpyArray&
       std::vector<double>(static_cast<std::size_t>(std::min<Eigen::Index>(array.shape[0], 1000))));
   const auto scripts = asked(folder.path.string(), [&] {
     const figures::FigureScripts what;
-    return attnflow::detail::ScriptWriter(folder.path, what).gnuplot();
+    return figures::ScriptWriter(folder.path, what).gnuplot();
   });
   if (scripts)
     fuzz::require(scripts->find("skip=") != std::string::npos, "the script reads the file", *scripts);
