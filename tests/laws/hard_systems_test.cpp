@@ -335,7 +335,7 @@ void check_spoiled(Draw<Scalar, Dim> s, std::mt19937_64& generator) {
   CHECK(refusal([&] { (void)attnflow::SphereDynamics<Scalar, Dim>(head); }) == "SphereDynamics" + expected);
   CHECK(refusal([&] { (void)attnflow::RescaledLayers<Scalar, Dim>(head, 1); }) ==
         "RescaledLayers" + expected);
-  CHECK(refusal([&] { (void)attnflow::attention_matrix(head, s.x); }) == "log_attention" + expected);
+  CHECK(refusal([&] { (void)attnflow::attention_matrix(head, s.x); }) == "attention_matrix" + expected);
   CHECK(refusal([&] { attnflow::attend(head, law, NoMask{}, NoBias{}, s.x, f); }) == "attend" + expected);
 }
 

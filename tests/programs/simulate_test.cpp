@@ -890,8 +890,16 @@ TEST_CASE("frozen tokens stay where they are in every system", "[simulate]") {
   const RunFolder folder;
   for (const std::string system : {"tokens", "sphere", "layers", "rescaled"}) {
     CAPTURE(system);
-    Arguments arguments{"--uniform-box", "8,3,-1,1", "--system",     system, "--frozen", "3",
-                        "--t-end",       "1",        "--save-every", "1"};
+    Arguments arguments{system == "sphere" ? "--uniform-sphere" : "--uniform-box",
+                        system == "sphere" ? "8,3" : "8,3,-1,1",
+                        "--system",
+                        system,
+                        "--frozen",
+                        "3",
+                        "--t-end",
+                        "1",
+                        "--save-every",
+                        "1"};
     if (system == "layers") arguments.insert(arguments.end(), {"--dt", "0.25"});
     run(arguments, folder / system);
     const Values tokens(folder / (system + "/tokens.npy"));
