@@ -119,9 +119,9 @@
 #include <attnflow/systems/cross_attention.hpp>
 #include <attnflow/systems/drift_parts.hpp>
 #include <attnflow/systems/driven.hpp>
-#include <attnflow/systems/frozen.hpp>
 #include <attnflow/systems/feed_forward.hpp>
 #include <attnflow/systems/fisher_rao.hpp>
+#include <attnflow/systems/frozen.hpp>
 #include <attnflow/systems/gaussian_closure.hpp>
 #include <attnflow/systems/layers.hpp>
 #include <attnflow/systems/mean_field.hpp>
