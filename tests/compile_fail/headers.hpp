@@ -4,10 +4,13 @@
 #include <attnflow/attention/biases/alibi.hpp>
 #include <attnflow/attention/biases/token_masses.hpp>
 #include <attnflow/attention/laws/hardmax.hpp>
+#include <attnflow/attention/laws/l2_softmax.hpp>
 #include <attnflow/attention/laws/linear.hpp>
 #include <attnflow/attention/laws/sinkhorn.hpp>
 #include <attnflow/attention/laws/unnormalized.hpp>
 #include <attnflow/attention/masks.hpp>
+#include <attnflow/attention/positions/rotary.hpp>
+#include <attnflow/attention/within.hpp>
 #include <attnflow/ensembles/ensemble.hpp>
 #include <attnflow/ensembles/statistics.hpp>
 #include <attnflow/geometry/convex_hull.hpp>

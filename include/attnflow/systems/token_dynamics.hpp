@@ -106,6 +106,10 @@ struct HeadBank {
 template <RealScalar Scalar_, int Dim_ = Eigen::Dynamic, WeightLaw Law = Softmax, AttentionMask Mask = NoMask,
           PositionalBias Bias = NoBias>
 class TokenDynamics {
+  static_assert(
+      !RotatingPositions<Bias> || !(DistanceLaw<Law> || DoublyStochasticLaw<Law>),
+      "rotary positions are for laws of products, one row by itself: neither L2Softmax nor Sinkhorn");
+
  public:
   using Scalar = Scalar_;
   static constexpr int Dim = Dim_;
